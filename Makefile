@@ -1,0 +1,44 @@
+# Everything sets itself up in .venv, with the versions in constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test test-all check format bench clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch .venv/ready
+
+setup: .venv/ready  ## .venv with everything to train and to test
+
+demo: .venv/ready  ## figures -> two models -> table, charts and pictures in runs/demo (minutes on a CPU)
+	rm -rf runs/demo
+	$(BIN)/fgbg demo --out runs/demo
+
+test: .venv/ready  ## the fast tests
+	$(BIN)/python -m pytest
+
+test-all: .venv/ready  ## also the slow ones and the demo
+	$(BIN)/python -m pytest -m "slow or not slow"
+	$(MAKE) demo
+
+check: .venv/ready  ## format, lint, types, layers, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+format: .venv/ready  ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/ready  ## speeds as ratios against named alternatives
+	$(BIN)/python benchmarks/bm_training.py
+	$(BIN)/python benchmarks/bm_augmentation.py
+
+clean:  ## remove what make made
+	rm -rf .venv runs/demo

@@ -1,0 +1,62 @@
+"""fgbg: train, judge and ship models that separate an object from its background.
+
+Everything public is listed here and loaded when it is first used: `import fgbg` imports neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fgbg.config import TrainConfig as TrainConfig
+    from fgbg.data.augment import Augment as Augment
+    from fgbg.data.augment_table import AugmentRanges as AugmentRanges
+    from fgbg.data.figures import draw_figures as draw_figures
+    from fgbg.data.samples import Sample as Sample
+    from fgbg.data.sources import open_samples as open_samples
+    from fgbg.errors import UserError as UserError
+    from fgbg.judge.evaluate import evaluate as evaluate
+    from fgbg.judge.metrics import count_pixels as count_pixels
+    from fgbg.judge.metrics import dice as dice
+    from fgbg.judge.metrics import iou as iou
+    from fgbg.run import Run as Run
+    from fgbg.run import open_run as open_run
+    from fgbg.ship.load import load as load
+    from fgbg.training.loop import Metric as Metric
+    from fgbg.training.losses import Loss as Loss
+    from fgbg.training.train import train as train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Augment": "fgbg.data.augment",
+    "AugmentRanges": "fgbg.data.augment_table",
+    "Loss": "fgbg.training.losses",
+    "Metric": "fgbg.training.loop",
+    "Run": "fgbg.run",
+    "Sample": "fgbg.data.samples",
+    "TrainConfig": "fgbg.config",
+    "UserError": "fgbg.errors",
+    "count_pixels": "fgbg.judge.metrics",
+    "dice": "fgbg.judge.metrics",
+    "draw_figures": "fgbg.data.figures",
+    "evaluate": "fgbg.judge.evaluate",
+    "iou": "fgbg.judge.metrics",
+    "load": "fgbg.ship.load",
+    "open_run": "fgbg.run",
+    "open_samples": "fgbg.data.sources",
+    "train": "fgbg.training.train",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - every name is a string
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fgbg' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,302 @@
+"""The command line: each verb parses its flags, makes one call, and prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from fgbg.config import TrainConfig, read_config, read_preset
+from fgbg.errors import UserError, unknown_name
+from fgbg.words import Border
+
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
+
+
+@dataclass(frozen=True)
+class TrainArguments(TrainConfig):
+    """Train a network on DATA and keep everything in a run folder."""
+
+    config: str = ""
+    """A TOML file of these settings; flags go before it."""
+    preset: str = ""
+    """Settings that ship with fgbg: lab. --config and flags go before it."""
+    resume: bool = False
+    """Go on with the run in --out. More --epochs extend it."""
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Score a model on photos it was not trained on: one row an image, mean Dice with its interval."""
+
+    run: Positional[str]
+    """A run folder."""
+    data: Positional[str] = ""
+    """Other data than the run's own."""
+    split: Literal["test", "validation"] = "test"
+    """Which photos. Choose models by validation, and look at test once."""
+    border: Border | None = None
+    """What a trimap's band counts as; the model's own rule by default."""
+    empty: Literal["1", "0", "nan"] = "1"
+    """Score of an image with no object that none is found in; nan leaves it out of the mean."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    threads: int = 0
+    """CPU threads; 0 shares the cores among the processes."""
+    json: bool = False
+    """Print the statement as JSON."""
+
+
+@dataclass(frozen=True)
+class PredictArguments:
+    """Separate the object from its background in photos and folders of photos."""
+
+    inputs: Positional[tuple[str, ...]]
+    """MODEL (a run or a .safetensors file), then photos or folders."""
+    out: str
+    """The folder to write to; folders below it as in the input."""
+    kind: Literal["mask", "cutout", "overlay", "probability"] = "mask"
+    """mask: 0/255. cutout: ground transparent. overlay: ground dimmed, outline drawn. probability: 0..255."""
+    force: bool = False
+    """Overwrite files."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+
+
+@dataclass(frozen=True)
+class ReportArguments:
+    """Put runs side by side: Excel workbook with charts, and the charts as pictures."""
+
+    runs: Positional[tuple[str, ...]]
+    """Run folders."""
+    out: str
+    """The folder to write to."""
+
+
+@dataclass(frozen=True)
+class FiguresArguments:
+    """Draw animals on cluttered ground, with masks: a data set that needs no download."""
+
+    out: Positional[str]
+    """The folder to write to; must be new or empty."""
+    count: int = 600
+    """How many."""
+    size: int = 128
+    """Edge in pixels."""
+    seed: int = 0
+    """Other seeds, other figures."""
+    tone_gap: float | None = None
+    """How far the figure's colours are from the ground's, 0 (camouflage) to 1; drawn for each image by default."""
+    irregularity: float | None = None
+    """From a smooth blob, 0, to ragged fur, thin limbs and whiskers, 1; drawn for each image by default."""
+
+
+@dataclass(frozen=True)
+class DemoArguments:
+    """Draw figures, train both networks of the lab, score and compare them: minutes on a CPU."""
+
+    out: str = "runs/demo"
+    """The folder to write to; must be new or empty."""
+    seed: int = 0
+    """Decides weights, order and augmentation; the figures stay the same."""
+
+
+def train_verb(argv: Sequence[str]) -> int:
+    """Train, and say where to go on."""
+    arguments = _parse(TrainArguments, argv, default=_train_defaults(argv))
+    _require_extra("train")
+    from fgbg.training.train import train
+
+    fields = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(TrainConfig)}
+    run = train(TrainConfig(**fields), resume=arguments.resume)
+    if _is_main():
+        print(
+            f"{run.folder}: best.safetensors, performance.xlsx, charts/\nscore it: fgbg evaluate {run.folder} --split test"
+        )
+    return 0
+
+
+def evaluate_verb(argv: Sequence[str]) -> int:
+    """Score a run."""
+    arguments = _parse(EvaluateArguments, argv)
+    _require_extra("train")
+    from fgbg.judge.runs import evaluate_run
+
+    evaluation = evaluate_run(
+        Path(arguments.run),
+        arguments.data,
+        split=arguments.split,
+        border=arguments.border,
+        empty=float(arguments.empty),
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    if _is_main():
+        print(json.dumps(evaluation.statement, indent=2) if arguments.json else evaluation.describe())
+    return 0
+
+
+def predict_verb(argv: Sequence[str]) -> int:
+    """Predict files and folders."""
+    arguments = _parse(PredictArguments, argv)
+    _require_extra("train")
+    from fgbg.ship.predict import predict_inputs
+
+    outcome = predict_inputs(
+        list(arguments.inputs), Path(arguments.out), kind=arguments.kind, force=arguments.force, device=arguments.device
+    )
+    print(outcome.describe(Path(arguments.out)))
+    return EXIT_MISTAKE if outcome.failed else 0
+
+
+def report_verb(argv: Sequence[str]) -> int:
+    """Report on runs."""
+    arguments = _parse(ReportArguments, argv)
+    _require_extra("train")
+    from fgbg.judge.report import write_record
+    from fgbg.run import make_folder, open_run
+
+    record = write_record([open_run(Path(run)) for run in arguments.runs], make_folder(Path(arguments.out)))
+    print("\n".join(str(path) for path in (record.workbook, *record.charts)))
+    return 0
+
+
+def figures_verb(argv: Sequence[str]) -> int:
+    """Draw a set of figures."""
+    arguments = _parse(FiguresArguments, argv)
+    from fgbg.data.figures import draw_figures
+    from fgbg.run import make_empty_folder
+
+    options = {name: value for name, value in dataclasses.asdict(arguments).items() if name != "out"}
+    try:
+        draw_figures(make_empty_folder(Path(arguments.out)), **options)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    print(f"{arguments.out}: {arguments.count} figures; train on it with fgbg train {arguments.out}")
+    return 0
+
+
+def demo_verb(argv: Sequence[str]) -> int:
+    """The whole life of two models, in minutes."""
+    arguments = _parse(DemoArguments, argv)
+    _require_extra("train")
+    from fgbg.demo import run_demo
+
+    print(run_demo(Path(arguments.out), seed=arguments.seed))
+    return 0
+
+
+VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "demo": (demo_verb, "figures -> two models -> table and charts, minutes on a CPU"),
+    "train": (train_verb, "DATA -> a run folder with a trained model"),
+    "evaluate": (evaluate_verb, "a run's scores on photos it has not seen"),
+    "predict": (predict_verb, "photos -> masks, cut-outs, overlays"),
+    "report": (report_verb, "runs side by side: workbook and charts"),
+    "figures": (figures_verb, "draw a data set of animals"),
+}
+
+# What each extra brings that a verb would miss first.
+EXTRAS = {"train": ("torch", "accelerate", "safetensors", "jaxtyping", "matplotlib", "xlsxwriter")}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 on success, 2 on a user's mistake, said in a sentence."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(_overview())
+            return 0
+        if argv[0] == "--version":
+            from fgbg import __version__
+
+            print(f"fgbg {__version__}")
+            return 0
+        if argv[0] not in VERBS:
+            raise unknown_name("command", argv[0], VERBS)
+        return VERBS[argv[0]][0](argv[1:])
+    except UserError as error:
+        return _complain(str(error))
+    except BrokenPipeError:  # the reader of our output has seen enough, as in `fgbg … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        sentence = _explain_os_error(error)
+        if sentence is None:
+            raise
+        return _complain(sentence)
+
+
+def _parse(kind: type, argv: Sequence[str], **options: Any) -> Any:
+    verb = next(name for name in VERBS if kind.__name__.lower().startswith(name))
+    return tyro.cli(kind, args=list(argv), prog=f"fgbg {verb}", **options)
+
+
+def _train_defaults(argv: Sequence[str]) -> TrainArguments:
+    """What flags are laid over: the run to resume, or a preset and a file. They must be known before flags are read."""
+    peeked = {name: _peek(argv, name) for name in ("--preset", "--config", "--out")}
+    base = TrainConfig()
+    if "--resume" in argv and peeked["--out"]:
+        from fgbg.run import open_run
+
+        base = open_run(Path(peeked["--out"])).config
+    if peeked["--preset"]:
+        base = read_preset(peeked["--preset"])
+    if peeked["--config"]:
+        base = read_config(Path(peeked["--config"]), base)
+    fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(TrainConfig)}
+    return TrainArguments(**fields)
+
+
+def _peek(argv: Sequence[str], flag: str) -> str:
+    """The value of one flag, as `--flag value` or `--flag=value`; empty if it is not given."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == flag:
+            return following
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return ""
+
+
+def _require_extra(extra: str) -> None:
+    absent = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    if absent:
+        raise UserError(f"this command needs {', '.join(absent)}: pip install 'fgbg[{extra}]'")
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _complain(sentence: str) -> int:
+    print(f"fgbg: {sentence}", file=sys.stderr)
+    return EXIT_MISTAKE
+
+
+def _explain_os_error(error: OSError) -> str | None:
+    """A sentence for what a disk can do to a program; None for what is no user's matter."""
+    where = error.filename or "the disk"
+    return {
+        errno.ENOSPC: f"no space left while writing {where}: free some, then go on (a run: --resume)",
+        errno.EDQUOT: f"the disk quota is used up while writing {where}: free some, then go on (a run: --resume)",
+        errno.EACCES: f"{where} may not be read or written: check its permissions",
+        errno.EROFS: f"{where} is on a read-only disk: choose another place",
+    }.get(error.errno or 0)
+
+
+def _overview() -> str:
+    about = "Binary segmentation that people can trust."
+    verbs = "\n".join(f"  {name:10} {what}" for name, (_, what) in VERBS.items())
+    return f"usage: fgbg COMMAND …\n\n{about}\n\n{verbs}\n\nfgbg COMMAND --help says more."

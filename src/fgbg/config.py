@@ -1,0 +1,190 @@
+"""Every setting of a training run: its name, its default and the reason. A field is a flag of `fgbg train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from tyro.conf import Positional
+
+from fgbg.data.augment_table import AugmentRanges
+from fgbg.errors import UserError, unknown_name
+from fgbg.words import Border, Fit
+
+PRESETS = Path(__file__).parent / "presets"
+LARGEST_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The lab report's settings are the defaults; `--preset lab` adds the rest of what it did."""
+
+    data: Positional[str] = ""
+    """oxford-pet, figures, or a folder (images/ + masks/, or the Oxford layout)."""
+    out: str = ""
+    """The run folder to write; must be new or empty. Default: runs/MODEL, or the next free runs/MODEL-2, …"""
+
+    model: str = "unet"
+    """unet or resnet34_unet."""
+    width: int = 64
+    """Channels of the first level; 64 is the lab's. Compute grows with its square."""
+    size: int = 256
+    """Edge of the square the network sees, in pixels."""
+    fit: Fit = "squash"
+    """How a photo becomes that square: stretched (the lab's), or kept in shape with black margins."""
+
+    loss: Literal["bce_dice", "bce_tversky"] = "bce_dice"
+    """BCE plus an overlap loss, on logits."""
+    bce_weight: float = 1.0
+    """Weight of the BCE part."""
+    overlap_weight: float = 1.0
+    """Weight of the Dice or Tversky part."""
+    false_positive_weight: float = 0.5
+    """Tversky's weight of false positives; at 0.5 and 0.5 Tversky is Dice."""
+    false_negative_weight: float = 0.5
+    """Tversky's weight of false negatives; raise it if missing object is worse than inventing it."""
+    dice_reduction: Literal["image", "batch"] = "image"
+    """One ratio an image (as the score is measured), or one over the whole batch (the lab's)."""
+
+    epochs: int = 200
+    """Passes over the training set."""
+    batch_size: int = 32
+    """Images a step, over all processes together."""
+    learning_rate: float = 1e-3
+    """Adam's step size; constant, as in the lab."""
+    seed: int = 0
+    """Decides initial weights, order and augmentation."""
+
+    border: Border = "foreground"
+    """What a trimap's ambiguity band counts as. It moves scores by tenths: it is printed beside each."""
+    split: Literal["official", "lab"] = "official"
+    """Official lists (a folder without lists: 80/10/10), or the lab's own cut of Oxford-IIIT Pet."""
+    split_seed: int = 0
+    """Seed of the 80/10/10 split. Apart from --seed, so that seeded runs stay comparable."""
+    object_values: tuple[int, ...] = ()
+    """Which stored mask values are object; only asked for where a set leaves it open."""
+
+    augment: AugmentRanges = field(default_factory=AugmentRanges)
+    """Paired augmentation of photo and mask; the lab's list and ranges."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of training. auto: bf16 where the processor computes in it. Scoring is always fp32."""
+    threads: int = 0
+    """CPU threads; 0 shares the cores among the processes. Part of what makes a run repeatable to the bit."""
+
+    def __post_init__(self) -> None:
+        _require_type(self)
+        _require_type(self.augment, "augment.")
+        for name in ("epochs", "batch_size", "width"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(16 <= self.size <= LARGEST_SIZE, "size", self.size, f"from 16 to {LARGEST_SIZE} pixels")
+        _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a positive number such as 1e-3")
+        for name in ("bce_weight", "overlap_weight", "false_positive_weight", "false_negative_weight"):
+            _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "0 or more")
+        _require(self.bce_weight + self.overlap_weight > 0, "overlap_weight", 0, "more than 0 when --bce-weight is 0")
+        for name in ("seed", "split_seed"):
+            _require(0 <= getattr(self, name) < 2**63, name, getattr(self, name), "0 or a positive whole number")
+        _require(self.threads >= 0, "threads", self.threads, "0 (all) or more")
+        _require(all(0 <= value <= 255 for value in self.object_values), "object_values", self.object_values, "0 to 255")
+        _check_ranges(self.augment)
+
+    def differences(self, other: TrainConfig) -> list[str]:
+        """Names of the fields (as in a file: `augment.flip`) in which two configurations differ."""
+        mine, theirs = flatten(self), flatten(other)
+        return [name for name in mine if mine[name] != theirs[name]]
+
+
+def _check_ranges(ranges: AugmentRanges) -> None:
+    _require(0 <= ranges.flip <= 1, "augment.flip", ranges.flip, "a probability from 0 to 1")
+    _require(0 < ranges.crop_area <= 1, "augment.crop_area", ranges.crop_area, "a share above 0, up to 1 (off)")
+    _require(1 <= ranges.crop_ratio <= 10, "augment.crop_ratio", ranges.crop_ratio, "from 1 to 10")
+    _require(0 <= ranges.rotation_degrees <= 180, "augment.rotation_degrees", ranges.rotation_degrees, "0 to 180")
+    _require(0 <= ranges.hue <= 0.5, "augment.hue", ranges.hue, "from 0 (off) to 0.5")
+    for name in ("shift", "scale", "brightness", "contrast", "saturation"):
+        _require(0 <= getattr(ranges, name) < 1, f"augment.{name}", getattr(ranges, name), "from 0 (off) to below 1")
+
+
+def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise UserError(f"--{name.replace('_', '-')} {value}: must be {allowed}")
+
+
+def _require_type(part: Any, prefix: str = "") -> None:
+    """Files and Python callers can hand over anything; flags are typed by their parser."""
+    for name, kind in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        choices = getattr(kind, "__args__", ()) if getattr(kind, "__origin__", None) is Literal else ()
+        if choices and value not in choices:
+            raise unknown_name(prefix + name, str(value), choices)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            object.__setattr__(part, name, float(value))  # 1 in a file means 1.0
+        elif kind in (int, float, str, bool) and type(value) is not kind:
+            raise UserError(f"{prefix}{name} = {value!r}: must be of type {kind.__name__}")
+
+
+def flatten(config: TrainConfig) -> dict[str, Any]:
+    """All fields by their name in a file; those of `augment` with that prefix."""
+    flat = dataclasses.asdict(config)
+    return {**flat, **{f"augment.{name}": value for name, value in flat.pop("augment").items()}}
+
+
+def to_toml(config: TrainConfig) -> str:
+    """The configuration as a TOML file that `read_config` reads back."""
+
+    def line(name: str, value: Any) -> str:
+        if isinstance(value, str):
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            return f'{name} = "{escaped}"'
+        if isinstance(value, bool):
+            return f"{name} = {str(value).lower()}"
+        return f"{name} = {list(value) if isinstance(value, tuple) else value!r}"
+
+    fields = dataclasses.asdict(config)
+    augment = fields.pop("augment")
+    lines = [line(name, value) for name, value in fields.items()]
+    return "\n".join([*lines, "", "[augment]", *(line(name, value) for name, value in augment.items()), ""])
+
+
+def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
+    """The configuration in a TOML file, laid over `base` (the defaults without one).
+
+    Raises:
+        UserError: The file is missing or no TOML, or names a field that does not exist, or a value is out of range.
+    """
+    base = base or TrainConfig()
+    if not path.is_file():
+        raise UserError(f"--config {path} does not exist")
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no TOML file: {error}") from None
+    augment = fields.pop("augment", {})
+    _require_known(path, fields, TrainConfig)
+    _require_known(path, augment, AugmentRanges)
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return dataclasses.replace(base, **fields, augment=dataclasses.replace(base.augment, **augment))
+
+
+def read_preset(name: str) -> TrainConfig:
+    """A preset that ships with fgbg.
+
+    Raises:
+        UserError: No preset has that name.
+    """
+    known = sorted(path.stem for path in PRESETS.glob("*.toml"))
+    if name not in known:
+        raise unknown_name("preset", name, known)
+    return read_config(PRESETS / f"{name}.toml")
+
+
+def _require_known(path: Path, fields: dict[str, Any], owner: type) -> None:
+    known = [part.name for part in dataclasses.fields(owner)]
+    for name in fields:
+        if name not in known:
+            raise unknown_name(f"setting in {path}", name, known)

@@ -1,0 +1,121 @@
+"""Paired augmentation: the whole list in one resampling and one colour matrix, batched, on the device.
+
+The image (bilinear) and its target (nearest) are sampled through the very same grid, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from fgbg.data.augment_table import LUMA, AugmentRanges, AugmentTable, draw_table
+
+Augment = Callable[
+    [UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"], Int64[Tensor, " batch"], int],
+    tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]],
+]
+"""What training calls for each batch: `(pixels, target, rows, epoch) -> (image, target)`.
+
+`pixels` are stored photos (0..255) and `target` their targets (0 ground, 1 object, 255 not judged), at the stored size;
+`rows` says which images of the training set they are, `epoch` counts from 1. The answer is at the training size, `image`
+in 0..1 and not yet normalised. It may depend on nothing but its arguments, or resuming changes the weights.
+"""
+
+
+class PairedAugmentation:
+    """The lab report's augmentation, as an `Augment`.
+
+    Args:
+        ranges: How strong each augmentation is.
+        aspects: (images,) width over height of every training photo, in row order.
+        size: Edge of the training image, in pixels.
+        seed: The run's seed.
+        device: Where the batches are.
+    """
+
+    def __init__(
+        self, ranges: AugmentRanges, aspects: NDArray[np.float64], *, size: int, seed: int, device: torch.device
+    ) -> None:
+        self.ranges, self.aspects, self.seed, self.device = ranges.in_force(), aspects, seed, device
+        ticks = (torch.arange(size, device=device, dtype=torch.float32) * 2 + 1) / size - 1
+        y, x = torch.meshgrid(ticks, ticks, indexing="ij")
+        # Homogeneous places of the output pixels, as a matrix: one small product makes a whole batch's grid.
+        self.places: Float[Tensor, "3 pixels"] = torch.stack([x.flatten(), y.flatten(), torch.ones_like(x.flatten())])
+        self.size = size
+        self._epoch = 0
+        self._table: dict[str, Tensor] = {}
+
+    def __call__(
+        self,
+        pixels: UInt8[Tensor, "batch 3 stored stored"],
+        target: UInt8[Tensor, "batch stored stored"],
+        rows: Int64[Tensor, " batch"],
+        epoch: int,
+    ) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
+        """See `Augment`."""
+        if epoch != self._epoch:
+            self._table = _move(draw_table(self.ranges, self.aspects, seed=self.seed, epoch=epoch), self.device)
+            self._epoch = epoch
+        draw = {name: values[rows] for name, values in self._table.items()}
+        if self.ranges.padding == "ignore":
+            return _sample_photo(pixels, target, draw, self.places, self.size)
+        return _sample_crop(pixels, target, draw, self.places, self.size)
+
+
+def _move(table: AugmentTable, device: torch.device) -> dict[str, Tensor]:
+    """The table as tensors on the device, with both ways from an output place: to the crop, and to the photo."""
+    to_crop = np.concatenate([table.rotation, table.shift[:, :, None]], -1)
+    to_photo = to_crop * table.crop_half[:, :, None]
+    to_photo[:, :, 2] += table.crop_centre
+    arrays = {
+        "to_crop": to_crop,
+        "to_photo": to_photo,
+        "colour": table.colour / 255.0,
+        "offset": (table.contrast_offset / 255.0)[:, None] * LUMA,
+    }
+    return {name: torch.from_numpy(array.astype(np.float32)).to(device) for name, array in arrays.items()}
+
+
+def _sample_photo(
+    pixels: UInt8[Tensor, "batch 3 stored stored"],
+    target: UInt8[Tensor, "batch stored stored"],
+    draw: dict[str, Tensor],
+    places: Float[Tensor, "3 pixels"],
+    size: int,
+) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
+    """Whatever of the photo falls into the frame is shown and judged; outside the photo nothing is judged."""
+    grid = (draw["to_photo"] @ places).transpose(1, 2).unflatten(1, (size, size))
+    image = F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    # Nothing is judged outside the photo. Sampling pads with 0, so the complement is sampled: 255 - 0 is "not judged".
+    rest = (255 - target).float().unsqueeze(1)
+    rest = F.grid_sample(rest, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return _change_colours(image, draw), 255 - rest.squeeze(1).to(torch.uint8)
+
+
+def _sample_crop(
+    pixels: UInt8[Tensor, "batch 3 stored stored"],
+    target: UInt8[Tensor, "batch stored stored"],
+    draw: dict[str, Tensor],
+    places: Float[Tensor, "3 pixels"],
+    size: int,
+) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
+    """The lab's way: outside the crop all is black and ground, even where the photo goes on."""
+    inside = ((draw["to_crop"] @ places).abs() <= 1).all(1).unflatten(1, (size, size)).unsqueeze(1)
+    grid = (draw["to_photo"] @ places).transpose(1, 2).unflatten(1, (size, size))
+    image = F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    sampled = F.grid_sample(target.float().unsqueeze(1), grid, mode="nearest", align_corners=False)
+    return _change_colours(image * inside, draw), (sampled * inside).squeeze(1).to(torch.uint8)
+
+
+def _change_colours(image: Float[Tensor, "batch 3 size size"], draw: dict[str, Tensor]) -> Tensor:
+    """Brightness, contrast, saturation and hue as one matrix and one offset an image: 0..255 in, 0..1 out."""
+    flat = image.flatten(2)
+    # Contrast blends with the image's mean grey, known only now that it is sampled.
+    offset = (flat.mean(2) * draw["offset"]).sum(1)[:, None, None]
+    return torch.baddbmm(offset, draw["colour"], flat).clamp_(0, 1).view_as(image)

@@ -1,0 +1,146 @@
+"""What happens to each image in one epoch, drawn at once for all images, in NumPy.
+
+The list and the ranges are the lab report's: horizontal flip, random resized crop, then rotation, shift and scale about the
+centre, then brightness, contrast, saturation and hue. Row i of a table belongs to image i of the training set, so what an
+image goes through depends on (seed, epoch, i) alone: not on batches, on processes, or on whether the run was resumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgbg.data.streams import Purpose, open_stream
+
+CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop: the first crop that fits wins, else the whole photo
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's and torchvision's greyscale
+
+
+@dataclass(frozen=True)
+class AugmentRanges:
+    """How strong each augmentation is. The defaults are the lab report's; the value in brackets switches one off."""
+
+    enabled: bool = True
+    """Augment at all."""
+    flip: float = 0.5
+    """Probability of a horizontal flip (0)."""
+    crop_area: float = 0.8
+    """Smallest share of the photo's area that a random crop keeps (1)."""
+    crop_ratio: float = 4 / 3
+    """Crops are up to this many times wider or higher than square, in the photo's own pixels (1: square crops)."""
+    rotation_degrees: float = 30.0
+    """Rotation is drawn from minus to plus this angle (0)."""
+    shift: float = 0.2
+    """Shift along each axis, as a share of it (0)."""
+    scale: float = 0.2
+    """Scale is drawn from 1 - scale to 1 + scale (0)."""
+    brightness: float = 0.2
+    """Factor on brightness, 1 - this to 1 + this (0)."""
+    contrast: float = 0.2
+    """Factor on contrast, 1 - this to 1 + this (0)."""
+    saturation: float = 0.2
+    """Factor on saturation, 1 - this to 1 + this (0)."""
+    hue: float = 0.2
+    """Turn of the colour circle, minus to plus this share of it (0)."""
+    padding: Literal["ignore", "background"] = "ignore"
+    """What lies outside the photo: not judged, or (the lab's way) black ground, outside the crop too."""
+
+    def in_force(self) -> AugmentRanges:
+        """These ranges, or ranges that change nothing where augmentation is switched off."""
+        return self if self.enabled else NO_CHANGE
+
+
+NO_CHANGE = AugmentRanges(False, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class AugmentTable:
+    """One epoch's draw for `images` images; every array's first axis is the image.
+
+    Coordinates run from -1 to 1 over the stored square (as in `torch.nn.functional.grid_sample`, corners not aligned). A
+    place `o` of the augmented image shows the place `crop_centre + crop_half * (rotation @ o + shift)` of the stored one.
+    """
+
+    rotation: NDArray[np.float32]  # images 2 2: output to crop: inverse of rotation and scale
+    shift: NDArray[np.float32]  # images 2: output to crop: inverse of the shift
+    crop_half: NDArray[np.float32]  # images 2: half the crop's extent (x, y); x is negative for a flipped image
+    crop_centre: NDArray[np.float32]  # images 2
+    colour: NDArray[np.float32]  # images 3 3: matrix on RGB
+    contrast_offset: NDArray[np.float32]  # images: times the image's mean luma, is added to every channel
+
+
+def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int, epoch: int) -> AugmentTable:
+    """Draw one epoch's augmentation.
+
+    Args:
+        ranges: How strong each augmentation is.
+        aspects: (images,) width over height of each photo as the crop's ratio sees it (1 where the stored square is not a
+            squashed photo).
+        seed: The run's seed.
+        epoch: Which epoch, from 1.
+    """
+    images = len(aspects)
+    stream = open_stream(seed, epoch, Purpose.AUGMENT)
+
+    def uniform(low: float, high: float, *shape: int) -> NDArray[np.float64]:
+        # Drawn even where the range is empty, so that switching one augmentation off leaves the others as they were.
+        return low + (high - low) * stream.random((images, *shape))
+
+    flip_sign = np.where(uniform(0, 1) < ranges.flip, -1.0, 1.0)
+    areas = uniform(ranges.crop_area, 1.0, CROP_ATTEMPTS)
+    ratios = np.exp(uniform(-np.log(ranges.crop_ratio), np.log(ranges.crop_ratio), CROP_ATTEMPTS))
+    size = _first_crop_that_fits(areas, ratios, aspects)
+    centre = (1 - size) * uniform(-1, 1, 2)
+    angle = np.deg2rad(uniform(-ranges.rotation_degrees, ranges.rotation_degrees))
+    shift = 2 * uniform(-ranges.shift, ranges.shift, 2)  # a share of an axis that is 2 long
+    scale = uniform(1 - ranges.scale, 1 + ranges.scale)
+
+    # Forward: moved = scale * R @ place + shift. Sampling asks the other way round.
+    cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+    rotation = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
+    half = size.copy()
+    half[:, 0] *= flip_sign
+    centre[:, 0] *= flip_sign  # the photo is flipped before it is cropped
+    brightness = uniform(1 - ranges.brightness, 1 + ranges.brightness)
+    contrast = uniform(1 - ranges.contrast, 1 + ranges.contrast)
+    saturation = uniform(1 - ranges.saturation, 1 + ranges.saturation)
+    turn = 2 * np.pi * uniform(-ranges.hue, ranges.hue)
+    colour = _turn_hue(turn) @ _scale_saturation(saturation) * (contrast * brightness)[:, None, None]
+    return AugmentTable(
+        rotation=rotation.astype(np.float32),
+        shift=-np.einsum("nij,nj->ni", rotation, shift).astype(np.float32),
+        crop_half=half.astype(np.float32),
+        crop_centre=centre.astype(np.float32),
+        colour=colour.astype(np.float32),
+        contrast_offset=((1 - contrast) * brightness).astype(np.float32),
+    )
+
+
+def _first_crop_that_fits(
+    areas: NDArray[np.float64], ratios: NDArray[np.float64], aspects: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(images, 2) width and height of each crop as shares of the photo, from (images, attempts) areas and ratios."""
+    # A crop of pixel ratio r on a photo of pixel ratio a covers sqrt(area * r / a) of its width.
+    width = np.sqrt(areas * ratios / aspects[:, None])
+    height = np.sqrt(areas / ratios * aspects[:, None])
+    fits = np.maximum(width, height) <= 1
+    first = fits.argmax(1)
+    rows = np.arange(len(areas))
+    size = np.stack([width[rows, first], height[rows, first]], -1)
+    return np.where(fits.any(axis=1, keepdims=True), size, 1.0)
+
+
+def _scale_saturation(factor: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(images, 3, 3) matrices that blend each colour with its own grey."""
+    grey = np.broadcast_to(LUMA.astype(np.float64), (3, 3))
+    return factor[:, None, None] * np.eye(3) + (1 - factor)[:, None, None] * grey
+
+
+def _turn_hue(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(images, 3, 3) rotations about the grey axis (Rodrigues), `angle` in radians."""
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    return cos * np.eye(3) + (1 - cos) / 3 + sin * cross

@@ -1,0 +1,133 @@
+"""From the values in mask files to levels (0 ground, 1 object, 2 band), and from levels to a target.
+
+The commonest masks store 0 and 255, others 0 and 1, a trimap 1, 2 and 3; a file alone cannot tell ("all 1" is an empty
+trimap's object or a full mask). So the encoding is decided once for the whole set, and never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgbg.errors import UserError
+from fgbg.words import BAND, GROUND, NOT_JUDGED, OBJECT, Border
+
+UNKNOWN = 254  # a value that the encoding does not know; never leaves this file
+
+NEAR_BINARY_TOLERANCE = 48  # JPEG turns 0/255 into 0..48 and 207..255 near edges
+NEAR_BINARY_SHARE = 0.98
+
+
+@dataclass(frozen=True)
+class MaskEncoding:
+    """Which stored values mean object, ground and band."""
+
+    name: str
+    object_values: tuple[int, ...]
+    ground_values: tuple[int, ...]
+    band_values: tuple[int, ...] = ()
+
+    @property
+    def has_band(self) -> bool:
+        """Whether some value means the ambiguity band."""
+        return bool(self.band_values)
+
+    def read_levels(self, values: NDArray[np.uint8], *, name: str = "mask") -> NDArray[np.uint8]:
+        """Levels of one mask, same shape.
+
+        Raises:
+            UserError: The mask holds a value that the set's encoding does not know.
+
+        >>> TRIMAP.read_levels(np.array([[1, 2, 3]], np.uint8))
+        array([[1, 0, 2]], dtype=uint8)
+        """
+        levels = _lookup({GROUND: self.ground_values, OBJECT: self.object_values, BAND: self.band_values})[values]
+        if (levels == UNKNOWN).any():
+            strange = sorted({int(value) for value in np.unique(values[levels == UNKNOWN])})
+            raise UserError(f"{name} holds the values {strange}, unlike the rest of the set ({self.name})")
+        return levels
+
+
+TRIMAP = MaskEncoding("trimap: object = 1, ground = 2, band = 3", (1,), (2,), (3,))
+ZERO_ONE = MaskEncoding("values {0, 1}: object = 1", (1,), (0,))
+ZERO_255 = MaskEncoding("values {0, 255}: object = 255", (255,), (0,))
+NEAR_BINARY = MaskEncoding(
+    "nearly {0, 255}, blurred by compression: object = 128 and more", tuple(range(128, 256)), tuple(range(128))
+)
+
+
+def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] = ()) -> MaskEncoding:
+    """Decide the encoding of a whole set from its pixel counts.
+
+    Args:
+        histogram: (256,) how many pixels of the set hold each value.
+        object_values: The user's word on which values are object; all others are ground then.
+
+    Raises:
+        UserError: The values fit no known encoding; the sentence names the flag that settles it.
+    """
+    values = tuple(int(value) for value in np.flatnonzero(histogram))
+    wanted = tuple(sorted(set(object_values)))
+    if wanted:
+        absent = [value for value in wanted if value not in values]
+        if absent:
+            raise UserError(f"--object-values {absent[0]}: no mask holds it, the set holds {_shorten(values)}")
+        ground = tuple(value for value in range(256) if value not in wanted)
+        return MaskEncoding(f"as told: object = {', '.join(map(str, wanted))}", wanted, ground)
+    if set(values) <= {0, 1}:
+        return ZERO_ONE
+    if set(values) <= {0, 255}:
+        return ZERO_255
+    if set(values) == {1, 2, 3}:
+        return TRIMAP
+    near = histogram[: NEAR_BINARY_TOLERANCE + 1].sum() + histogram[255 - NEAR_BINARY_TOLERANCE :].sum()
+    spread_out = len(values) > 8  # compression leaves many values; a few odd ones are classes
+    if spread_out and near >= NEAR_BINARY_SHARE * histogram.sum():
+        return NEAR_BINARY
+    example = " ".join(map(str, values[1:2]))
+    raise UserError(
+        f"the masks hold the values {_shorten(values)}, which fit neither 0/1, 0/255 nor a trimap 1/2/3: "
+        f"say which are object, for example --object-values {example}"
+    )
+
+
+def apply_border(levels: NDArray[np.uint8], border: Border) -> NDArray[np.uint8]:
+    """Turn levels into a target of the same shape: 0 ground, 1 object, 255 not judged (already 255: stays).
+
+    >>> apply_border(np.array([[0, 1, 2, 255]], np.uint8), "ignore")
+    array([[  0,   1, 255, 255]], dtype=uint8)
+    """
+    return border_lookup(border)[levels]
+
+
+def border_lookup(border: Border) -> NDArray[np.uint8]:
+    """(256,) the target value of each level."""
+    band = {"foreground": OBJECT, "background": GROUND, "ignore": NOT_JUDGED}[border]
+    lookup = np.full(256, NOT_JUDGED, np.uint8)
+    lookup[[GROUND, OBJECT, BAND]] = GROUND, OBJECT, band
+    return lookup
+
+
+def check_border(border: Border, encoding: MaskEncoding) -> None:
+    """Refuse a border rule other than the default on masks that have no border.
+
+    Raises:
+        UserError: There is no band for the rule to speak of.
+    """
+    if border != "foreground" and not encoding.has_band:
+        raise UserError(f"--border {border} needs masks with an ambiguity band; these have none ({encoding.name})")
+
+
+def _lookup(levels: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:
+    lookup = np.full(256, UNKNOWN, np.uint8)
+    for level, values in levels.items():
+        lookup[list(values)] = level
+    return lookup
+
+
+def _shorten(values: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, values[:6]))
+    return f"{{{shown}, … {len(values)} in all}}" if len(values) > 6 else f"{{{shown}}}"

@@ -1,0 +1,160 @@
+"""A sample is a photo with its mask; a sample set is all of them, understood: sizes, mask encoding, splits, hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgbg.data.images import read_mask_values, read_photo, read_photo_size
+from fgbg.data.masks import MaskEncoding, understand_masks
+from fgbg.data.parallel import Progress, map_in_order
+from fgbg.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photo and its mask, on disk or in memory.
+
+    `image` is a file or uint8 RGB (height, width, 3); `mask` a file or uint8 stored values (height, width) in any encoding
+    that `fgbg` reads. `split` is train, validation, test, or empty to let the split rule decide; samples that share a
+    non-empty `group` stay together.
+    """
+
+    id: str
+    image: Path | NDArray[np.uint8]
+    mask: Path | NDArray[np.uint8]
+    split: str = ""
+    group: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def read_pixels(self) -> NDArray[np.uint8]:
+        """The photo, uint8 RGB (height, width, 3), upright."""
+        return read_photo(self.image) if isinstance(self.image, Path) else self.image
+
+    def read_mask(self) -> NDArray[np.uint8]:
+        """The mask's stored values (height, width), upright, not interpreted."""
+        return read_mask_values(self.mask) if isinstance(self.mask, Path) else self.mask
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What one look at a sample's files told."""
+
+    image_hash: str
+    mask_hash: str
+    height: int
+    width: int
+    histogram: NDArray[np.int64]  # 256: pixels of the mask that hold each value
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Samples whose masks are understood. `inspections` are in the order of `samples`."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    inspections: tuple[Inspection, ...]
+    encoding: MaskEncoding
+    remark: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits of a SHA-256 over every id and the bytes of every file: the same set, the same digits."""
+        digest = hashlib.sha256()
+        for sample, look in sorted(zip(self.samples, self.inspections, strict=True), key=lambda pair: pair[0].id):
+            digest.update(f"{sample.id}\0{look.image_hash}\0{look.mask_hash}\n".encode())
+        return digest.hexdigest()[:12]
+
+    def of(self, split: str) -> SampleSet:
+        """The samples of one split, in order."""
+        keep = [index for index, sample in enumerate(self.samples) if sample.split == split]
+        return replace(
+            self,
+            samples=tuple(self.samples[index] for index in keep),
+            inspections=tuple(self.inspections[index] for index in keep),
+        )
+
+    def read_levels(self, index: int) -> NDArray[np.uint8]:
+        """Levels (height, width) of one sample: 0 ground, 1 object, 2 band."""
+        sample = self.samples[index]
+        return self.encoding.read_levels(sample.read_mask(), name=f"mask of {sample.id}")
+
+    def describe(self) -> str:
+        """What was understood, in one line."""
+        counts = Counter(sample.split for sample in self.samples)
+        parts = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
+        histogram = np.sum([look.histogram for look in self.inspections], axis=0)
+        share = histogram[list(self.encoding.object_values)].sum() / max(1, histogram.sum())
+        objects = [look.histogram[list(self.encoding.object_values)].sum() for look in self.inspections]
+        empty = sum(count == 0 for count in objects)
+        words = [f"{self.name}: {len(self.samples):,} pairs ({parts})", f"hash {self.fingerprint}"]
+        words.append(f"masks with {self.encoding.name}, {share:.0%} of pixels" + (f", {empty} empty" if empty else ""))
+        return " · ".join([*words, self.remark] if self.remark else words)
+
+
+def understand_samples(
+    name: str,
+    samples: Sequence[Sample],
+    *,
+    encoding: MaskEncoding | None = None,
+    object_values: Sequence[int] = (),
+    remark: str = "",
+    progress: Progress | None = None,
+) -> SampleSet:
+    """Look at every file once, check sizes, and decide how the masks are encoded (unless the layout says it).
+
+    Raises:
+        UserError: Nothing to look at, an unreadable file, an id twice, a mask of another size than its photo, or masks
+            that could mean several things.
+    """
+    if not samples:
+        raise UserError(f"{name} holds no pairs of a photo and a mask")
+    twice = [sample_id for sample_id, count in Counter(sample.id for sample in samples).items() if count > 1]
+    if twice:
+        raise UserError(f"{name} has {name_some(twice)} more than once: give every pair a name of its own")
+    inspections = tuple(map_in_order(inspect_sample, samples, progress, "reading the set"))
+    if encoding is None or object_values:
+        encoding = understand_masks(np.sum([look.histogram for look in inspections], axis=0), object_values)
+    return SampleSet(name, tuple(samples), inspections, encoding, remark)
+
+
+def inspect_sample(sample: Sample) -> Inspection:
+    """Hash both files, read the photo's size and count the mask's values.
+
+    Raises:
+        UserError: A file cannot be read, or mask and photo differ in size.
+    """
+    values = sample.read_mask()
+    height, width = read_photo_size(sample.image) if isinstance(sample.image, Path) else sample.image.shape[:2]
+    if values.shape != (height, width):
+        raise UserError(
+            f"mask of {sample.id} is {values.shape[1]}×{values.shape[0]} pixels, its photo {width}×{height}: "
+            "they must be the same size"
+        )
+    histogram = np.bincount(values.ravel(), minlength=256)
+    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, histogram)
+
+
+def name_some(names: Sequence[str], most: int = 5) -> str:
+    """The names, or the first few and how many more.
+
+    >>> name_some(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _hash(source: Path | NDArray[np.uint8]) -> str:
+    """SHA-256 of a file's bytes, or of an array's shape and values."""
+    if isinstance(source, Path):
+        return hashlib.sha256(source.read_bytes()).hexdigest()
+    return hashlib.sha256(str(source.shape).encode() + np.ascontiguousarray(source).tobytes()).hexdigest()

@@ -1,0 +1,257 @@
+"""Where samples come from: `oxford-pet`, `figures`, or a folder understood by its layout."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from fgbg.data.figures import draw_figures
+from fgbg.data.images import list_images
+from fgbg.data.masks import TRIMAP
+from fgbg.data.parallel import Progress
+from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
+from fgbg.data.split import split_by_group, split_lab, split_official
+from fgbg.errors import UserError, unknown_name
+from fgbg.storage import cache_folder
+
+SplitRule = Literal["official", "lab"]
+NAMES = ("oxford-pet", "figures")
+FOLDER_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # folder and list names -> split
+
+PET_ARCHIVES = {  # published by the authors of the data set, with their MD5 sums as torchvision knows them
+    "images.tar.gz": "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c",
+    "annotations.tar.gz": "md5:95a8c909bbe2e81eed6a22bccdf3f68f",
+}
+PET_ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
+
+
+def open_samples(
+    data: str | Path,
+    *,
+    split: SplitRule = "official",
+    split_seed: int = 0,
+    object_values: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> SampleSet:
+    """Find, pair, split and understand the samples of DATA.
+
+    Args:
+        data: `oxford-pet`, `figures`, or a folder.
+        split: `official` (lists where there are some, else 80/10/10 by group) or `lab`, the report's cut.
+        split_seed: Seed of the 80/10/10 split.
+        object_values: Which stored mask values are object, where the set leaves it open.
+        progress: Shows how far reading is.
+
+    Raises:
+        UserError: The data do not exist, do not pair up, or cannot be understood.
+    """
+    name, folder = _find_folder(data)
+    if _is_oxford(folder):
+        trainval, test, remark = _read_oxford(folder)
+        samples = split_lab(trainval, test) if split == "lab" else split_official(trainval, test)
+        name = "oxford-pet" if name in NAMES else name
+        return understand_samples(
+            name, samples, encoding=TRIMAP, object_values=object_values, remark=remark, progress=progress
+        )
+    if split == "lab":
+        raise UserError(f"--split lab cuts the Oxford-IIIT Pet lists, and {folder} has no annotations/trainval.txt")
+    samples, remark = _read_folder(folder), ""
+    if not any(sample.split for sample in samples):
+        samples, remark = split_by_group(samples, seed=split_seed), f"split 80/10/10, seed {split_seed}"
+    return understand_samples(name, samples, object_values=object_values, remark=remark, progress=progress)
+
+
+def _find_folder(data: str | Path) -> tuple[str, Path]:
+    """A name for what is printed, and the folder that holds the files (drawn or downloaded where it must be)."""
+    if str(data) == "figures":
+        return "figures", _draw_default_figures()
+    if str(data) == "oxford-pet":
+        return "oxford-pet", _find_oxford()
+    folder = Path(data).expanduser()
+    if folder.is_dir():
+        return folder.resolve().name, folder
+    if folder.exists():
+        raise UserError(f"{folder} is a file: DATA is a folder, or one of {', '.join(NAMES)}")
+    if len(folder.parts) == 1:
+        raise unknown_name("DATA (and no such folder)", str(data), NAMES)
+    raise UserError(f"{folder} does not exist: DATA is a folder, or one of {', '.join(NAMES)}")
+
+
+def _draw_default_figures() -> Path:
+    folder = cache_folder() / "figures"
+    if not (folder / "test.txt").exists():  # written last
+        draw_figures(folder)
+    return folder
+
+
+def _find_oxford() -> Path:
+    """The local copy that FGBG_DATA names, else the official archives in the user's cache, downloaded once."""
+    named = os.environ.get("FGBG_DATA")
+    if named:
+        folder = Path(named).expanduser()
+        if not _is_oxford(folder):
+            raise UserError(f"FGBG_DATA={named} is no copy of Oxford-IIIT Pet: it has no annotations/trainval.txt")
+        return folder
+    return download_oxford(cache_folder() / "oxford-pet")
+
+
+def download_oxford(folder: Path, *, address: str = PET_ADDRESS, archives: Mapping[str, str] = PET_ARCHIVES) -> Path:
+    """Fetch and unpack the official archives into `folder`, checked by their sums; nothing to do where that is done.
+
+    Raises:
+        UserError: An archive cannot be fetched or is not what it should be.
+    """
+    if _is_oxford(folder) and (folder / "complete").exists():
+        return folder
+    import pooch
+
+    for name, known_hash in archives.items():
+        try:
+            archive = pooch.retrieve(address + name, known_hash, fname=name, path=folder, progressbar=True)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{address}{name} could not be fetched ({error}): "
+                "download it by hand, unpack it, and name the folder in FGBG_DATA"
+            ) from None
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+        Path(archive).unlink()
+    (folder / "complete").touch()
+    return folder
+
+
+def _is_oxford(folder: Path) -> bool:
+    return (folder / "annotations" / "trainval.txt").exists()
+
+
+def _read_oxford(folder: Path) -> tuple[list[Sample], list[Sample], str]:
+    """The samples of trainval.txt and of test.txt in file order, and what is to be said of the rest."""
+    annotations = folder / "annotations"
+    lists = []
+    for list_name in ("trainval.txt", "test.txt"):
+        if not (annotations / list_name).exists():
+            raise UserError(f"{annotations / list_name} does not exist: the copy of Oxford-IIIT Pet is incomplete")
+        lines = (annotations / list_name).read_text().splitlines()
+        ids = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+        lists.append(
+            [
+                Sample(
+                    name,
+                    folder / "images" / f"{name}.jpg",
+                    annotations / "trimaps" / f"{name}.png",
+                    group="",
+                    metadata={"breed": name.rpartition("_")[0]},
+                )
+                for name in ids
+            ]
+        )
+    listed = [sample for samples in lists for sample in samples]
+    _require_files(listed, "is listed")
+    known = {sample.id for sample in listed}
+    unlisted = [path.stem for path in list_images(folder / "images") if path.stem not in known]
+    photos = "1 photo" if len(unlisted) == 1 else f"{len(unlisted)} photos"
+    remark = f"{photos} in neither list left out ({name_some(unlisted)})" if unlisted else ""
+    return lists[0], lists[1], remark
+
+
+def _require_files(samples: Sequence[Sample], verb: str) -> None:
+    for kind in ("image", "mask"):
+        absent = [str(path) for sample in samples if isinstance(path := getattr(sample, kind), Path) and not path.exists()]
+        if absent:
+            raise UserError(f"{name_some(absent, 3)} {verb} but does not exist: restore it or take it off the list")
+
+
+def _read_folder(folder: Path) -> list[Sample]:
+    """`images/` + `masks/`, or `train|val|test/{images,masks}/`, with the optional lists and tables beside them."""
+    parts = [part for part in FOLDER_SPLITS if (folder / part / "images").is_dir()]
+    if parts:
+        samples = [
+            replace(sample, id=f"{part}_{sample.id}", split=FOLDER_SPLITS[part])
+            for part in parts
+            for sample in _pair_folder(folder / part)
+        ]
+        present = {sample.split for sample in samples}
+        if "validation" not in present:  # train/ and test/ alone: a tenth of train/ chooses
+            learnt = [sample for sample in samples if sample.split == "train"]
+            rest = [sample for sample in samples if sample.split != "train"]
+            samples = split_official([replace(sample, split="") for sample in learnt], rest)
+        return _attach_tables(folder, samples)
+    if not (folder / "images").is_dir():
+        raise UserError(
+            f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these inside"
+        )
+    return _attach_tables(folder, _attach_lists(folder, _pair_folder(folder)))
+
+
+def _pair_folder(folder: Path) -> list[Sample]:
+    """Samples of `images/` and `masks/`, paired by file stem.
+
+    Raises:
+        UserError: A folder is missing or empty, a photo has no mask or a mask no photo, or a stem stands for two files.
+    """
+    by_stem: dict[str, dict[str, Path]] = {}
+    for kind in ("images", "masks"):
+        if not (folder / kind).is_dir():
+            raise UserError(f"{folder / kind} does not exist: photos go into images/, masks of the same names into masks/")
+        paths = list_images(folder / kind)
+        if not paths:
+            raise UserError(f"{folder / kind} holds no images")
+        by_stem[kind] = {path.stem: path for path in paths}
+        if len(by_stem[kind]) < len(paths):
+            twice = [path.name for path in paths if by_stem[kind][path.stem] != path]
+            raise UserError(f"{folder / kind} has two files for {name_some(twice)}: names must differ before the ending")
+    images, masks = by_stem["images"], by_stem["masks"]
+    alone = [images[stem].name for stem in images if stem not in masks]
+    if alone:
+        raise UserError(f"{len(alone)} of {len(images)} photos have no mask in {folder / 'masks'}: {name_some(alone)}")
+    alone = [masks[stem].name for stem in masks if stem not in images]
+    if alone:
+        raise UserError(f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {name_some(alone)}")
+    return [Sample(stem, images[stem], masks[stem]) for stem in images]
+
+
+def _attach_lists(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
+    """Splits from train.txt, val.txt and test.txt (one id a line); photos in none of them are left out."""
+    lists = {split: folder / f"{name}.txt" for name, split in FOLDER_SPLITS.items() if (folder / f"{name}.txt").exists()}
+    if not lists:
+        return list(samples)
+    by_id = {sample.id: sample for sample in samples}
+    split_of: dict[str, str] = {}
+    for split, path in lists.items():
+        for line in filter(None, map(str.strip, path.read_text().splitlines())):
+            sample_id = line if line in by_id else Path(line).stem
+            if sample_id not in by_id:
+                raise UserError(f"{path} lists '{line}', which is not in {folder / 'images'}")
+            if sample_id in split_of:
+                raise UserError(f"{path} lists '{line}', which is already {split_of[sample_id]}: one list a photo")
+            split_of[sample_id] = split
+    return [replace(by_id[sample_id], split=split) for sample_id, split in split_of.items()]
+
+
+def _attach_tables(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
+    """Groups from groups.csv (id, group) and every column of metadata.csv."""
+    groups, metadata = _read_table(folder / "groups.csv"), _read_table(folder / "metadata.csv")
+    return [
+        replace(
+            sample,
+            group=groups.get(sample.id, {}).get("group", sample.group),
+            metadata={**sample.metadata, **metadata.get(sample.id, {})},
+        )
+        for sample in samples
+    ]
+
+
+def _read_table(path: Path) -> dict[str, dict[str, str]]:
+    """Rows of a CSV file by their `id` column; nothing where there is no file."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        if "id" not in (reader.fieldnames or []):
+            raise UserError(f"{path} has no column 'id': its first line must name the columns")
+        return {row.pop("id"): row for row in reader}

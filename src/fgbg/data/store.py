@@ -1,0 +1,48 @@
+"""The training photos where the network is: on a GPU all of them if they fit, else batch by batch from the disk's map."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from fgbg.data.cache import Squares
+from fgbg.data.masks import apply_border, border_lookup
+from fgbg.words import Border
+
+RESIDENT_SHARE = 0.4  # of the device's free memory that photos may take; the rest is the network's
+
+
+class TrainingStore:
+    """Photos and targets by row.
+
+    Args:
+        squares: The cached photos.
+        border: What the band counts as.
+        device: Where batches are wanted.
+        free_bytes: Memory free on that device; 0 where copying photos there ahead gains nothing.
+    """
+
+    def __init__(self, squares: Squares, border: Border, device: torch.device, free_bytes: int) -> None:
+        self.squares, self.border, self.device = squares, border, device
+        self.is_resident = squares.pixels.nbytes + squares.levels.nbytes < RESIDENT_SHARE * free_bytes
+        if self.is_resident:
+            self._pixels = torch.tensor(squares.pixels, device=device)
+            self._target = torch.tensor(apply_border(squares.levels, border), device=device)
+        else:
+            self._lookup = border_lookup(border)
+
+    def __len__(self) -> int:
+        return len(self.squares.pixels)
+
+    def take(
+        self, rows: Int64[Tensor, " batch"]
+    ) -> tuple[UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"]]:
+        """Pixels and target of those rows (an index on the device), on the device."""
+        if self.is_resident:
+            return self._pixels[rows], self._target[rows]
+        picked = rows.cpu().numpy()
+        pixels = torch.from_numpy(np.ascontiguousarray(self.squares.pixels[picked]))
+        target = torch.from_numpy(self._lookup[self.squares.levels[picked]])
+        return pixels.to(self.device), target.to(self.device)

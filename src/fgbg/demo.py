@@ -1,0 +1,98 @@
+"""The whole life of two models in minutes: draw figures, train both networks of the lab, score, compare, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgbg.config import TrainConfig
+from fgbg.data.figures import draw_figures
+from fgbg.data.parallel import show_progress
+from fgbg.data.sources import open_samples
+from fgbg.judge.baselines import predict_foreground, predict_otsu
+from fgbg.judge.bootstrap import Estimate, estimate_mean
+from fgbg.judge.metrics import dice
+from fgbg.judge.report import write_record
+from fgbg.judge.runs import evaluate_run, panels_path
+from fgbg.run import Run, make_empty_folder
+from fgbg.training.train import train
+
+FIGURES = 480
+FIGURE_PIXELS = 96
+MODELS = {"unet": 8, "resnet34_unet": 16}  # name -> width: narrow, so that two cores train each in about a minute
+EPOCHS = 24
+
+
+def run_demo(out: Path, *, seed: int = 0) -> str:
+    """Everything into `out`; a table of both models and two baselines, and where to look, as text.
+
+    Raises:
+        UserError: `out` is not empty or cannot be written.
+    """
+    figures = make_empty_folder(out) / "figures"
+    print(f"drawing {FIGURES} figures into {figures}", flush=True)
+    draw_figures(figures, count=FIGURES, size=FIGURE_PIXELS, progress=show_progress)
+    runs = [_train_and_score(name, width, figures, out, seed) for name, width in MODELS.items()]
+    record = write_record(runs, out / "report")
+    lines = [
+        f"\n{'':20}{'test Dice, mean and 95 % interval':36}{'tone_gap 0':>12}{'the rest':>12}",
+        *(_describe_run(run) for run in runs),
+        *_describe_baselines(figures),
+        "",
+        *(f"{path}" for path in (record.workbook, *record.charts)),
+        *(f"{panels_path(run, 'test')}" for run in runs),
+    ]
+    return "\n".join(lines)
+
+
+def _train_and_score(name: str, width: int, figures: Path, out: Path, seed: int) -> Run:
+    config = TrainConfig(
+        data=str(figures),
+        out=str(out / name),
+        model=name,
+        width=width,
+        size=FIGURE_PIXELS,
+        epochs=EPOCHS,
+        batch_size=16,
+        learning_rate=2e-3,
+        seed=seed,
+    )
+    print(flush=True)
+    run = train(config)
+    print(evaluate_run(run.folder).describe(), flush=True)
+    return run
+
+
+def _describe_run(run: Run) -> str:
+    rows = run.scores("test")
+    camouflaged = np.array([float(row.metadata["tone_gap"]) == 0 for row in rows])
+    return _describe(run.config.model, np.array([row.dice for row in rows]), camouflaged)
+
+
+def _describe_baselines(figures: Path) -> list[str]:
+    samples = open_samples(figures).of("test")
+    camouflaged = np.array([float(sample.metadata["tone_gap"]) == 0 for sample in samples.samples])
+    baselines: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.bool_]]] = {
+        "Otsu's threshold": predict_otsu,
+        "all foreground": predict_foreground,
+    }
+    return [
+        _describe(name, _score(predict, [sample.read_pixels() for sample in samples.samples], samples.read_levels), camouflaged)
+        for name, predict in baselines.items()
+    ]
+
+
+def _score(
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.bool_]],
+    photos: Sequence[NDArray[np.uint8]],
+    read_target: Callable[[int], NDArray[np.uint8]],
+) -> NDArray[np.float64]:
+    return np.array([dice(predict(pixels), read_target(index)) for index, pixels in enumerate(photos)])
+
+
+def _describe(name: str, scores: NDArray[np.float64], camouflaged: NDArray[np.bool_]) -> str:
+    estimate: Estimate = estimate_mean(scores)
+    return f"{name:20}{estimate!s:36}{scores[camouflaged].mean():12.4f}{scores[~camouflaged].mean():12.4f}"

@@ -1,0 +1,165 @@
+"""Device, precision, threads and processes. No other file knows that they exist.
+
+Hugging Face Accelerate places the model, wraps it for several processes, autocasts and runs the backward pass. Everything
+else that it offers (data loaders, saving, metrics) stays with us, where it can be seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from fgbg.errors import UserError
+
+Row = TypeVar("Row")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+
+
+class Engine:
+    """Where and how this process computes.
+
+    Attributes:
+        device: The device of this process.
+        precision: Of training: `fp32` or `bf16`. Scoring is always fp32.
+        threads: CPU threads of this process.
+        processes: How many processes work on this run.
+        rank: Which one this is, from 0.
+
+    Raises:
+        UserError: The device does not exist here, or cannot compute in the precision asked for, or the processes that
+            were started do not find each other.
+    """
+
+    def __init__(self, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
+        wanted = _resolve_device(device)
+        self.precision = _resolve_precision(precision, wanted)
+        self.threads = threads or _share_of_cores()
+        torch.set_num_threads(self.threads)
+        # A product in TensorFloat-32 is no fp32 product; bf16 training loses nothing by this.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True  # a resumed run must end with the same weights
+        self._accelerator = _start_accelerator(wanted, self.precision)
+        self.device: torch.device = self._accelerator.device
+        self.processes: int = self._accelerator.num_processes
+        self.rank: int = self._accelerator.process_index
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and prints."""
+        return self.rank == 0
+
+    def describe(self) -> str:
+        """Where it computes, in a few words."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        words = [name, f"training in {self.precision}", f"{self.threads} threads"]
+        return ", ".join(words + ([f"{self.processes} processes"] if self.processes > 1 else []))
+
+    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """The module and optimizer for training: on the device, autocast, gradients averaged over processes."""
+        return self._accelerator.prepare(module, optimizer)
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of a scalar loss."""
+        self._accelerator.backward(loss)
+
+    def share(self, items: Any) -> Any:
+        """This process's part of `items`: every n-th. Together the processes cover each item once."""
+        return items[self.rank :: self.processes]
+
+    def gather(self, rows: Sequence[Row], identify: Any) -> list[Row]:
+        """The rows of all processes, on every process.
+
+        Raises:
+            RuntimeError: Two processes computed the same row (by `identify(row)`).
+        """
+        everywhere: list[Row] = gather_object(list(rows)) if self.processes > 1 else list(rows)
+        names: list[Hashable] = [identify(row) for row in everywhere]
+        if len(set(names)) < len(names):
+            raise RuntimeError("processes computed the same rows: they do not share the work")
+        return everywhere
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The element-wise sum over processes."""
+        return self._accelerator.reduce(values, "sum") if self.processes > 1 else values
+
+    def align_buffers(self, module: nn.Module) -> None:
+        """Give every process the main one's buffers: running statistics differ, and a score must not."""
+        if self.processes > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def wait(self) -> None:
+        """Go on once all processes are here."""
+        self._accelerator.wait_for_everyone()
+
+    def free_bytes(self) -> int:
+        """Memory that is free on the device; 0 on a CPU, whose memory-mapped files need no copy."""
+        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0
+
+
+def close_processes() -> None:
+    """Leave the process group, if there is one; without it torch complains at exit."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        # Accelerate keeps its choices for the life of the process; another run in it may choose otherwise.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
+    # `cpu=True` must be said: torchrun on a CPU would else silently start separate one-process trainings.
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+    if accelerator.num_processes != world:
+        raise UserError(
+            f"{world} processes were started, but only {accelerator.num_processes} found each other: "
+            "start them with torchrun --nproc-per-node N -m fgbg …"
+        )
+    return accelerator
+
+
+def _resolve_device(name: str) -> torch.device:
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+        raise UserError(f"--device {name}: choose one of {', '.join(DEVICES)}")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device auto")
+    if kind == "mps" and not mps:
+        raise UserError("--device mps: this machine has none; use --device auto")
+    return torch.device(name)
+
+
+def _resolve_precision(precision: str, device: torch.device) -> str:
+    has_bf16 = {"cuda": _cuda_has_bf16, "cpu": _cpu_has_bf16}.get(device.type, lambda: False)
+    if precision == "auto":
+        return "bf16" if has_bf16() else "fp32"
+    if precision == "bf16" and device.type == "mps":
+        raise UserError("--precision bf16: not on mps; use --precision auto")
+    return precision
+
+
+def _cuda_has_bf16() -> bool:
+    return torch.cuda.get_device_capability()[0] >= 8  # Ampere; older ones only emulate it, slowly
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the processor multiplies in bf16 (AVX512-BF16 or AMX); one that emulates it is slower than in fp32."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _share_of_cores() -> int:
+    """This process's share of the cores it may use. torchrun would leave one thread to each process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -1,0 +1,25 @@
+"""What a user did wrong, said in one sentence that names the cure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the command line prints the sentence alone and exits with status 2.
+
+    The sentence names the value, what is allowed, and the cure.
+    """
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not in a list, with the nearest one offered.
+
+    >>> print(unknown_name("model", "unte", ["unet", "resnet34_unet"]))
+    unknown model 'unte': choose one of unet, resnet34_unet (did you mean 'unet'?)
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return UserError(f"unknown {what} '{name}': choose one of {', '.join(known)}{hint}")

@@ -1,0 +1,73 @@
+"""How a photo becomes the square a network sees, and how the answer becomes the photo's size again.
+
+This is the only resize in the package: the cache, training's view of a target, and every prediction go through it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from fgbg.words import NOT_JUDGED, Fit
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the photo lies in the square: `height` x `width` pixels from (`top`, `left`)."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def place_photo(height: int, width: int, size: int, fit: Fit) -> Placement:
+    """Where a photo of `height` x `width` pixels lies in a square of edge `size`.
+
+    >>> place_photo(100, 200, 64, "pad")
+    Placement(top=16, left=0, height=32, width=64)
+    """
+    if fit == "squash":
+        return Placement(0, 0, size, size)
+    longer = max(height, width)
+    inner_height = max(1, round(height * size / longer))
+    inner_width = max(1, round(width * size / longer))
+    return Placement((size - inner_height) // 2, (size - inner_width) // 2, inner_height, inner_width)
+
+
+def fit_pixels(pixels: UInt8[Tensor, "height width 3"], size: int, fit: Fit) -> Float[Tensor, "3 size size"]:
+    """The photo as the square a network sees, 0..1: antialiased bilinear, black where no photo is."""
+    place = place_photo(pixels.shape[0], pixels.shape[1], size, fit)
+    image = _resize(pixels.permute(2, 0, 1).float(), place.height, place.width) / 255
+    return _surround(image, place, size, 0.0)
+
+
+def fit_target(target: UInt8[Tensor, "height width"], size: int, fit: Fit) -> UInt8[Tensor, "size size"]:
+    """Levels or a target as that square: nearest neighbour, 255 (not judged) where no photo is."""
+    place = place_photo(target.shape[0], target.shape[1], size, fit)
+    small = F.interpolate(target[None, None], (place.height, place.width), mode="nearest-exact")[0, 0]
+    return _surround(small, place, size, NOT_JUDGED)
+
+
+def unfit_probability(
+    probability: Float[Tensor, "size size"], height: int, width: int, fit: Fit
+) -> Float[Tensor, "height width"]:
+    """The square's answer at the photo's own size: the part that the photo covers, enlarged."""
+    place = place_photo(height, width, probability.shape[-1], fit)
+    inner = probability[place.top : place.top + place.height, place.left : place.left + place.width]
+    return _resize(inner[None], height, width)[0]
+
+
+def _resize(image: Float[Tensor, "channels _ _"], height: int, width: int) -> Float[Tensor, "channels height width"]:
+    return F.interpolate(image[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def _surround(image: Tensor, place: Placement, size: int, value: float) -> Tensor:
+    """Fill up to the square with `value`."""
+    right, bottom = size - place.left - place.width, size - place.top - place.height
+    if not (place.left or right or place.top or bottom):
+        return image
+    return F.pad(image, (place.left, right, place.top, bottom), value=value)

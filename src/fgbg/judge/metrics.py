@@ -1,0 +1,105 @@
+"""Counts and scores of one image. No score is defined anywhere else.
+
+Every function takes NumPy arrays or tensors, one image (height, width) or a batch of them (…, height, width).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from fgbg.words import NOT_JUDGED, OBJECT
+
+Array = TypeVar("Array", bound=Any)  # np.ndarray or torch.Tensor: both know &, ~, == and sum over axes
+_IMAGE_AXES = (-2, -1)
+
+
+class Counts(NamedTuple):
+    """Judged pixels of an image (or of each image of a batch) by what was predicted and what is true."""
+
+    TP: Any
+    FP: Any
+    FN: Any
+    TN: Any
+
+
+def count_pixels(prediction: Array, target: Array) -> Counts:
+    """Count true and false positives and negatives over the judged pixels.
+
+    Args:
+        prediction: bool (…, height, width), true where object is predicted.
+        target: uint8 of the same shape: 0 ground, 1 object, 255 not judged.
+
+    Returns:
+        Four integers, or four integer arrays of shape (…).
+
+    Raises:
+        TypeError: The prediction is not bool: a probability or a 0/255 mask would be counted wrongly in silence.
+        ValueError: The shapes differ.
+
+    >>> count_pixels(np.array([[True, True, False, True]]), np.array([[1, 0, 1, 255]], np.uint8))
+    Counts(TP=1, FP=1, FN=1, TN=0)
+    """
+    if not str(prediction.dtype).endswith("bool"):
+        raise TypeError(f"prediction is {prediction.dtype}, not bool: threshold it first")
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
+    truth, judged = target == OBJECT, target != NOT_JUDGED
+    # Three sums: the fourth count is what is left, and a sum over pixels is what this costs.
+    hit = (prediction & truth).sum(_IMAGE_AXES)
+    claimed = (prediction & judged).sum(_IMAGE_AXES)
+    real = truth.sum(_IMAGE_AXES)
+    total = judged.sum(_IMAGE_AXES)
+    counts = (hit, claimed - hit, real - hit, total - claimed - real + hit)
+    if prediction.ndim == 2:
+        return Counts(*(int(count) for count in counts))
+    return Counts(*counts)
+
+
+def dice_of(counts: Counts, *, empty: float = 1.0) -> Any:
+    """Dice = 2TP / (2TP + FP + FN), 0 to 1; `empty` where truth and prediction are both empty.
+
+    Source: Dice 1945; the same number as the F1 score of the pixels.
+
+    >>> dice_of(Counts(TP=3, FP=1, FN=1, TN=5))
+    0.75
+    """
+    return _ratio(2 * counts.TP, 2 * counts.TP + counts.FP + counts.FN, empty)
+
+
+def iou_of(counts: Counts, *, empty: float = 1.0) -> Any:
+    """Intersection over union = TP / (TP + FP + FN), 0 to 1; `empty` where truth and prediction are both empty.
+
+    Source: Jaccard 1912. For one image, Dice = 2 IoU / (1 + IoU).
+
+    >>> iou_of(Counts(TP=3, FP=1, FN=1, TN=5))
+    0.6
+    """
+    return _ratio(counts.TP, counts.TP + counts.FP + counts.FN, empty)
+
+
+def dice(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
+    """Dice of one image (a float) or of each image of a batch; see `count_pixels` and `dice_of`.
+
+    >>> dice(np.array([[True, False]]), np.array([[1, 1]], np.uint8)) == 2 / 3
+    True
+    """
+    return dice_of(count_pixels(prediction, target), empty=empty)
+
+
+def iou(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
+    """IoU of one image (a float) or of each image of a batch; see `count_pixels` and `iou_of`.
+
+    >>> iou(np.array([[True, False]]), np.array([[1, 1]], np.uint8))
+    0.5
+    """
+    return iou_of(count_pixels(prediction, target), empty=empty)
+
+
+def _ratio(part: Any, whole: Any, empty: float) -> Any:
+    if isinstance(whole, int):
+        return part / whole if whole else empty
+    if isinstance(whole, np.ndarray):
+        return np.where(whole == 0, empty, part / np.maximum(whole, 1))
+    return (part / whole.clamp(min=1)).masked_fill(whole == 0, empty)

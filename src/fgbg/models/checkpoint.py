@@ -1,0 +1,120 @@
+"""A trained model as one file that describes itself: weights as safetensors, all the rest in its JSON header. No pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import nn
+
+from fgbg.errors import UserError
+from fgbg.models import MODELS, build_network, wrap_network
+from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN, Predictor
+from fgbg.storage import replace_when_whole
+from fgbg.words import Border, Fit
+
+HEADER_KEY = "fgbg"
+FORMAT = 1
+OWN_NETWORK = "own"  # a network that was given to the Python API: only its owner can build it again
+HASH_DIGITS = 16  # of each training photo's SHA-256, kept so that no score is ever measured on one
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What a model file says of itself."""
+
+    network: str
+    width: int
+    size: int
+    fit: Fit
+    threshold: float
+    border: Border
+    data: str
+    data_fingerprint: str
+    epoch: int
+    validation_dice: float
+    fgbg_version: str
+    training_images: tuple[str, ...] = ()  # first HASH_DIGITS digits of each training photo's SHA-256
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    deviation: tuple[float, ...] = IMAGENET_DEVIATION
+
+
+def save_model(path: Path, network: nn.Module, header: ModelHeader) -> None:
+    """Write the network's weights and the header; `path` is replaced only when the new file is whole."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    text = json.dumps({"format": FORMAT, **dataclasses.asdict(header)})
+    with replace_when_whole(path) as aside:
+        aside.write_bytes(serialize(weights, metadata={HEADER_KEY: text}))
+
+
+def read_header(path: Path) -> ModelHeader:
+    """The header of a model file.
+
+    Raises:
+        UserError: The file is missing, a pickle, damaged, not written by fgbg, or written by a newer one.
+    """
+    _refuse_what_is_no_model(path)
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(HEADER_KEY)
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged or no safetensors file ({error}): train or copy it again") from None
+    if text is None:
+        raise UserError(f"{path} was not written by fgbg: it has weights, but nothing says what network they belong to")
+    fields = json.loads(text)
+    if fields.pop("format") != FORMAT:
+        raise UserError(f"{path} was written by fgbg {fields.get('fgbg_version')}: use that version or a newer one")
+    for name in ("training_images", "mean", "deviation"):
+        fields[name] = tuple(fields[name])
+    return ModelHeader(**fields)
+
+
+def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predictor, ModelHeader]:
+    """The predictor in evaluation mode on the CPU, and its header.
+
+    Args:
+        path: A `.safetensors` file written by `save_model`.
+        network: The network to fill, where the file holds one that was given to the Python API.
+
+    Raises:
+        UserError: As `read_header`; or the weights do not fit the network.
+    """
+    header = read_header(path)
+    if network is not None:
+        padded = wrap_network(network)
+    elif header.network in MODELS:
+        padded = build_network(header.network, width=header.width)
+    else:
+        raise UserError(f"{path} holds a network of your own: load it with load_model(path, network=...)")
+    with safe_open(path, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    try:
+        padded.load_state_dict(weights)
+    except RuntimeError:
+        raise UserError(f"{path} holds weights of another network than {header.network} of width {header.width}") from None
+    predictor = Predictor(
+        padded,
+        size=header.size,
+        fit=header.fit,
+        threshold=header.threshold,
+        mean=header.mean,
+        deviation=header.deviation,
+    )
+    return predictor.eval().to(memory_format=torch.channels_last), header
+
+
+def _refuse_what_is_no_model(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path} does not exist: MODEL is a run folder or a .safetensors file")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"PK" or start[:1] == b"\x80" or path.suffix in {".pt", ".pth", ".pkl", ".ckpt"}:
+        raise UserError(
+            f"{path} is a pickle, which can run any code when it is opened, and is refused: "
+            "use the best.safetensors of a run"
+        )

@@ -1,0 +1,95 @@
+"""The one inference path: uint8 pixels in, a probability for every one of them out.
+
+Validation, `evaluate`, `predict` and exports all go through `Predictor`, so what was scored is what ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fgbg.fit import fit_pixels, unfit_probability
+from fgbg.words import Fit
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+CHUNK = 8
+"""Photos that go through the network at a time when scoring. Fixed, and the last chunk is filled up with black, so that a
+photo's score does not depend on how many others there are."""
+
+
+class Predictor(nn.Module):
+    """A network with everything between the photo's pixels and the network's input, and back.
+
+    Args:
+        network: Normalised images (batch, 3, size, size) to logits (batch, 1, size, size).
+        size: Edge of the square the network sees, in pixels.
+        fit: How a photo becomes that square.
+        threshold: Probability above which a pixel is object.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        size: int,
+        fit: Fit = "squash",
+        threshold: float = 0.5,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        deviation: Sequence[float] = IMAGENET_DEVIATION,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.size, self.fit, self.threshold = size, fit, threshold
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.mean.device
+
+    def forward(self, pixels: UInt8[Tensor, "height width 3"]) -> Float[Tensor, "height width"]:
+        """Probability of object for every pixel of one RGB photo, in fp32."""
+        square = fit_pixels(pixels.to(self.device), self.size, self.fit)
+        probability = self.logits(square[None]).sigmoid()[0, 0]
+        return self.enlarge(probability, pixels.shape[0], pixels.shape[1])
+
+    def logits(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 1 size size"]:
+        """Logits of squares in 0..1: what training differentiates."""
+        normalised = (image - self.mean) / self.deviation
+        return self.network(normalised.contiguous(memory_format=torch.channels_last))
+
+    @torch.inference_mode()
+    def square_logits(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]]) -> Float[Tensor, "photos size size"]:
+        """Logits of up to `CHUNK` photos of any sizes, at the training size, in fp32.
+
+        Raises:
+            RuntimeError: The predictor is in training mode, where a photo's answer would depend on its neighbours.
+        """
+        if self.training:
+            raise RuntimeError("a predictor in training mode cannot score: call eval() first")
+        squares = torch.zeros(CHUNK, 3, self.size, self.size, device=self.device)
+        for index, pixels in enumerate(photos):
+            squares[index] = fit_pixels(pixels.to(self.device), self.size, self.fit)
+        with torch.autocast(self.device.type, enabled=False):
+            return self.logits(squares)[: len(photos), 0]
+
+    @torch.inference_mode()
+    def probability(self, pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
+        """One photo's probability (height, width), computed as all scores are; `pixels` may be a reduced photo."""
+        square = self.square_logits([torch.tensor(pixels)])[0].sigmoid()
+        return self.enlarge(square, height, width).cpu().numpy()
+
+    def enlarge(self, probability: Float[Tensor, "size size"], height: int, width: int) -> Tensor:
+        """The probability at the photo's own size, (height, width). Enlarge first, threshold last."""
+        return unfit_probability(probability, height, width, self.fit)

@@ -1,0 +1,304 @@
+"""The run folder: what a run writes, and the only way in which anything else reads it. Never imports torch."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fgbg.config import TrainConfig, read_config, to_toml
+from fgbg.data.samples import SPLITS, SampleSet
+from fgbg.errors import UserError
+from fgbg.storage import replace_when_whole
+
+RECORDED_PACKAGES = ("fgbg", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of epochs.jsonl. Every Dice is a mean over images."""
+
+    epoch: int
+    train_loss: float
+    train_dice: float  # augmented images, at the training size, while the weights were still moving
+    val_loss: float
+    val_dice: float  # at the training size
+    val_dice_photo: float  # at each photo's own size: this one chooses `best`
+    learning_rate: float
+    images_per_second: float  # of training alone
+    seconds: float  # of the whole epoch, validation included
+    best: bool
+    own_metric: float | None = None  # mean of the metric given to the Python API; chooses `best` where there is one
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One image's score. Counts are of judged pixels at the photo's own size."""
+
+    id: str
+    height: int
+    width: int
+    TP: int
+    FP: int
+    FN: int
+    TN: int
+    dice: float
+    iou: float
+    dice_at_size: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+_NUMBERS = {f.name: int if f.type == "int" else float for f in dataclasses.fields(ScoreRow) if f.type in ("int", "float")}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, and the names of what is in it."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What charts and tables call it."""
+        return self.folder.resolve().name
+
+    @property
+    def best(self) -> Path:
+        """The model with the highest validation score so far."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The state that `--resume` goes on from."""
+        return self.folder / "last.pt"
+
+    @property
+    def workbook(self) -> Path:
+        """The record as an Excel file."""
+        return self.folder / "performance.xlsx"
+
+    @property
+    def charts(self) -> Path:
+        """The folder of charts and pictures."""
+        return self.folder / "charts"
+
+    def scores_path(self, split: str) -> Path:
+        """One row an image."""
+        return self.folder / f"scores_{split}.csv"
+
+    def predictions(self, split: str) -> Path:
+        """Probabilities as uint8 at the training size."""
+        return self.folder / f"predictions_{split}"
+
+    @property
+    def thumbnails(self) -> Path:
+        """Photos of at most 128 px."""
+        return self.folder / "thumbnails"
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings that the run was made with."""
+        return read_config(self.folder / "config.toml")
+
+    def epochs(self) -> list[EpochRecord]:
+        """The record, epoch by epoch; empty before the first has ended. A line cut short by a kill is left out."""
+        path = self.folder / "epochs.jsonl"
+        if not path.exists():
+            return []
+        whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        return [EpochRecord(**json.loads(line)) for line in whole]
+
+    def append_epoch(self, record: EpochRecord) -> None:
+        """Add one line and wait until it is on the disk."""
+        with (self.folder / "epochs.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def keep_epochs(self, last: int) -> None:
+        """Drop the record of epochs after `last`, which are about to be replayed."""
+        kept = [record for record in self.epochs() if record.epoch <= last]
+        self._write("epochs.jsonl", "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in kept))
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Write config.toml."""
+        self._write("config.toml", to_toml(config))
+
+    def write_environment(self, seed: int, device: str, threads: int, processes: int) -> None:
+        """Write what else decided the outcome: command, versions, machine."""
+        environment = {
+            "command": sys.argv,
+            **_find_commit(),
+            "versions": {"python": platform.python_version(), **_installed_versions()},
+            "platform": platform.platform(),
+            "device": device,
+            "threads": threads,
+            "processes": processes,
+            "seed": seed,
+        }
+        self._write("environment.json", json.dumps(environment, indent=2) + "\n")
+
+    def write_split(self, samples: SampleSet, rule: str, seed: int) -> None:
+        """Write which photo went where, with the hash of its content."""
+        splits: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
+        for sample, look in zip(samples.samples, samples.inspections, strict=True):
+            splits[sample.split].append({"id": sample.id, "image": look.image_hash, "mask": look.mask_hash})
+        content = {"rule": rule, "seed": seed, "data": samples.name, "fingerprint": samples.fingerprint, **splits}
+        self._write("split.json", json.dumps(content, indent=1) + "\n")
+
+    def write_scores(self, split: str, rows: Sequence[ScoreRow], statement: Mapping[str, Any]) -> None:
+        """Write the rows, and beside them the statement of what they mean and their mean."""
+        columns = list(dict.fromkeys(name for row in rows for name in row.metadata))
+        with (
+            replace_when_whole(self.scores_path(split)) as aside,
+            aside.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            fixed = [f.name for f in dataclasses.fields(ScoreRow) if f.name != "metadata"]
+            writer.writerow([*fixed, *columns])
+            for row in rows:
+                values = [getattr(row, name) for name in fixed]
+                writer.writerow([*values, *(row.metadata.get(name, "") for name in columns)])
+        self._write(f"scores_{split}.json", json.dumps(statement, indent=2) + "\n")
+
+    def scores(self, split: str) -> list[ScoreRow]:
+        """The rows that `evaluate` wrote, in its order.
+
+        Raises:
+            UserError: That split has not been scored.
+        """
+        path = self.scores_path(split)
+        if not path.exists():
+            raise UserError(f"{self.folder} has no {path.name}: run fgbg evaluate {self.folder} --split {split} first")
+        rows = []
+        with path.open(newline="", encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                numbers: dict[str, Any] = {name: kind(line.pop(name)) for name, kind in _NUMBERS.items()}
+                rows.append(ScoreRow(id=line.pop("id"), **numbers, metadata=dict(line)))
+        return rows
+
+    def statement(self, split: str) -> dict[str, Any]:
+        """What the rows of a split mean: data, hash, border rule, threshold, mean, interval, pooled value.
+
+        Raises:
+            UserError: That split has not been scored.
+        """
+        self.scores(split)
+        return json.loads((self.folder / f"scores_{split}.json").read_text(encoding="utf-8"))
+
+    def _write(self, name: str, text: str) -> None:
+        with replace_when_whole(self.folder / name) as aside:
+            aside.write_text(text, encoding="utf-8")
+
+
+def create_run(folder: Path) -> Run:
+    """A new, empty run folder.
+
+    Raises:
+        UserError: There is something in the folder already, or it cannot be made.
+    """
+    return Run(make_empty_folder(folder))
+
+
+def make_empty_folder(folder: Path) -> Path:
+    """Make a folder for output, with its parents, that holds nothing yet.
+
+    Raises:
+        UserError: There is something in it already, or it cannot be made.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        hint = ", or go on with the run in it by --resume" if (folder / "config.toml").exists() else ""
+        raise UserError(f"{folder} is not empty: choose another folder{hint}")
+    return make_folder(folder)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder for output, with its parents.
+
+    Raises:
+        UserError: It cannot be made or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"{folder} is a file: choose a folder") from None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}): choose a folder you may write to") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} may not be written to: choose another folder")
+    return folder
+
+
+def free_name(folder: Path) -> Path:
+    """`folder`, or the first of folder-2, folder-3, … that is missing or empty."""
+    free, number = folder, 1
+    while free.exists() and (free.is_file() or any(free.iterdir())):
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def open_run(folder: Path) -> Run:
+    """A run folder that a training wrote.
+
+    Raises:
+        UserError: There is none.
+    """
+    if not folder.exists():
+        raise UserError(f"{folder} does not exist: RUN is a folder that fgbg train wrote")
+    if not (folder / "config.toml").is_file():
+        raise UserError(f"{folder} is no run: it has no config.toml, which fgbg train writes first")
+    return Run(folder)
+
+
+def name_runs(runs: Iterable[Run]) -> dict[str, Run]:
+    """A label for each run: the lab's name of its model, with the folder's name where two runs share a model."""
+    runs = list(runs)
+    models = [LAB_NAMES.get(run.config.model, run.config.model) for run in runs]
+    labels = [f"{model} ({run.name})" if models.count(model) > 1 else model for model, run in zip(models, runs, strict=True)]
+    # Folders of one name in different places: number them.
+    seen: dict[str, Run] = {}
+    for label, run in zip(labels, runs, strict=True):
+        unique, number = label, 1
+        while unique in seen:
+            number += 1
+            unique = f"{label} {number}"
+        seen[unique] = run
+    return seen
+
+
+LAB_NAMES = {"unet": "Unet", "resnet34_unet": "ResNet34_Unet"}
+"""The lab's spelling of its models in workbook columns and charts."""
+
+
+def _installed_versions() -> dict[str, str]:
+    versions = {}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _find_commit() -> dict[str, Any]:
+    """The commit of fgbg's own source and whether it was changed since; nothing where it is no checkout."""
+
+    def ask(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        ask("ls-files", "--error-unmatch", __file__)  # an installed copy inside somebody's checkout is not that checkout
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "--", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}

@@ -1,0 +1,89 @@
+"""A trained model, ready to be called with a photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from fgbg.data.images import read_photo
+from fgbg.errors import UserError
+from fgbg.models.checkpoint import ModelHeader, load_model
+from fgbg.models.predictor import Predictor
+
+
+class Model:
+    """A model that takes a photo and says how probable object is, pixel by pixel.
+
+    Attributes:
+        predictor: The module that computes it.
+        header: What the model file says of itself.
+    """
+
+    def __init__(self, predictor: Predictor, header: ModelHeader) -> None:
+        self.predictor, self.header = predictor, header
+
+    @property
+    def threshold(self) -> float:
+        """The probability above which a pixel is object."""
+        return self.predictor.threshold
+
+    @torch.inference_mode()
+    def __call__(self, photo: str | Path | Image.Image | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probability of object (height, width), 0 to 1, at the photo's own size.
+
+        Args:
+            photo: A file, a Pillow image, or uint8 RGB (height, width, 3).
+
+        Raises:
+            UserError: The photo cannot be read, or is an array of another type or shape.
+        """
+        return self.predictor(torch.tensor(_to_pixels(photo))).cpu().numpy()
+
+
+def load(model: str | Path, *, network: nn.Module | None = None, device: str = "cpu") -> Model:
+    """Load a run's best model, or a `.safetensors` file.
+
+    Args:
+        model: A run folder or a model file.
+        network: The network to fill, where it was your own.
+        device: Where to compute.
+
+    Raises:
+        UserError: There is no model, or it cannot be used.
+    """
+    predictor, header = load_model(find_model_file(model), network=network)
+    return Model(predictor.to(device), header)
+
+
+def find_model_file(model: str | Path) -> Path:
+    """The file of a MODEL: a run's best, or the file itself.
+
+    Raises:
+        UserError: There is no such thing, or the run has no model yet.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        best = path / "best.safetensors"
+        if not best.exists():
+            raise UserError(
+                f"{path} holds no best.safetensors: MODEL is a run that has finished an epoch, or a .safetensors file"
+            )
+        return best
+    if not path.exists():
+        raise UserError(f"{path} does not exist: MODEL is a run folder or a .safetensors file")
+    return path
+
+
+def _to_pixels(photo: str | Path | Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if isinstance(photo, str | Path):
+        return read_photo(Path(photo))
+    if isinstance(photo, Image.Image):
+        return np.asarray(photo.convert("RGB"))
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise UserError(f"a photo as an array is uint8 (height, width, 3), not {photo.dtype} {photo.shape}")
+    return photo

@@ -1,0 +1,190 @@
+"""Photos in files and folders in, masks, cut-outs, overlays or probabilities of the same size out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from fgbg.data.images import IMAGE_SUFFIXES, read_photo, read_photo_size
+from fgbg.data.parallel import Progress, map_in_order, show_progress
+from fgbg.data.samples import name_some
+from fgbg.engine import Engine
+from fgbg.errors import UserError
+from fgbg.models.predictor import CHUNK, Predictor
+from fgbg.run import make_folder
+from fgbg.ship.load import load
+
+Kind = Literal["mask", "cutout", "overlay", "probability"]
+"""What is written: object 255 and ground 0; the photo with its ground transparent; the photo with its ground dimmed and the
+object's outline drawn; or the probability as 0..255. Always a PNG of the photo's size."""
+
+OUTLINE_COLOUR = (255, 64, 129)
+DIMMED = 0.35  # brightness of the ground in an overlay
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to read and the file to write."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was written, and which photos could not be read, with the reason."""
+
+    written: list[Path]
+    failed: dict[Path, str]
+
+    def describe(self, out: Path) -> str:
+        """What was done, and every photo that could not be, as lines to print."""
+        files = "1 file" if len(self.written) == 1 else f"{len(self.written)} files"
+        return "\n".join([f"{out}: {files} written", *(f"left out: {reason}" for reason in self.failed.values())])
+
+
+def predict_inputs(
+    inputs: Sequence[str], out: Path, *, kind: Kind = "mask", force: bool = False, device: str = "auto"
+) -> Outcome:
+    """Predict photos and folders of photos with the MODEL that comes first among `inputs`.
+
+    Raises:
+        UserError: There is no model or no photo, or `out` cannot be used.
+    """
+    if len(inputs) < 2:
+        raise UserError("name a MODEL (a run or a .safetensors file), then photos or folders")
+    jobs = plan_jobs([Path(path).expanduser() for path in inputs[1:]], out)
+    engine = Engine(device, "fp32")
+    predictor = load(inputs[0], device=str(engine.device)).predictor
+    make_folder(out)
+    return predict_files(predictor, jobs, kind=kind, force=force, progress=show_progress)
+
+
+def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
+    """Which file each photo goes to: the same name below `out`, folders kept, `.png` at the end.
+
+    Raises:
+        UserError: An input does not exist or holds no photo, or two photos would go to one file.
+    """
+    placed: list[tuple[Path, Path]] = []  # source, place below out
+    folders = [path for path in inputs if path.is_dir()]
+    for path in inputs:
+        if path.is_dir():
+            # One folder's content lies directly in `out`; several keep their names.
+            prefix = Path(path.resolve().name) if len(folders) > 1 else Path()
+            found = [photo for photo in _find_photos(path) if not photo.resolve().is_relative_to(out.resolve())]
+            if not found:
+                raise UserError(f"{path} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            placed += [(photo, prefix / photo.relative_to(path)) for photo in found]
+        elif path.exists():
+            placed.append((path, Path(path.name)))
+        else:
+            raise UserError(f"{path} does not exist: give photos or folders of photos")
+    # a.jpg and a.png of one folder would both become a.png: such photos keep their whole name.
+    shared = Counter(place.with_suffix("") for _, place in placed)
+    jobs = [
+        Job(source, out / (place.with_suffix(".png") if shared[place.with_suffix("")] == 1 else f"{place}.png"))
+        for source, place in placed
+    ]
+    twice = [str(target) for target, count in Counter(job.target for job in jobs).items() if count > 1]
+    if twice:
+        raise UserError(f"several photos would be written to {name_some(twice, 3)}: predict them in separate runs")
+    return jobs
+
+
+@torch.inference_mode()
+def predict_files(
+    predictor: Predictor,
+    jobs: Sequence[Job],
+    *,
+    kind: Kind = "mask",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Predict every photo and write its file. A photo that cannot be read is named and left out.
+
+    Raises:
+        UserError: A target exists already and `force` is not set; nothing has been written then.
+    """
+    existing = [str(job.target) for job in jobs if job.target.exists()]
+    if existing and not force:
+        raise UserError(f"{name_some(existing, 3)} exists already: choose another --out, or --force to overwrite")
+
+    def read(job: Job) -> NDArray[np.uint8] | UserError:
+        try:
+            return read_photo(job.source)
+        except UserError as error:
+            return error
+
+    outcome = Outcome([], {})
+    answers = zip(jobs, map_in_order(read, jobs, progress, "predicting"), strict=True)
+    while chunk := list(islice(answers, CHUNK)):
+        readable = [(job, pixels) for job, pixels in chunk if not isinstance(pixels, UserError)]
+        outcome.failed.update({job.source: str(error) for job, error in chunk if isinstance(error, UserError)})
+        squares = predictor.square_logits([torch.tensor(pixels) for _, pixels in readable]).sigmoid()
+        for (job, pixels), square in zip(readable, squares, strict=True):
+            height, width = read_photo_size(job.source)
+            probability = predictor.enlarge(square, height, width).cpu().numpy()
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            _DRAW[kind](job.source, pixels, probability, predictor.threshold).save(job.target)
+            outcome.written.append(job.target)
+    return outcome
+
+
+def draw_mask(_: Path, __: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
+    """Object 255, ground 0."""
+    return Image.fromarray((probability > threshold).astype(np.uint8) * 255)
+
+
+def draw_probability(_: Path, __: NDArray[np.uint8], probability: NDArray[np.float32], ___: float) -> Image.Image:
+    """Probability 0..1 as 0..255."""
+    return Image.fromarray((probability * 255).round().astype(np.uint8))
+
+
+def draw_cutout(source: Path, pixels: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
+    """RGBA: the object's pixels as they are, the ground transparent."""
+    alpha = (probability > threshold).astype(np.uint8) * 255
+    return Image.fromarray(np.dstack([_full_size(source, pixels, alpha.shape), alpha]))
+
+
+def draw_overlay(source: Path, pixels: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
+    """The photo with its ground dimmed and a line around the object."""
+    inside = probability > threshold
+    photo = _full_size(source, pixels, inside.shape)
+    shown = np.where(inside[:, :, None], photo, (photo * DIMMED).astype(np.uint8))
+    padded = np.pad(inside, 1, mode="edge")
+    neighbours = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    shown[inside & ~neighbours] = OUTLINE_COLOUR
+    return Image.fromarray(shown)
+
+
+_DRAW: dict[Kind, Callable[[Path, NDArray[np.uint8], NDArray[np.float32], float], Image.Image]] = {
+    "mask": draw_mask,
+    "probability": draw_probability,
+    "cutout": draw_cutout,
+    "overlay": draw_overlay,
+}
+
+
+def _full_size(source: Path, pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The photo's own pixels: read again where decoding reduced them."""
+    return pixels if pixels.shape[:2] == shape[:2] else read_photo(source, largest_pixels=None)
+
+
+def _find_photos(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )

@@ -1,0 +1,52 @@
+"""Where fgbg keeps what it can make again, and how it writes what must not be lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for fgbg (decoded images, drawn figures, downloads), or the one that FGBG_CACHE names.
+
+    It need not exist yet.
+    """
+    named = os.environ.get("FGBG_CACHE")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("fgbg", appauthor=False))
+
+
+FULL_DISK_BYTES = 1_000_000  # less than this left after a failed write: the disk was the reason
+
+
+@contextmanager
+def replace_when_whole(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes `path`'s place once everything is on the disk.
+
+    Whoever reads `path` finds the old file or the new one, never half of one: not after a kill, not on a full disk.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with replace_when_whole(target) as aside:
+    ...     _ = aside.write_text("whole")
+    >>> target.read_text()
+    'whole'
+    """
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        yield aside
+        with aside.open("rb+") as written:
+            os.fsync(written.fileno())
+        aside.replace(path)
+    except Exception as error:
+        # Writers of tensors and workbooks have errors of their own for a full disk; say it in the system's words.
+        if not isinstance(error, OSError) and shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+    finally:
+        aside.unlink(missing_ok=True)

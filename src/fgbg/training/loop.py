@@ -1,0 +1,174 @@
+"""What happens in an epoch, in which order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fgbg.data.augment import Augment
+from fgbg.data.cache import Photos
+from fgbg.data.masks import apply_border
+from fgbg.data.store import TrainingStore
+from fgbg.data.streams import Purpose, open_stream
+from fgbg.engine import Engine
+from fgbg.errors import UserError
+from fgbg.judge.metrics import dice, dice_of
+from fgbg.judge.score import PhotoAndTarget, score_photos
+from fgbg.models.predictor import Predictor
+from fgbg.training.losses import Loss
+from fgbg.words import Border
+
+Metric = Callable[[Bool[Tensor, "height width"], UInt8[Tensor, "height width"]], float]
+"""A user's own score of one photo: `(prediction, target) -> float`, higher is better; its mean chooses the best epoch."""
+
+
+class Trainable(nn.Module):
+    """A predictor as training calls it. Autocast wraps this module's forward, so that scoring the predictor stays fp32."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    def forward(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 1 size size"]:
+        """Logits."""
+        return self.predictor.logits(image)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Everything that an epoch needs."""
+
+    engine: Engine
+    predictor: Predictor
+    module: nn.Module  # the predictor's `Trainable`, as the engine prepared it
+    optimizer: torch.optim.Optimizer
+    store: TrainingStore
+    names: list[str]  # of the training photos, by row
+    validation: Photos
+    border: Border
+    augment: Augment
+    loss: Loss
+    metric: Metric | None
+    batch_size: int
+    seed: int
+
+
+class Trained(NamedTuple):
+    """Means over one epoch's batches."""
+
+    loss: float
+    dice: float
+    images_per_second: float
+
+
+class Validated(NamedTuple):
+    """Means over the validation photos."""
+
+    loss: float
+    dice: float  # at the training size
+    dice_photo: float  # at each photo's own size
+    own_metric: float | None
+
+    @property
+    def score(self) -> float:
+        """What chooses the best epoch."""
+        return self.dice_photo if self.own_metric is None else self.own_metric
+
+
+def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
+    """One pass over the training photos: take a batch, augment it, one step down the loss, count.
+
+    Raises:
+        UserError: The loss is not a finite number; the weights are as they were before that step.
+    """
+    learner.predictor.train()
+    # Dropout and the like depend on the epoch, not on what ran before it.
+    torch.manual_seed(int(open_stream(learner.seed, epoch, Purpose.NETWORK).integers(2**63)))
+    batches = list(deal_batches(len(learner.store), learner.batch_size, seed=learner.seed, epoch=epoch))
+    totals = np.zeros(2)
+    start = time.perf_counter()
+    with tqdm(batches, desc=title, leave=False, disable=None if learner.engine.is_main else True) as bar:
+        for step, batch in enumerate(bar, start=1):
+            rows = torch.tensor(learner.engine.share(batch), device=learner.engine.device)
+            pixels, target = learner.store.take(rows)
+            image, target = learner.augment(pixels, target, rows, epoch)
+            loss, mean_dice = take_step(learner, image, target, _name_batch(learner, epoch, step, rows))
+            totals += loss, mean_dice
+            bar.set_description(f"{title} | Loss: {loss:.4f} | Dice: {mean_dice:.4f} | Iter: {step}/{len(batches)}", False)
+    means = learner.engine.sum(torch.tensor(totals, device=learner.engine.device)) / learner.engine.processes
+    seconds = time.perf_counter() - start
+    loss, mean_dice = (means / len(batches)).tolist()
+    return Trained(loss, mean_dice, len(batches) * learner.batch_size / seconds)
+
+
+def take_step(
+    learner: Learner,
+    image: Float[Tensor, "batch 3 size size"],
+    target: UInt8[Tensor, "batch size size"],
+    where: str,
+) -> tuple[float, float]:
+    """Forward, backward, update; the batch's loss and mean Dice over its images.
+
+    Raises:
+        UserError: The loss is not finite; `where` says in the sentence where that was.
+    """
+    logits = learner.module(image)
+    loss = learner.loss(logits, target)
+    scores = dice(logits.detach().squeeze(1) > 0, target)
+    # One transfer a step: on a GPU each waits for everything before it.
+    value, mean_dice = torch.stack((loss.detach().float(), scores.mean())).tolist()
+    if not np.isfinite(value):
+        raise UserError(
+            f"the loss became {value} {where}: nothing was learnt from that step; "
+            "try a smaller --learning-rate or --precision fp32, then --resume or start again"
+        )
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.engine.backward(loss)
+    learner.optimizer.step()
+    return value, mean_dice
+
+
+def validate(learner: Learner) -> Validated:
+    """Score every validation photo as `evaluate` does, and the loss at the training size beside it."""
+    learner.engine.align_buffers(learner.predictor)
+    learner.predictor.eval()
+    indices = learner.engine.share(range(len(learner.validation)))
+
+    def photos() -> Iterator[PhotoAndTarget]:
+        for index in indices:
+            pixels, levels = learner.validation[index]
+            yield pixels, apply_border(levels, learner.border)
+
+    results: list[tuple[int, float, float, float, float]] = []
+    for index, scored in zip(indices, score_photos(learner.predictor, photos()), strict=True):
+        loss = learner.loss(scored.square_logits[None, None], scored.square_target[None]).item()
+        own = learner.metric(scored.prediction, scored.target) if learner.metric else 0.0
+        results.append((index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), float(own)))
+    gathered = sorted(learner.engine.gather(results, lambda result: result[0]))  # one order: one sum, to the last bit
+    loss, at_size, at_photo, own = np.array(gathered, np.float64).mean(0)[1:].tolist()
+    return Validated(loss, at_size, at_photo, own if learner.metric else None)
+
+
+def deal_batches(images: int, batch_size: int, *, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:
+    """Shuffle the rows 0..images-1 and deal whole batches; what is left over sits this epoch out.
+
+    >>> [sorted(batch.tolist()) for batch in deal_batches(5, 5, seed=0, epoch=1)]
+    [[0, 1, 2, 3, 4]]
+    """
+    order = open_stream(seed, epoch, Purpose.ORDER).permutation(images)
+    for start in range(0, images - batch_size + 1, batch_size):
+        yield order[start : start + batch_size]
+
+
+def _name_batch(learner: Learner, epoch: int, step: int, rows: Int64[Tensor, " batch"]) -> str:
+    names = [learner.names[row] for row in rows[:4].tolist()]
+    return f"in epoch {epoch}, step {step} (photos {', '.join(names)}{', …' if len(rows) > len(names) else ''})"

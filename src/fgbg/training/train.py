@@ -1,0 +1,273 @@
+"""`train`: from a configuration to a run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import fgbg
+from fgbg.config import TrainConfig
+from fgbg.data.augment import Augment, PairedAugmentation
+from fgbg.data.cache import SQUARE_MARGIN, cache_photos, cache_squares
+from fgbg.data.masks import check_border
+from fgbg.data.parallel import show_progress
+from fgbg.data.samples import Sample, SampleSet, understand_samples
+from fgbg.data.sources import open_samples
+from fgbg.data.split import split_by_group
+from fgbg.data.store import TrainingStore
+from fgbg.data.streams import Purpose, open_stream
+from fgbg.engine import Engine
+from fgbg.errors import UserError
+from fgbg.judge.report import write_record
+from fgbg.models import build_network, count_parameters, wrap_network
+from fgbg.models.checkpoint import HASH_DIGITS, ModelHeader, save_model
+from fgbg.models.predictor import Predictor
+from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
+from fgbg.training.loop import Learner, Metric, Trainable, train_epoch, validate
+from fgbg.training.losses import Loss, make_loss
+from fgbg.training.state import Progress, restore_state, save_state
+
+RESUMABLE = frozenset({"epochs", "device", "threads", "out"})  # settings that a resumed run may change
+
+
+def train(
+    config: TrainConfig,
+    *,
+    samples: Sequence[Sample] | None = None,
+    model: nn.Module | None = None,
+    loss: Loss | None = None,
+    augment: Augment | None = None,
+    metric: Metric | None = None,
+    resume: bool = False,
+) -> Run:
+    """Train a network and leave a run folder that everything else reads.
+
+    Every part can be your own. Signatures: `fgbg.Sample`, `fgbg.Loss`, `fgbg.Augment`, `fgbg.Metric`; a `model` is any
+    module from normalised images (batch, 3, height, width) to logits (batch, 1, height, width), and says by an
+    attribute `stride` if its input must be a multiple of something.
+
+    Args:
+        config: Every setting; `config.out` names the run folder.
+        samples: Photos and masks in place of `config.data`.
+        model: A network in place of `config.model`.
+        loss: A loss in place of `config.loss`.
+        augment: An augmentation in place of `config.augment`.
+        metric: A score whose mean over the validation photos chooses the best epoch, in place of Dice.
+        resume: Go on with the run in `config.out`.
+
+    Returns:
+        The run. `best.safetensors` and `last.pt` are in it from the first epoch on, also when training is interrupted.
+
+    Raises:
+        UserError: Anything in the configuration, the data or the folder that cannot be used.
+    """
+    engine = Engine(config.device, config.precision, config.threads)
+    say: Callable[[str], None] = print if engine.is_main else _say_nothing
+    if model is not None:
+        config = replace(config, model=f"own:{type(model).__name__}")
+    run = _open_folder(config, resume, engine)
+    config = replace(config, out=str(run.folder))
+    if resume:
+        _check_resumable(run.config, config)
+
+    sample_set = _understand(config, samples)
+    check_border(config.border, sample_set.encoding)
+    say(sample_set.describe())
+    if sample_set.encoding.has_band:
+        say(f"border = {config.border}")
+    learner = _prepare(config, sample_set, engine, model=model, loss=loss, augment=augment, metric=metric)
+    say(f"{config.model}, {count_parameters(learner.predictor):,} parameters, {config.size} px · {engine.describe()}")
+    if config.loss == "bce_tversky" and config.false_positive_weight == config.false_negative_weight == 0.5:
+        say("note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as bce_dice")
+
+    progress = restore_state(run.last, learner.predictor.network, learner.optimizer) if resume else Progress()
+    if engine.is_main:
+        run.keep_epochs(progress.epoch)
+        run.write_config(config)
+        run.write_environment(config.seed, str(engine.device), engine.threads, engine.processes)
+        run.write_split(sample_set, config.split, config.split_seed)
+    if resume:
+        say(f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is constant")
+    try:
+        _run_epochs(run, config, learner, progress, _describe_model(config, sample_set), say)
+    except KeyboardInterrupt:
+        say(f"\nstopped after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}")
+        raise
+    finally:
+        if engine.is_main and run.epochs():
+            write_record([run], run.folder)
+    return run
+
+
+def _run_epochs(
+    run: Run, config: TrainConfig, learner: Learner, progress: Progress, header: ModelHeader, say: Callable[[str], None]
+) -> None:
+    """Train, validate, record, keep: until the last epoch."""
+    for epoch in range(progress.epoch + 1, config.epochs + 1):
+        start = time.perf_counter()
+        trained = train_epoch(learner, epoch, f"Epoch {epoch}/{config.epochs}")
+        validated = validate(learner)
+        is_best = validated.score > progress.best_score
+        progress = Progress(epoch, max(validated.score, progress.best_score))
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=trained.loss,
+            train_dice=trained.dice,
+            val_loss=validated.loss,
+            val_dice=validated.dice,
+            val_dice_photo=validated.dice_photo,
+            learning_rate=config.learning_rate,
+            images_per_second=trained.images_per_second,
+            seconds=time.perf_counter() - start,
+            best=is_best,
+            own_metric=validated.own_metric,
+        )
+        if learner.engine.is_main:
+            network = learner.predictor.network
+            # In this order a kill at any point leaves a state whose replayed epoch writes the same again.
+            run.append_epoch(record)
+            if is_best:
+                save_model(run.best, network, replace(header, epoch=epoch, validation_dice=validated.dice_photo))
+            save_state(run.last, network, learner.optimizer, progress)
+            say(_describe_epoch(record, config.epochs))
+        learner.engine.wait()
+
+
+def _describe_epoch(record: EpochRecord, epochs: int) -> str:
+    parts = [
+        f"Epoch {record.epoch:{len(str(epochs))}}/{epochs}",
+        f"Train Loss: {record.train_loss:.4f}, Train Dice: {record.train_dice:.4f}",
+        f"Valid Loss: {record.val_loss:.4f}, Valid Dice: {record.val_dice:.4f}, at photo size: {record.val_dice_photo:.4f}",
+        f"{record.images_per_second:.0f} img/s, {record.seconds:.1f} s",
+    ]
+    return " | ".join([*parts, "best"] if record.best else parts)
+
+
+def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
+    """The run folder, made by the main process alone."""
+    if not config.out and (resume or engine.processes > 1):
+        raise UserError("--out is needed: which run folder?")
+    folder = Path(config.out).expanduser() if config.out else free_name(Path("runs") / config.model.replace(":", "-"))
+    if resume:
+        return open_run(folder)
+    run = create_run(folder) if engine.is_main else Run(folder)
+    engine.wait()
+    return run
+
+
+def _check_resumable(before: TrainConfig, now: TrainConfig) -> None:
+    changed = [name for name in before.differences(now) if name not in RESUMABLE]
+    if changed:
+        raise UserError(
+            f"--resume goes on with the run's own settings, and {', '.join(changed)} would change: "
+            "leave that out, or start a new run in another --out"
+        )
+    if now.epochs < before.epochs:
+        raise UserError(f"--epochs {now.epochs}: the run was meant for {before.epochs}; resuming can only extend it")
+
+
+def _understand(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
+    if samples is not None:
+        own = list(samples)
+        own = own if any(sample.split for sample in own) else split_by_group(own, seed=config.split_seed)
+        sample_set = understand_samples(config.data or "own samples", own, object_values=config.object_values)
+    else:
+        if not config.data:
+            raise UserError("which DATA? Give oxford-pet, figures, or a folder with images/ and masks/")
+        sample_set = open_samples(
+            config.data,
+            split=config.split,
+            split_seed=config.split_seed,
+            object_values=config.object_values,
+            progress=show_progress,
+        )
+    for split in ("train", "validation"):
+        if not sample_set.of(split).samples:
+            raise UserError(
+                f"{sample_set.name} has no {split} photos: training needs some to learn from and some to choose by"
+            )
+    count = len(sample_set.of("train").samples)
+    if config.batch_size > count:
+        raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
+    return sample_set
+
+
+def _prepare(
+    config: TrainConfig,
+    samples: SampleSet,
+    engine: Engine,
+    *,
+    model: nn.Module | None,
+    loss: Loss | None,
+    augment: Augment | None,
+    metric: Metric | None,
+) -> Learner:
+    """Build every part, or take the user's."""
+    if config.batch_size % engine.processes:
+        raise UserError(f"--batch-size {config.batch_size} cannot be shared by {engine.processes} processes: use a multiple")
+    torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
+    network = wrap_network(model) if model is not None else build_network(config.model, width=config.width)
+    predictor = Predictor(network, size=config.size, fit=config.fit).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(predictor.parameters(), lr=config.learning_rate, fused=engine.device.type != "mps")
+    module, prepared = engine.prepare(Trainable(predictor), optimizer)
+
+    ranges = config.augment
+    stored_size = round(SQUARE_MARGIN * config.size) if ranges.enabled or augment else config.size
+    training, validation = samples.of("train"), samples.of("validation")
+    if not engine.is_main:
+        engine.wait()  # the main process fills the cache, the others then find it
+    squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
+    photos = cache_photos(validation, progress=show_progress)
+    if engine.is_main:
+        engine.wait()
+    return Learner(
+        engine=engine,
+        predictor=predictor,
+        module=module,
+        optimizer=prepared,
+        store=TrainingStore(squares, config.border, engine.device, engine.free_bytes()),
+        names=[sample.id for sample in training.samples],
+        validation=photos,
+        border=config.border,
+        augment=augment
+        or PairedAugmentation(ranges, squares.aspects, size=config.size, seed=config.seed, device=engine.device),
+        loss=loss
+        or make_loss(
+            config.loss,
+            bce_weight=config.bce_weight,
+            overlap_weight=config.overlap_weight,
+            false_positive_weight=config.false_positive_weight,
+            false_negative_weight=config.false_negative_weight,
+            dice_reduction=config.dice_reduction,
+        ),
+        metric=metric,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+
+
+def _describe_model(config: TrainConfig, samples: SampleSet) -> ModelHeader:
+    """The header of this run's models; epoch and score are filled in when one is saved."""
+    return ModelHeader(
+        network=config.model,
+        width=config.width,
+        size=config.size,
+        fit=config.fit,
+        threshold=0.5,
+        border=config.border,
+        data=samples.name,
+        data_fingerprint=samples.fingerprint,
+        epoch=0,
+        validation_dice=0.0,
+        fgbg_version=fgbg.__version__,
+        training_images=tuple(look.image_hash[:HASH_DIGITS] for look in samples.of("train").inspections),
+    )
+
+
+def _say_nothing(_: str) -> None:
+    """Only the main process speaks."""

@@ -1,0 +1,20 @@
+"""The few words and values that every part of the package shares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+GROUND, OBJECT, BAND = 0, 1, 2
+"""Levels: what a mask says of a pixel. A trimap's band is where even people disagree."""
+
+NOT_JUDGED = 255
+"""In a target: neither loss nor score looks at this pixel."""
+
+Border = Literal["foreground", "background", "ignore"]
+"""What the band counts as: object, ground, or not judged at all."""
+
+Fit = Literal["squash", "pad"]
+"""How a photo becomes a square.
+
+`squash` stretches it; `pad` keeps its shape and fills the rest with black (letterbox).
+"""
