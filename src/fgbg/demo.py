@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from fgbg.data.figures import draw_figures
 from fgbg.data.parallel import show_progress
 from fgbg.data.sources import open_samples
 from fgbg.judge.baselines import predict_foreground, predict_otsu
-from fgbg.judge.bootstrap import Estimate, estimate_mean
+from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.metrics import dice
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import evaluate_run, panels_path
@@ -73,26 +72,16 @@ def _describe_run(run: Run) -> str:
 
 
 def _describe_baselines(figures: Path) -> list[str]:
-    samples = open_samples(figures).of("test")
-    camouflaged = np.array([float(sample.metadata["tone_gap"]) == 0 for sample in samples.samples])
-    baselines: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.bool_]]] = {
-        "Otsu's threshold": predict_otsu,
-        "all foreground": predict_foreground,
-    }
-    return [
-        _describe(name, _score(predict, [sample.read_pixels() for sample in samples.samples], samples.read_levels), camouflaged)
-        for name, predict in baselines.items()
-    ]
-
-
-def _score(
-    predict: Callable[[NDArray[np.uint8]], NDArray[np.bool_]],
-    photos: Sequence[NDArray[np.uint8]],
-    read_target: Callable[[int], NDArray[np.uint8]],
-) -> NDArray[np.float64]:
-    return np.array([dice(predict(pixels), read_target(index)) for index, pixels in enumerate(photos)])
+    test = open_samples(figures).of("test")
+    camouflaged = np.array([float(sample.metadata["tone_gap"]) == 0 for sample in test.samples])
+    photos = [sample.read_pixels() for sample in test.samples]
+    targets = [test.read_levels(index) for index in range(len(photos))]  # figures have no band: levels are targets
+    lines = []
+    for name, predict in (("Otsu's threshold", predict_otsu), ("all foreground", predict_foreground)):
+        scores = [dice(predict(pixels), target) for pixels, target in zip(photos, targets, strict=True)]
+        lines.append(_describe(name, np.array(scores), camouflaged))
+    return lines
 
 
 def _describe(name: str, scores: NDArray[np.float64], camouflaged: NDArray[np.bool_]) -> str:
-    estimate: Estimate = estimate_mean(scores)
-    return f"{name:20}{estimate!s:36}{scores[camouflaged].mean():12.4f}{scores[~camouflaged].mean():12.4f}"
+    return f"{name:20}{estimate_mean(scores)!s:36}{scores[camouflaged].mean():12.4f}{scores[~camouflaged].mean():12.4f}"

@@ -6,6 +6,7 @@ else that it offers (data loaders, saving, metrics) stays with us, where it can 
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeVar
@@ -104,9 +105,9 @@ class Engine:
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0
 
 
-def close_processes() -> None:
-    """Leave the process group, if there is one; without it torch complains at exit."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+def _leave_processes() -> None:
+    """Torch complains at exit where a process group is left open."""
+    if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
@@ -117,6 +118,8 @@ def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
         AcceleratorState._reset_state(reset_partial_state=True)
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
     # `cpu=True` must be said: torchrun on a CPU would else silently start separate one-process trainings.
+    else:
+        atexit.register(_leave_processes)
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
     if accelerator.num_processes != world:
         raise UserError(

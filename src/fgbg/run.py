@@ -133,10 +133,10 @@ class Run:
         """Write config.toml."""
         self._write("config.toml", to_toml(config))
 
-    def write_environment(self, seed: int, device: str, threads: int, processes: int) -> None:
-        """Write what else decided the outcome: command, versions, machine."""
+    def write_environment(self, *, seed: int, device: str, threads: int, processes: int, after_epoch: int = 0) -> None:
+        """Write what else decided the outcome: command, versions, machine. A resumed run adds its own to the first one's."""
         environment = {
-            "command": sys.argv,
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
             **_find_commit(),
             "versions": {"python": platform.python_version(), **_installed_versions()},
             "platform": platform.platform(),
@@ -145,6 +145,11 @@ class Run:
             "processes": processes,
             "seed": seed,
         }
+        path = self.folder / "environment.json"
+        if after_epoch and path.exists():
+            first = json.loads(path.read_text(encoding="utf-8"))
+            first.setdefault("resumed", []).append({"after_epoch": after_epoch, **environment})
+            environment = first
         self._write("environment.json", json.dumps(environment, indent=2) + "\n")
 
     def write_split(self, samples: SampleSet, rule: str, seed: int) -> None:
@@ -154,6 +159,12 @@ class Run:
             splits[sample.split].append({"id": sample.id, "image": look.image_hash, "mask": look.mask_hash})
         content = {"rule": rule, "seed": seed, "data": samples.name, "fingerprint": samples.fingerprint, **splits}
         self._write("split.json", json.dumps(content, indent=1) + "\n")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data that the run was split on; empty before that."""
+        path = self.folder / "split.json"
+        return json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else ""
 
     def write_scores(self, split: str, rows: Sequence[ScoreRow], statement: Mapping[str, Any]) -> None:
         """Write the rows, and beside them the statement of what they mean and their mean."""

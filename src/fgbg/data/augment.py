@@ -27,6 +27,8 @@ Augment = Callable[
 in 0..1 and not yet normalised. It may depend on nothing but its arguments, or resuming changes the weights.
 """
 
+CPU_PIECE = 4  # images at a time on a CPU: what passes between the steps then stays in its cache (1.8 x at 256 px)
+
 
 class PairedAugmentation:
     """The lab report's augmentation, as an `Augment`.
@@ -62,10 +64,20 @@ class PairedAugmentation:
         if epoch != self._epoch:
             self._table = _move(draw_table(self.ranges, self.aspects, seed=self.seed, epoch=epoch), self.device)
             self._epoch = epoch
-        draw = {name: values[rows] for name, values in self._table.items()}
-        if self.ranges.padding == "ignore":
-            return _sample_photo(pixels, target, draw, self.places, self.size)
-        return _sample_crop(pixels, target, draw, self.places, self.size)
+        sample = _sample_photo if self.ranges.padding == "ignore" else _sample_crop
+        piece = CPU_PIECE if self.device.type == "cpu" else len(rows)
+        parts = [
+            sample(
+                pixels[start : start + piece],
+                target[start : start + piece],
+                {name: values[rows[start : start + piece]] for name, values in self._table.items()},
+                self.places,
+                self.size,
+            )
+            for start in range(0, len(rows), piece)
+        ]
+        images, targets = zip(*parts, strict=True)
+        return torch.cat(images), torch.cat(targets)
 
 
 def _move(table: AugmentTable, device: torch.device) -> dict[str, Tensor]:

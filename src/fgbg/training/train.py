@@ -75,12 +75,14 @@ def train(
     if resume:
         _check_resumable(run.config, config)
 
-    sample_set = _understand(config, samples)
+    sample_set = understand_data(config, samples)
     check_border(config.border, sample_set.encoding)
+    if resume and run.fingerprint not in ("", sample_set.fingerprint):
+        raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
     say(sample_set.describe())
     if sample_set.encoding.has_band:
         say(f"border = {config.border}")
-    learner = _prepare(config, sample_set, engine, model=model, loss=loss, augment=augment, metric=metric)
+    learner = prepare_learner(config, sample_set, engine, model=model, loss=loss, augment=augment, metric=metric)
     say(f"{config.model}, {count_parameters(learner.predictor):,} parameters, {config.size} px · {engine.describe()}")
     if config.loss == "bce_tversky" and config.false_positive_weight == config.false_negative_weight == 0.5:
         say("note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as bce_dice")
@@ -89,7 +91,13 @@ def train(
     if engine.is_main:
         run.keep_epochs(progress.epoch)
         run.write_config(config)
-        run.write_environment(config.seed, str(engine.device), engine.threads, engine.processes)
+        run.write_environment(
+            seed=config.seed,
+            device=str(engine.device),
+            threads=engine.threads,
+            processes=engine.processes,
+            after_epoch=progress.epoch,
+        )
         run.write_split(sample_set, config.split, config.split_seed)
     if resume:
         say(f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is constant")
@@ -171,7 +179,12 @@ def _check_resumable(before: TrainConfig, now: TrainConfig) -> None:
         raise UserError(f"--epochs {now.epochs}: the run was meant for {before.epochs}; resuming can only extend it")
 
 
-def _understand(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
+def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
+    """The samples that `config.data` names, or the user's own, split and fit to train on.
+
+    Raises:
+        UserError: They cannot be understood, or are too few.
+    """
     if samples is not None:
         own = list(samples)
         own = own if any(sample.split for sample in own) else split_by_group(own, seed=config.split_seed)
@@ -197,17 +210,21 @@ def _understand(config: TrainConfig, samples: Sequence[Sample] | None) -> Sample
     return sample_set
 
 
-def _prepare(
+def prepare_learner(
     config: TrainConfig,
     samples: SampleSet,
     engine: Engine,
     *,
-    model: nn.Module | None,
-    loss: Loss | None,
-    augment: Augment | None,
-    metric: Metric | None,
+    model: nn.Module | None = None,
+    loss: Loss | None = None,
+    augment: Augment | None = None,
+    metric: Metric | None = None,
 ) -> Learner:
-    """Build every part, or take the user's."""
+    """Build every part, or take the user's.
+
+    Raises:
+        UserError: No such model, or a batch that the processes cannot share.
+    """
     if config.batch_size % engine.processes:
         raise UserError(f"--batch-size {config.batch_size} cannot be shared by {engine.processes} processes: use a multiple")
     torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))

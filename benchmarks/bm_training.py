@@ -1,0 +1,77 @@
+"""The whole training loop (data, augmentation, step, metrics) against the bare step on tensors that are ready.
+
+    python benchmarks/bm_training.py
+
+Prints images per second of both, in turn, and their ratio: 1 would mean that data and records cost nothing.
+Wanted: at least 0.97 for ResNet34_UNet at 128 px and 0.85 for UNet of width 8 at 64 px.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from timing import describe_machine, images_per_second, ratio
+
+from fgbg.config import TrainConfig
+from fgbg.data.figures import draw_figures
+from fgbg.engine import Engine
+from fgbg.training.loop import Learner, train_epoch
+from fgbg.training.train import prepare_learner, understand_data
+
+ROUNDS = 5
+CASES = [
+    {"model": "resnet34_unet", "width": 64, "size": 128, "batch_size": 16},
+    {"model": "unet", "width": 8, "size": 64, "batch_size": 16},
+]
+FIGURES = 400
+
+
+def run_bare_steps(learner: Learner, image: torch.Tensor, target: torch.Tensor, steps: int) -> int:
+    learner.predictor.train()
+    for _ in range(steps):
+        loss = learner.loss(learner.module(image), target)
+        learner.optimizer.zero_grad(set_to_none=True)
+        learner.engine.backward(loss)
+        learner.optimizer.step()
+    if learner.engine.device.type == "cuda":
+        torch.cuda.synchronize()
+    return steps * len(image)
+
+
+def measure(case: dict[str, object], figures: Path) -> None:
+    config = TrainConfig(data=str(figures), **case)  # type: ignore[arg-type]
+    engine = Engine(config.device, config.precision, config.threads)
+    learner = prepare_learner(config, understand_data(config, None), engine)
+    steps = len(learner.store) // config.batch_size
+    rows = torch.arange(config.batch_size, device=engine.device)
+    image, target = learner.augment(*learner.store.take(rows), rows, 1)
+    epochs = iter(range(1, 1000))
+
+    def run_loop() -> int:
+        train_epoch(learner, next(epochs), "loop")
+        return steps * config.batch_size
+
+    rates = images_per_second(
+        {"loop": run_loop, "bare": lambda: run_bare_steps(learner, image, target, steps)}, rounds=ROUNDS
+    )
+    medians = {name: sorted(values)[len(values) // 2] for name, values in rates.items()}
+    print(
+        f"{config.model} width {config.width}, {config.size} px, batch {config.batch_size}, {engine.describe()}: "
+        f"loop {medians['loop']:.1f} img/s, bare step {medians['bare']:.1f} img/s, ratio {ratio(rates, 'loop', 'bare')}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    print(describe_machine())
+    with tempfile.TemporaryDirectory() as folder:
+        figures = Path(folder) / "figures"
+        draw_figures(figures, count=FIGURES, size=160)
+        for case in CASES:
+            measure(case, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The lab's qualitative comparison: original, prediction, truth, photo × prediction and photo × truth, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from fgbg.storage import replace_when_whole
+from fgbg.words import NOT_JUDGED, OBJECT
+
+CAPTIONS = ("Original", "Prediction", "Truth", "Photo × prediction", "Photo × truth")
+NOTE = "not judged: left out of the score"
+GREY = 128  # of what is not judged
+CELL, GAP, MARGIN = 300, 10, 32  # pixels; a photo of any shape is fitted into a square cell
+CAPTION_HEIGHT, TITLE_HEIGHT, NOTE_HEIGHT = 44, 40, 44
+PAPER, EMPTY, INK, FAINT = "#FFFFFF", "#F3F4F6", "#1F2328", "#59636E"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One photo with what was predicted and what is true.
+
+    Raises:
+        TypeError: The prediction is not bool.
+        ValueError: The three are not of one shape.
+    """
+
+    title: str
+    pixels: NDArray[np.uint8]  # (height, width, 3)
+    prediction: NDArray[np.bool_]  # (height, width)
+    target: NDArray[np.uint8]  # (height, width): 0 ground, 1 object, 255 not judged
+
+    def __post_init__(self) -> None:
+        shape = self.target.shape
+        if self.pixels.shape != (*shape, 3) or self.prediction.shape != shape:
+            shapes = f"pixels {self.pixels.shape}, prediction {self.prediction.shape}, target {shape}"
+            raise ValueError(f"{self.title}: {shapes} are not of one photo")
+        if self.prediction.dtype != np.bool_:
+            raise TypeError(f"{self.title}: prediction is {self.prediction.dtype}, not bool: threshold it first")
+
+
+def draw_panels(panels: Sequence[Panel], path: Path) -> None:
+    """Draw one row of five pictures a panel into a PNG; its folder is made if need be.
+
+    Raises:
+        ValueError: There are no panels.
+    """
+    if not panels:
+        raise ValueError("no panels to draw")
+    explains_grey = any((panel.target == NOT_JUDGED).any() for panel in panels)
+    bottom = MARGIN + CAPTION_HEIGHT + len(panels) * (TITLE_HEIGHT + CELL + GAP)
+    width = 2 * MARGIN + len(CAPTIONS) * (CELL + GAP) - GAP
+    sheet = Image.new("RGB", (width, bottom + (NOTE_HEIGHT if explains_grey else 0) + MARGIN - GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for column, caption in enumerate(CAPTIONS):
+        centre = MARGIN + column * (CELL + GAP) + CELL // 2
+        draw.text((centre, MARGIN), caption, fill=INK, font=_open_font(22), anchor="ma")
+    for row, panel in enumerate(panels):
+        top = MARGIN + CAPTION_HEIGHT + row * (TITLE_HEIGHT + CELL + GAP)
+        title = _shorten(panel.title, width - 2 * MARGIN, _open_font(19))
+        draw.text((MARGIN, top + TITLE_HEIGHT - 12), title, fill=FAINT, font=_open_font(19), anchor="ls")
+        for column, picture in enumerate(_draw_pictures(panel)):
+            sheet.paste(_fit_into_cell(picture), (MARGIN + column * (CELL + GAP), top + TITLE_HEIGHT))
+    if explains_grey:
+        draw.rectangle((MARGIN, bottom + 12, MARGIN + 30, bottom + 30), fill=(GREY, GREY, GREY))
+        draw.text((MARGIN + 42, bottom + 21), NOTE, fill=FAINT, font=_open_font(17), anchor="lm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_when_whole(path) as aside:
+        sheet.save(aside, format="PNG")
+
+
+def _draw_pictures(panel: Panel) -> list[NDArray[np.uint8]]:
+    """The five pictures of a photo, uint8 (height, width, 3) at its own size, in the order of CAPTIONS."""
+    prediction = panel.prediction[:, :, None]
+    truth = (panel.target == OBJECT)[:, :, None]
+    white = np.full_like(panel.pixels, 255)
+    pictures = [panel.pixels, white * prediction, white * truth, panel.pixels * prediction, panel.pixels * truth]
+    for shows_truth in (pictures[2], pictures[4]):
+        shows_truth[panel.target == NOT_JUDGED] = GREY
+    return pictures
+
+
+def _fit_into_cell(picture: NDArray[np.uint8]) -> Image.Image:
+    """A cell with the whole picture in its middle, as large as it can be."""
+    image = Image.fromarray(picture)
+    scale = CELL / max(image.size)
+    if scale > 1:
+        # A small photo keeps its pixels visible: a blurred mask would hide what was predicted.
+        times = int(np.ceil(scale))
+        image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    height, width = (max(1, round(edge * scale)) for edge in picture.shape[:2])
+    cell = Image.new("RGB", (CELL, CELL), EMPTY)
+    cell.paste(image.resize((width, height), Image.Resampling.LANCZOS), ((CELL - width) // 2, (CELL - height) // 2))
+    return cell
+
+
+@cache
+def _open_font(size: int) -> ImageFont.FreeTypeFont:
+    """The face of the charts: Pillow's own has no × in it."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def _shorten(title: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    """The title with as much of its middle left out as it takes to fit into `width` pixels."""
+    kept = len(title)
+    shortened = title
+    while font.getlength(shortened) > width:
+        kept -= 1
+        shortened = f"{title[: kept // 2]}…{title[len(title) - (kept - kept // 2) :]}"
+    return shortened

@@ -1,0 +1,89 @@
+"""The bootstrap interval: repeatable, as wide as it says, and scipy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from fgbg.judge import bootstrap
+from fgbg.judge.bootstrap import Estimate, estimate_mean
+
+
+def draw_scores(count: int, seed: int) -> np.ndarray:
+    """Skewed as Dice scores are: most near 1, a few bad. The true mean is 0.9."""
+    return np.random.default_rng(seed).beta(9, 1, count)
+
+
+def test_same_scores_same_interval() -> None:
+    scores = draw_scores(40, 0)
+    assert estimate_mean(scores) == estimate_mean(scores.copy())
+    assert estimate_mean(scores) != estimate_mean(scores, seed=1)
+
+
+def test_the_mean_is_the_scores_mean_and_lies_inside() -> None:
+    scores = draw_scores(40, 0)
+    estimate = estimate_mean(scores)
+    assert estimate.mean == scores.mean()
+    assert scores.min() < estimate.low < estimate.mean < estimate.high < scores.max()
+
+
+def test_the_interval_holds_the_true_mean_as_often_as_it_says() -> None:
+    estimates = [estimate_mean(draw_scores(60, seed)) for seed in range(200)]
+    held = sum(estimate.low <= 0.9 <= estimate.high for estimate in estimates)
+    assert 180 <= held <= 196, held
+
+
+def test_four_times_the_images_halve_the_interval() -> None:
+    def width(count: int) -> float:
+        estimates = [estimate_mean(draw_scores(count, seed)) for seed in range(8)]
+        return float(np.mean([estimate.high - estimate.low for estimate in estimates]))
+
+    assert width(50) / width(200) == pytest.approx(2, rel=0.1)
+    assert width(200) / width(800) == pytest.approx(2, rel=0.1)
+
+
+def test_scipy_finds_the_same_interval() -> None:
+    scores = draw_scores(80, 3)
+    theirs = stats.bootstrap(
+        (scores,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    mine = estimate_mean(scores)
+    tolerance = 0.04 * (mine.high - mine.low)
+    assert mine.low == pytest.approx(theirs.low, abs=tolerance)
+    assert mine.high == pytest.approx(theirs.high, abs=tolerance)
+
+
+@pytest.mark.parametrize("block", [1, 7_001, 250_000])
+def test_drawing_in_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    scores = draw_scores(50, 4)
+    whole = estimate_mean(scores)
+    monkeypatch.setattr(bootstrap, "_BLOCK", block)
+    assert estimate_mean(scores) == whole
+
+
+def test_a_set_too_large_for_one_block_gets_the_interval_of_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = draw_scores(500, 5)
+    assert len(scores) * bootstrap.RESAMPLES > bootstrap._BLOCK, "in blocks"
+    in_blocks = estimate_mean(scores)
+    monkeypatch.setattr(bootstrap, "_BLOCK", len(scores) * bootstrap.RESAMPLES)
+    assert estimate_mean(scores) == in_blocks
+    deviation = np.sqrt(0.9 * 0.1 / 11)  # of Beta(9, 1)
+    assert in_blocks.high - in_blocks.low == pytest.approx(2 * 1.96 * deviation / np.sqrt(500), rel=0.15)
+
+
+@settings(deadline=None, max_examples=15)
+@given(value=st.floats(0, 1), count=st.integers(1, 30))
+def test_equal_scores_leave_no_doubt(value: float, count: int) -> None:
+    assert estimate_mean(np.full(count, value)) == pytest.approx((value, value, value), abs=1e-12)
+
+
+def test_no_scores_are_refused() -> None:
+    with pytest.raises(ValueError, match="no scores"):
+        estimate_mean(np.array([]))
+
+
+def test_an_estimate_reads_as_mean_and_interval() -> None:
+    assert str(Estimate(0.94561, 0.93, 0.95499)) == "0.9456 [0.9300, 0.9550]"

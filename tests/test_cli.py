@@ -1,0 +1,213 @@
+"""The command line as a user meets it: help at once, mistakes in one sentence, exit 2."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import fgbg
+from discs import write_discs
+from fgbg import cli
+
+
+@pytest.fixture
+def discs(tmp_path: Path) -> Path:
+    return write_discs(tmp_path)
+
+
+SMALL = "--width 4 --size 32 --batch-size 4 --device cpu --threads 1 --precision fp32 --learning-rate 3e-3".split()
+
+
+def run(*words: object) -> int:
+    return cli.main([str(word) for word in words])
+
+
+@pytest.fixture
+def trained(tmp_path: Path, discs: Path) -> Path:
+    assert run("train", discs, *SMALL, "--epochs", 2, "--out", tmp_path / "run") == 0
+    return tmp_path / "run"
+
+
+def test_help_answers_at_once() -> None:
+    for verb in ([], *([name] for name in cli.VERBS)):
+        start = time.perf_counter()
+        ended = subprocess.run([sys.executable, "-m", "fgbg", *verb, "--help"], capture_output=True, text=True, check=True)
+        seconds = time.perf_counter() - start
+        assert "usage: fgbg" in ended.stdout
+        assert seconds < 1.5, (verb, seconds)  # 0.3 s on an idle machine
+
+
+def test_import_loads_no_heavy_library() -> None:
+    code = "import fgbg, fgbg.cli, sys; assert not {'torch', 'matplotlib', 'scipy'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_exists() -> None:
+    for name in fgbg.__all__:
+        assert getattr(fgbg, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = fgbg.nothing
+
+
+def test_train_evaluate_predict_report(
+    trained: Path, discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "score it: fgbg evaluate" in capsys.readouterr().out
+    assert run("evaluate", trained) == 0
+    printed = capsys.readouterr().out
+    rows = fgbg.open_run(trained).scores("test")
+    mean = np.mean([row.dice for row in rows])
+    assert f"{mean:.4f} [" in printed
+    assert "4 pairs" in printed
+    assert len(rows) == 4
+    assert (trained / "charts" / "panels_test.png").exists()
+
+    assert run("evaluate", trained, "--json") == 0
+    statement = json.loads(capsys.readouterr().out)
+    assert statement["mean_dice"] == pytest.approx(mean)
+    assert statement["pairs"] == 4
+
+    photo = discs / "images" / "disc_00.png"
+    assert run("predict", trained, photo, "--out", tmp_path / "out", "--kind", "cutout") == 0
+    with Image.open(tmp_path / "out" / "disc_00.png") as cutout:
+        assert (cutout.mode, cutout.size) == ("RGBA", (32, 32))
+
+    assert run("report", trained, "--out", tmp_path / "report") == 0
+    assert (tmp_path / "report" / "performance.xlsx").exists()
+
+
+def test_evaluate_scores_other_data_too(trained: Path, discs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", trained, discs, "--split", "validation") == 0
+    assert "validation photos of discs: 4 pairs" in capsys.readouterr().out
+
+
+def test_resume_needs_only_the_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "--resume", "--out", trained, "--epochs", 3) == 0
+    assert "after epoch 2 of 3; the learning rate is constant" in capsys.readouterr().out
+    assert [record.epoch for record in fgbg.open_run(trained).epochs()] == [1, 2, 3]
+
+
+def test_flags_go_before_file_before_preset(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("epochs = 7\nlearning_rate = 1\n[augment]\nhue = 0\n")
+    argv = ["figures", "--preset", "lab", f"--config={tmp_path / 'mine.toml'}", "--epochs", "9"]
+    arguments = cli._parse(cli.TrainArguments, argv, default=cli._train_defaults(argv))
+    assert (arguments.epochs, arguments.learning_rate, arguments.split) == (9, 1.0, "lab")
+    assert (arguments.augment.hue, arguments.augment.padding, arguments.augment.flip) == (0, "background", 0.5)
+
+
+def mistakes() -> dict[str, tuple[str, str]]:
+    """A command (with {data}, {run}, {tmp} filled in) and what its one sentence must say."""
+    return {
+        "unknown command": ("trian", r"unknown command 'trian'.*did you mean 'train'"),
+        "no data": ("train --out {tmp}/x", r"which DATA\?"),
+        "missing path": ("train {tmp}/none --out {tmp}/x", r"none does not exist"),
+        "unknown data": ("train oxfordpet --out {tmp}/x", r"did you mean 'oxford-pet'"),
+        "data is a file": ("train {data}/train.txt --out {tmp}/x", r"train\.txt is a file"),
+        "empty folder": ("train {tmp}/empty --out {tmp}/x", r"empty has no layout that is known"),
+        "zero epochs": ("train {data} --epochs 0 --out {tmp}/x", r"--epochs 0: must be at least 1"),
+        "negative epochs": ("train {data} --epochs -3 --out {tmp}/x", r"--epochs -3: must be at least 1"),
+        "no learning rate": ("train {data} --learning-rate 0 --out {tmp}/x", r"--learning-rate 0\.0: must be a positive"),
+        "learning rate nan": ("train {data} --learning-rate nan --out {tmp}/x", r"--learning-rate nan: must be"),
+        "absurd size": ("train {data} --size 100000 --out {tmp}/x", r"--size 100000: must be from 16 to 4096"),
+        "absurd augmentation": ("train {data} --augment.shift 7 --out {tmp}/x", r"--augment\.shift 7\.0: must be from 0"),
+        "batch too large": (
+            "train {data} --batch-size 99 --size 32 --width 4 --out {tmp}/x",
+            r"more than the 12 training photos",
+        ),
+        "unknown model": ("train {data} --model resnet34unet --out {tmp}/x", r"did you mean 'resnet34_unet'"),
+        "unknown preset": ("train {data} --preset lap --out {tmp}/x", r"unknown preset 'lap'.*did you mean 'lab'"),
+        "no such file of settings": ("train {data} --config {tmp}/no.toml --out {tmp}/x", r"no\.toml does not exist"),
+        "unknown setting": ("train {data} --config {tmp}/wrong.toml --out {tmp}/x", r"'epoch'.*did you mean 'epochs'"),
+        "no cuda": ("train {data} --device cuda:9 --out {tmp}/x", r"--device cuda:9: this machine has"),
+        "out is taken": ("train {data} --out {run}", r"is not empty.*--resume"),
+        "out is a file": ("train {data} --out {data}/train.txt", r"is a file: choose a folder"),
+        "nothing to resume": ("train --resume --out {tmp}/none", r"none does not exist"),
+        "no run": ("evaluate {data}", r"is no run: it has no config\.toml"),
+        "split lab on a folder": ("train {data} --split lab --out {tmp}/x", r"cuts the Oxford-IIIT Pet lists"),
+        "no photo": ("predict {run} --out {tmp}/x", r"name a MODEL"),
+        "photo missing": ("predict {run} {tmp}/no.jpg --out {tmp}/x", r"no\.jpg does not exist"),
+        "model missing": ("predict {tmp}/no {data}/images --out {tmp}/x", r"no does not exist: MODEL is"),
+        "model is a pickle": ("predict {tmp}/model.safetensors {data}/images --out {tmp}/x", r"pickle.*refused"),
+        "report of nothing": ("report --out {tmp}/x", r"which runs\?"),
+        "report of no run": ("report {tmp}/none --out {tmp}/x", r"none does not exist"),
+        "no figures": ("figures {tmp}/x --count 0", r"count"),
+        "nothing to change": ("evaluate {run} --border ignore", r"--border ignore needs masks with an ambiguity band"),
+        "a training photo": ("evaluate {run} {tmp}/leak", r"photos trained this model"),
+    }
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A data set, a run and a few things that are none."""
+    tmp = tmp_path_factory.mktemp("mistakes")
+    data = write_discs(tmp)
+    assert run("train", data, *SMALL, "--epochs", 1, "--out", tmp / "run") == 0
+    (tmp / "empty").mkdir()
+    (tmp / "wrong.toml").write_text("epoch = 3\n")
+    torch.save({"weights": torch.zeros(3)}, tmp / "model.safetensors")
+    leak = tmp / "leak"
+    for kind in ("images", "masks"):
+        (leak / kind).mkdir(parents=True)
+        for index, name in enumerate((data / "train.txt").read_text().split()):
+            (leak / kind / f"renamed_{index}.png").write_bytes((data / kind / f"{name}.png").read_bytes())
+    (leak / "test.txt").write_text("renamed_0\nrenamed_1\n")
+    return {"data": data, "run": tmp / "run", "tmp": tmp}
+
+
+@pytest.mark.parametrize("name", mistakes())
+def test_a_mistake_is_one_sentence_and_exit_2(
+    name: str, ground: dict[str, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command, sentence = mistakes()[name]
+    before = {path: path.stat().st_mtime_ns for path in ground["run"].iterdir() if path.is_file()}
+    words = [word.format(**{**ground, "tmp": ground["tmp"]}) for word in command.split()]
+    assert run(*words) == 2
+    printed = capsys.readouterr().err
+    assert re.search(sentence, printed), printed
+    assert printed.startswith("fgbg: ")
+    assert len(printed.strip().splitlines()) == 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "nothing lost"
+
+
+def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x/last.pt")
+
+    monkeypatch.setitem(cli.VERBS, "train", (fail, ""))
+    assert run("train") == 2
+    assert "no space left while writing runs/x/last.pt: free some" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_cleanly(tmp_path: Path, discs: Path) -> None:
+    command = [sys.executable, "-m", "fgbg", "train", str(discs), *SMALL, "--epochs", "500", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("Epoch   2/"):
+            process.send_signal(signal.SIGINT)
+            break
+    printed, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130, complaint
+    assert "go on with: fgbg train --resume --out" in printed
+    assert "Traceback" not in complaint
+    assert len(fgbg.open_run(tmp_path / "run").epochs()) >= 2
+    assert (tmp_path / "run" / "performance.xlsx").exists()
+
+
+def test_a_missing_extra_prints_its_install_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(cli.EXTRAS, "train", ("a_package_that_is_not_there",))
+    assert run("demo") == 2
+    assert "pip install 'fgbg[train]'" in capsys.readouterr().err

@@ -1,0 +1,374 @@
+"""Rows and statement by hand, on a network that finds red."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fgbg.data.masks import TRIMAP
+from fgbg.data.samples import Sample, SampleSet, inspect_sample, understand_samples
+from fgbg.engine import Engine
+from fgbg.errors import UserError
+from fgbg.judge.bootstrap import estimate_mean
+from fgbg.judge.evaluate import Evaluation, evaluate
+from fgbg.models.checkpoint import HASH_DIGITS
+from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN, Predictor
+from fgbg.run import ScoreRow, create_run
+from fgbg.words import Border
+from trivial import draw, make_header, make_network, make_noise, make_set, paint, red_predictor, unchecked
+
+NOTHING = draw(*["...."] * 4)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine("cpu", "fp32", 1)
+
+
+def score(engine: Engine, samples: SampleSet, *, size: int = 4, **options: Any) -> Evaluation:
+    return evaluate(red_predictor(size), make_header(size=size), samples, engine=engine, split="test", **options)
+
+
+def three() -> SampleSet:
+    """Some right and some wrong; both empty; all wrong."""
+    return make_set(
+        (paint(draw("##..", "##..", "....", "....")), draw("#...", "##..", "#...", "....").astype(np.uint8)),
+        (paint(NOTHING), NOTHING.astype(np.uint8)),
+        (paint(draw("####", "....", "....", "....")), draw("....", "....", "....", "..##").astype(np.uint8)),
+    )
+
+
+# Rows
+
+
+def test_rows_by_hand(engine: Engine) -> None:
+    assert score(engine, three()).rows == [
+        ScoreRow("photo_0", 4, 4, TP=3, FP=1, FN=1, TN=11, dice=6 / 8, iou=3 / 5, dice_at_size=6 / 8),
+        ScoreRow("photo_1", 4, 4, TP=0, FP=0, FN=0, TN=16, dice=1.0, iou=1.0, dice_at_size=1.0),
+        ScoreRow("photo_2", 4, 4, TP=0, FP=4, FN=2, TN=10, dice=0.0, iou=0.0, dice_at_size=0.0),
+    ]
+
+
+def test_a_score_is_at_the_photos_own_size_and_beside_it_at_the_training_size(engine: Engine) -> None:
+    left = draw(*["####...."] * 8)
+    mask = left.astype(np.uint8)
+    mask[0, 7] = 1  # a pixel that a smaller mask has lost
+    (row,) = score(engine, make_set((paint(left), mask))).rows
+    assert (row.height, row.width) == (8, 8)
+    assert (row.TP, row.FP, row.FN, row.TN) == (32, 0, 1, 31)
+    assert row.dice == 64 / 65
+    assert row.dice_at_size == 1.0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "found"), [(0.1, 16), (0.3, 8), (0.6, 4), (0.9, 0)], ids=["all", "three bands", "one band", "none"]
+)
+def test_the_models_threshold_decides(engine: Engine, threshold: float, found: int) -> None:
+    levels = np.repeat([[30, 60, 120, 200]], 4, axis=0).astype(np.uint8)  # sigmoid(x / 255): 0.529 … 0.687
+    pixels = np.stack([levels, levels, levels], -1)
+    samples = make_set((pixels, np.ones((4, 4), np.uint8)))
+
+    class Steps(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.logit((image[:, :1] * 255).round() / 255, eps=1e-6)  # probability = red
+
+    predictor = Predictor(Steps(), size=4, threshold=threshold, mean=(0.0,) * 3, deviation=(1.0,) * 3).eval()
+    (row,) = evaluate(predictor, make_header(threshold=threshold), samples, engine=engine, split="test").rows
+    assert row.dice_at_size == row.dice
+    assert row.TP == found == sum(4 for level in (30, 60, 120, 200) if level / 255 > threshold)
+
+
+def test_rows_are_the_same_in_any_order_and_company(engine: Engine) -> None:
+    predictor = Predictor(make_network("unet"), size=32).eval().to(memory_format=torch.channels_last)
+    header = make_header(network="unet", size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
+    rng = np.random.default_rng(0)
+    samples = []
+    for index in range(11):  # a whole chunk and a part of one
+        height, width = rng.integers(5, 60, 2)
+        mask = (rng.random((height, width)) < 0.5).astype(np.uint8)
+        samples.append(Sample(f"photo_{index}", make_noise(height, width, index), mask, split="test"))
+
+    def rows(order: list[int]) -> dict[str, ScoreRow]:
+        chosen = understand_samples("noise", [samples[index] for index in order])
+        evaluation = evaluate(predictor, header, chosen, engine=engine, split="test")
+        assert [row.id for row in evaluation.rows] == [f"photo_{index}" for index in order]
+        return {row.id: row for row in evaluation.rows}
+
+    straight = rows(list(range(11)))
+    assert rows(list(range(11))[::-1]) == straight
+    assert rows([int(index) for index in rng.permutation(11)]) == straight
+    for index in (0, 7, 10):
+        assert rows([index]) == {f"photo_{index}": straight[f"photo_{index}"]}
+    assert len({row.dice for row in straight.values()}) > 5
+
+
+# Border
+
+
+def trimap() -> SampleSet:
+    stored = np.array([[1, 1, 3, 2], [1, 3, 3, 2], [3, 2, 2, 2], [2, 2, 2, 2]], np.uint8)
+    return make_set((paint(draw("###.", "#...", "...#", "....")), stored))
+
+
+BORDERS: dict[Border, tuple[int, int, int, int]] = {
+    "foreground": (4, 1, 3, 8),
+    "background": (3, 2, 0, 11),
+    "ignore": (3, 1, 0, 8),
+}
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_border_rules_by_hand(engine: Engine, border: Border) -> None:
+    assert trimap().encoding == TRIMAP
+    hit, invented, missed, rest = BORDERS[border]
+    for evaluation in (
+        score(engine, trimap(), border=border),
+        evaluate(red_predictor(), make_header(border=border), trimap(), engine=engine, split="test"),
+    ):
+        (row,) = evaluation.rows
+        counts = row.TP, row.FP, row.FN, row.TN
+        assert counts == (hit, invented, missed, rest)
+        assert row.dice == row.dice_at_size == 2 * hit / (2 * hit + invented + missed)
+        assert evaluation.statement["border"] == border
+
+
+def test_a_border_rule_goes_before_the_models(engine: Engine) -> None:
+    evaluation = evaluate(
+        red_predictor(), make_header(border="ignore"), trimap(), engine=engine, split="test", border="background"
+    )
+    assert evaluation.statement["border"] == "background"
+    assert evaluation.rows[0].FP == 2
+
+
+def test_a_border_rule_on_masks_without_a_band_is_refused(engine: Engine) -> None:
+    with pytest.raises(UserError, match=r"--border ignore needs masks with an ambiguity band"):
+        score(engine, three(), border="ignore")
+
+
+# Both empty
+
+
+@pytest.mark.parametrize(("empty", "mean", "iou"), [(1.0, 1.75 / 3, 1.6 / 3), (0.0, 0.25, 0.2), (math.nan, 0.375, 0.3)])
+def test_both_empty_counts_as_told(engine: Engine, empty: float, mean: float, iou: float) -> None:
+    evaluation = score(engine, three(), empty=empty)
+    both_empty = evaluation.rows[1]
+    for value in (both_empty.dice, both_empty.iou, both_empty.dice_at_size):
+        assert value == empty or (math.isnan(value) and math.isnan(empty))
+    assert evaluation.statement["mean_dice"] == pytest.approx(mean)
+    assert evaluation.statement["dice_at_size"] == pytest.approx(mean)
+    assert evaluation.statement["mean_iou"] == pytest.approx(iou)
+    assert evaluation.statement["both_empty_count"] == 1
+    assert evaluation.statement["empty"] == f"{empty:g}"
+    assert evaluation.statement["pairs"] == 3
+    assert f"1 photos without object and prediction count as {empty:g}" in evaluation.describe()
+
+
+def test_an_invented_object_is_zero_even_where_empty_is_one(engine: Engine) -> None:
+    samples = make_set((paint(draw("#...", "....", "....", "....")), NOTHING.astype(np.uint8)))
+    evaluation = score(engine, samples, empty=1.0)
+    assert (evaluation.rows[0].dice, evaluation.statement["both_empty_count"]) == (0, 0)
+
+
+def test_nothing_but_empty_photos_cannot_be_averaged_without_them(engine: Engine) -> None:
+    samples = make_set((paint(NOTHING), NOTHING.astype(np.uint8)))
+    with pytest.raises(UserError, match="--empty nan there is nothing to average"):
+        score(engine, samples, empty=math.nan)
+    assert score(engine, samples, empty=0.0).statement["mean_dice"] == 0
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the pooled value of nothing is 1 whatever --empty says")
+def test_the_pooled_value_follows_the_rule_for_empty_too(engine: Engine) -> None:
+    samples = make_set((paint(NOTHING), NOTHING.astype(np.uint8)))
+    assert score(engine, samples, empty=0.0).statement["pooled_dice"] == 0
+
+
+@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="the mean of no values at the training size warns and is NaN")
+def test_objects_too_small_for_the_training_size_leave_a_whole_statement(engine: Engine) -> None:
+    mask = np.zeros((16, 16), np.uint8)
+    mask[0, 0] = 1
+    evaluation = score(engine, make_set((paint(np.zeros((16, 16), bool)), mask)), empty=math.nan)
+    assert evaluation.rows[0].dice == 0
+    json.dumps(evaluation.statement, allow_nan=False)
+
+
+# The statement
+
+
+def test_the_statement_by_hand(engine: Engine) -> None:
+    samples = three()
+    evaluation = score(engine, samples)
+    interval = estimate_mean(np.array([0.75, 1.0, 0.0]))
+    assert evaluation.statement == {
+        "data": "drawn",
+        "fingerprint": samples.fingerprint,
+        "split": "test",
+        "pairs": 3,
+        "border": "foreground",
+        "threshold": 0.5,
+        "empty": "1",
+        "both_empty_count": 1,
+        "size": 4,
+        "fit": "squash",
+        "network": "red",
+        "width": 1,
+        "epoch": 3,
+        "mean_dice": pytest.approx(1.75 / 3),
+        "mean_dice_low": interval.low,
+        "mean_dice_high": interval.high,
+        "mean_iou": pytest.approx(1.6 / 3),
+        "pooled_dice": 6 / (6 + 5 + 3),
+        "dice_at_size": pytest.approx(1.75 / 3),
+    }
+    assert evaluation.mean_dice == interval
+    assert interval.low < interval.mean < interval.high
+
+
+def test_what_is_printed_says_every_rule(engine: Engine) -> None:
+    samples = three()
+    printed = score(engine, samples).describe()
+    for part in (
+        "3 pairs",
+        f"hash {samples.fingerprint}",
+        "border = foreground",
+        "threshold 0.5",
+        "fit squash",
+        "red (width 1, epoch 3)",
+        "0.5833 [",
+        "95 % bootstrap",
+        "all pixels pooled  0.4286",
+        "mean @4px",
+        "IoU   mean over photos   0.5333",
+        "1 photos without object and prediction count as 1",
+    ):
+        assert part in printed, part
+
+
+def test_the_pooled_value_weighs_photos_by_their_pixels(engine: Engine) -> None:
+    large = draw(*["########"] * 8)
+    samples = make_set((paint(large), large.astype(np.uint8)), (paint(NOTHING), (~NOTHING).astype(np.uint8)))
+    statement = score(engine, samples).statement
+    assert statement["mean_dice"] == 0.5
+    assert statement["pooled_dice"] == 128 / (128 + 16)
+
+
+# Refusals
+
+
+def test_no_samples_are_refused(engine: Engine) -> None:
+    with pytest.raises(UserError, match="drawn has no validation photos"):
+        evaluate(red_predictor(), make_header(), three().of("validation"), engine=engine, split="validation")
+
+
+def test_a_predictor_in_training_mode_is_refused(engine: Engine) -> None:
+    with pytest.raises(RuntimeError, match="training mode"):
+        evaluate(red_predictor().train(), make_header(), three(), engine=engine, split="test")
+
+
+def test_a_training_photo_is_refused_by_its_content_under_any_name(engine: Engine, tmp_path: Path) -> None:
+    mask = NOTHING.astype(np.uint8)
+    Image.fromarray(make_noise(4, 4, 1)).save(tmp_path / "cat.png")
+    learnt = inspect_sample(Sample("cat", tmp_path / "cat.png", mask))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "cat.png").rename(tmp_path / "elsewhere" / "innocent.png")
+    other = Sample("other", make_noise(4, 4, 2), mask)
+    header = make_header(training_images=("f" * HASH_DIGITS, learnt.image_hash[:HASH_DIGITS]))
+
+    leak = Sample("innocent", tmp_path / "elsewhere" / "innocent.png", 1 - mask)  # another mask does not help
+    with pytest.raises(UserError, match=r"1 of 2 photos trained this model: innocent$"):
+        evaluate(red_predictor(), header, understand_samples("x", [other, leak]), engine=engine, split="test")
+    evaluate(red_predictor(), header, understand_samples("x", [other]), engine=engine, split="test")
+
+
+def test_a_training_photo_in_memory_is_refused_too(engine: Engine) -> None:
+    samples = three()
+    header = make_header(training_images=tuple(look.image_hash[:HASH_DIGITS] for look in samples.inspections[2:]))
+    with pytest.raises(UserError, match=r"1 of 3 photos trained this model: photo_2$"):
+        evaluate(red_predictor(), header, samples, engine=engine, split="test")
+
+
+def test_nothing_is_written_where_a_training_photo_is_refused(engine: Engine, tmp_path: Path) -> None:
+    samples, run = three(), create_run(tmp_path / "run")
+    header = make_header(training_images=(samples.inspections[0].image_hash[:HASH_DIGITS],))
+    with pytest.raises(UserError, match="trained this model"):
+        evaluate(red_predictor(), header, samples, engine=engine, split="test", run=run)
+    assert list(run.folder.iterdir()) == []
+
+
+@pytest.mark.xfail(
+    strict=True, raises=pytest.fail.Exception, reason="floats in 0..1 are taken, and divided by 255 once more"
+)
+def test_a_photo_in_memory_must_be_uint8() -> None:
+    mask = draw("#.", "..").astype(np.uint8)
+    with unchecked(), pytest.raises(UserError, match="uint8"):
+        understand_samples("own", [Sample("float", make_noise(2, 2) / np.float32(255), mask)])  # type: ignore[arg-type]
+
+
+@pytest.mark.xfail(strict=True, raises=FileNotFoundError, reason="an id becomes a file name as it is")
+def test_an_id_that_cannot_be_a_file_name_is_refused_before_scoring(engine: Engine, tmp_path: Path) -> None:
+    sample = Sample("cats/1", paint(NOTHING), NOTHING.astype(np.uint8))
+    with pytest.raises(UserError):
+        score(engine, understand_samples("own", [sample]), run=create_run(tmp_path / "run"))
+
+
+# The run folder
+
+
+def test_what_is_kept_reads_back_as_it_was(engine: Engine, tmp_path: Path) -> None:
+    drawn = three()
+    described = [replace(sample, metadata={"breed": f'no. {i}, "red"'}) for i, sample in enumerate(drawn.samples)]
+    samples = replace(drawn, samples=tuple(described))
+    run = create_run(tmp_path / "run")
+    evaluation = score(engine, samples, run=run)
+    assert run.scores("test") == evaluation.rows
+    assert run.statement("test") == evaluation.statement
+    assert [row.metadata["breed"] for row in evaluation.rows] == ['no. 0, "red"', 'no. 1, "red"', 'no. 2, "red"']
+    assert evaluation.rows == [
+        replace(row, metadata=sample.metadata) for row, sample in zip(score(engine, drawn).rows, described, strict=True)
+    ], "keeping changes no score"
+
+
+def test_predictions_are_probabilities_at_the_training_size(engine: Engine, tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    left = draw(*["####...."] * 6)
+    score(engine, make_set((paint(left), left.astype(np.uint8)), (make_noise(9, 5), np.zeros((9, 5), np.uint8))), run=run)
+    assert sorted(path.name for path in run.predictions("test").iterdir()) == ["photo_0.png", "photo_1.png"]
+    with Image.open(run.predictions("test") / "photo_0.png") as picture:
+        assert (picture.mode, picture.size) == ("L", (4, 4))
+        np.testing.assert_array_equal(np.asarray(picture), [[255, 255, 0, 0]] * 4)
+    with Image.open(run.predictions("test") / "photo_1.png") as picture:
+        assert picture.size == (4, 4)
+
+
+def test_thumbnails_keep_the_photos_shape_and_are_never_enlarged(engine: Engine, tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    sizes = [(300, 150), (64, 512), (5, 9)]
+    score(engine, make_set(*((make_noise(*size), np.zeros(size, np.uint8)) for size in sizes)), run=run)
+    for index, expected in enumerate([(64, 128), (128, 16), (9, 5)]):
+        with Image.open(run.thumbnails / f"photo_{index}.webp") as picture:
+            assert picture.format == "WEBP"
+            assert picture.size == expected
+
+
+def test_without_a_run_nothing_is_written(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    score(engine, three())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_is_shown_over_all_samples(engine: Engine) -> None:
+    told: list[tuple[int, str]] = []
+
+    def show(items: Any, *, total: int, desc: str) -> Any:
+        told.append((total, desc))
+        return items
+
+    score(engine, three(), progress=show)
+    assert told == [(3, "scoring test")]

@@ -1,0 +1,279 @@
+"""Files to arrays: formats, orientation, very large photos, and files that cannot be read."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from fgbg.data.images import list_images, read_mask_values, read_photo, read_photo_size
+from fgbg.errors import UserError
+
+ORIENTATION = 0x0112
+# What a viewer does for each EXIF orientation, on an array of rows (Exif 2.32, tag 0x0112).
+UPRIGHT = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: np.swapaxes(a, 0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
+    8: np.rot90,
+}
+
+
+def noise(height: int, width: int, *channels: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, *channels), np.uint8)
+
+
+def save(image: Image.Image | NDArray, path: Path, **options: object) -> Path:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(path, **options)
+    return path
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif
+
+
+class TestListing:
+    def test_images_are_listed_by_name_and_everything_else_is_passed_over(self, tmp_path: Path) -> None:
+        for name in ("b.PNG", "a.jpg", "c.TIFF", ".hidden.png", "._a.jpg", "notes.txt", "Thumbs.db", "d.heic"):
+            (tmp_path / name).touch()
+        (tmp_path / "folder.png").mkdir()
+        assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG", "c.TIFF"]
+
+
+class TestPhotos:
+    def test_rgb_is_read_as_it_was_saved(self, tmp_path: Path) -> None:
+        pixels = noise(7, 11, 3)
+        for suffix in (".png", ".bmp", ".tif"):
+            np.testing.assert_array_equal(read_photo(save(pixels, tmp_path / f"a{suffix}")), pixels)
+
+    @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "LA", "RGBA", "PA", "LAB"])
+    def test_every_pixel_mode_becomes_rgb(self, mode: str, tmp_path: Path) -> None:
+        photo = Image.new("RGB", (11, 7), (204, 204, 204))  # a colour of the web palette
+        read = read_photo(save(photo.convert(mode) if mode != "LAB" else Image.new("LAB", (11, 7)), tmp_path / "a.tif"))
+        assert read.shape == (7, 11, 3)
+        assert read.dtype == np.uint8
+        if mode not in ("1", "LAB"):
+            np.testing.assert_allclose(read.astype(int), 204, atol=3)
+
+    def test_grey_becomes_three_equal_channels(self, tmp_path: Path) -> None:
+        grey = noise(5, 6)
+        np.testing.assert_array_equal(read_photo(save(grey, tmp_path / "a.png")), np.repeat(grey[:, :, None], 3, 2))
+
+    def test_transparent_parts_are_black_whatever_colour_hides_there(self, tmp_path: Path) -> None:
+        pixels = np.full((4, 4, 4), 200, np.uint8)
+        pixels[:, :, 3] = [[255, 255, 0, 0]] * 4
+        read = read_photo(save(pixels, tmp_path / "a.png"))
+        assert (read[:, :2] == 200).all()
+        assert (read[:, 2:] == 0).all()
+
+    def test_16_bits_keep_their_upper_8_and_are_not_clipped_to_white(self, tmp_path: Path) -> None:
+        deep = np.array([[0, 255, 256, 0x8000, 0xFFFF]], np.uint16)
+        for suffix in (".png", ".tif"):
+            assert read_photo(save(deep, tmp_path / f"a{suffix}"))[0, :, 0].tolist() == [0, 0, 1, 128, 255]
+
+    @pytest.mark.xfail(strict=True, reason="floats of 0..1 are cut to whole numbers: the photo is black, nothing is said")
+    def test_a_photo_of_floating_point_numbers_is_not_silently_black(self, tmp_path: Path) -> None:
+        bright = save(np.full((4, 4), 0.9, np.float32), tmp_path / "a.tif")
+        try:
+            assert read_photo(bright).max() > 200
+        except UserError as error:
+            assert str(bright) in str(error)
+
+
+class TestOrientation:
+    @pytest.mark.parametrize("orientation", UPRIGHT)
+    def test_photo_and_mask_stand_upright_alike(self, orientation: int, tmp_path: Path) -> None:
+        grey = noise(6, 9)
+        path = save(grey, tmp_path / "a.png", exif=turned(orientation))
+        np.testing.assert_array_equal(read_photo(path)[:, :, 0], UPRIGHT[orientation](grey))
+        np.testing.assert_array_equal(read_mask_values(path), UPRIGHT[orientation](grey))
+
+    @pytest.mark.parametrize("orientation", UPRIGHT)
+    @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+    def test_the_size_in_the_header_is_the_size_of_the_upright_photo(
+        self, orientation: int, suffix: str, tmp_path: Path
+    ) -> None:
+        path = save(noise(6, 9, 3), tmp_path / f"a{suffix}", exif=turned(orientation))
+        assert read_photo_size(path) == read_photo(path).shape[:2] == UPRIGHT[orientation](noise(6, 9)).shape
+
+    @pytest.mark.parametrize(
+        "orientation",
+        [
+            *[1, 2, 3, 4],
+            *[
+                pytest.param(turn, marks=pytest.mark.xfail(strict=True, reason="Pillow turns TIFF itself: turned twice"))
+                for turn in (5, 6, 7, 8)
+            ],
+        ],
+    )
+    def test_the_size_of_a_tiff_is_the_size_of_the_upright_photo(self, orientation: int, tmp_path: Path) -> None:
+        path = save(noise(6, 9, 3), tmp_path / "a.tif", exif=turned(orientation))
+        upright = UPRIGHT[orientation](noise(6, 9, 3)[:, :, 0])
+        np.testing.assert_array_equal(read_photo(path)[:, :, 0], upright)
+        assert read_photo_size(path) == upright.shape
+
+
+class TestVeryLargePhotos:
+    @settings(deadline=None, max_examples=25, derandomize=True)
+    @given(height=st.integers(1, 40), width=st.integers(1, 40), most=st.integers(20, 400))
+    def test_a_photo_over_the_limit_is_reduced_by_the_smallest_whole_factor(
+        self, tmp_path_factory: pytest.TempPathFactory, height: int, width: int, most: int
+    ) -> None:
+        path = save(noise(height, width, 3), tmp_path_factory.mktemp("large") / "a.png")
+        factor = next(f for f in range(1, 41) if height * width <= most * f * f)
+        read = read_photo(path, largest_pixels=most)
+        assert read.shape == (-(-height // factor), -(-width // factor), 3)
+        assert read_photo_size(path) == (height, width)
+
+    def test_reducing_averages_whole_boxes(self, tmp_path: Path) -> None:
+        blocks = np.kron(np.array([[10, 200], [90, 30]], np.uint8), np.ones((4, 4), np.uint8))
+        blocks[0, 0] = 26  # one of 16 pixels is 16 brighter: the box is 1 brighter
+        read = read_photo(save(blocks, tmp_path / "a.png"), largest_pixels=4)
+        assert read[:, :, 0].tolist() == [[11, 200], [90, 30]]
+
+    def test_a_photo_at_the_limit_and_any_photo_without_a_limit_stay_whole(self, tmp_path: Path) -> None:
+        pixels = noise(8, 8, 3)
+        path = save(pixels, tmp_path / "a.png")
+        for most in (64, None):
+            np.testing.assert_array_equal(read_photo(path, largest_pixels=most), pixels)
+
+    def test_orientation_is_applied_before_reducing(self, tmp_path: Path) -> None:
+        path = save(noise(8, 16, 3), tmp_path / "a.png", exif=turned(6))
+        assert read_photo(path, largest_pixels=32).shape == (8, 4, 3)
+
+
+class TestMasks:
+    def test_1_bit_masks_hold_0_and_1(self, tmp_path: Path) -> None:
+        mask = noise(5, 7) > 128
+        for suffix in (".png", ".bmp", ".tif"):
+            np.testing.assert_array_equal(read_mask_values(save(mask, tmp_path / f"a{suffix}")), mask)
+
+    def test_grey_masks_hold_what_is_stored(self, tmp_path: Path) -> None:
+        np.testing.assert_array_equal(read_mask_values(save(noise(5, 7), tmp_path / "a.png")), noise(5, 7))
+
+    def test_coloured_palettes_hold_their_index_and_not_their_colour(self, tmp_path: Path) -> None:
+        indices = np.array([[0, 1, 2, 1]], np.uint8)
+        image = Image.fromarray(indices).convert("P")
+        image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+        assert read_mask_values(save(image, tmp_path / "a.png")).tolist() == [[0, 1, 2, 1]]
+
+    @pytest.mark.xfail(strict=True, reason="only the index is read: a palette that begins with white turns the mask around")
+    @pytest.mark.parametrize("suffix", [".png", ".gif", ".bmp"])
+    def test_white_is_object_in_a_black_and_white_palette_whichever_comes_first(self, suffix: str, tmp_path: Path) -> None:
+        white_first = Image.frombytes("P", (4, 1), bytes([1, 0, 0, 1]))
+        white_first.putpalette([255, 255, 255, 0, 0, 0])
+        values = read_mask_values(save(white_first, tmp_path / f"a{suffix}"))
+        assert values[0, 1] > values[0, 0]  # the second pixel looks white
+
+    def test_black_and_white_in_three_equal_channels_is_read_as_one(self, tmp_path: Path) -> None:
+        mask = (noise(5, 7) > 128).astype(np.uint8) * 255
+        for name, options in (("a.png", {}), ("a.jpg", {"quality": 100})):
+            read = read_mask_values(save(np.repeat(mask[:, :, None], 3, 2), tmp_path / name, **options))
+            np.testing.assert_array_equal(read > 127, mask > 127)
+
+    def test_coloured_masks_are_refused_with_the_cure(self, tmp_path: Path) -> None:
+        red = np.zeros((4, 4, 3), np.uint8)
+        red[1, 1, 0] = 255
+        path = save(red, tmp_path / "a.png")
+        with pytest.raises(UserError, match="holds colours: save it as one channel") as error:
+            read_mask_values(path)
+        assert str(path) in str(error.value)
+
+    def test_16_bit_masks_are_refused_with_the_cure(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="pixel mode I;16: save it as 8-bit grey"):
+            read_mask_values(save(noise(4, 4).astype(np.uint16), tmp_path / "a.png"))
+
+    @pytest.mark.xfail(strict=True, reason="the contract accepts an alpha channel; every RGBA and LA mask is refused")
+    def test_an_opaque_black_and_white_mask_with_an_alpha_channel_is_read(self, tmp_path: Path) -> None:
+        mask = (noise(5, 7) > 128).astype(np.uint8) * 255
+        opaque = np.stack([mask, mask, mask, np.full_like(mask, 255)], -1)
+        np.testing.assert_array_equal(read_mask_values(save(opaque, tmp_path / "a.png")), mask)
+
+    @pytest.mark.xfail(strict=True, reason="the contract accepts an alpha channel; every RGBA and LA mask is refused")
+    def test_a_cutout_is_a_mask_by_its_alpha_channel(self, tmp_path: Path) -> None:
+        alpha = (noise(5, 7) > 128).astype(np.uint8) * 255
+        cutout = np.concatenate([noise(5, 7, 3), alpha[:, :, None]], -1)
+        np.testing.assert_array_equal(read_mask_values(save(cutout, tmp_path / "a.png")), alpha)
+
+
+READERS = pytest.mark.parametrize("read", [read_photo, read_mask_values, read_photo_size])
+DECODERS = pytest.mark.parametrize("read", [read_photo, read_mask_values])
+
+
+class TestUnreadable:
+    @READERS
+    def test_a_file_that_does_not_exist(self, read, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match=r"gone\.png does not exist"):
+            read(tmp_path / "gone.png")
+
+    @READERS
+    def test_a_folder(self, read, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="is a folder, not an image"):
+            read(tmp_path)
+
+    @READERS
+    @pytest.mark.parametrize("content", [b"", b"no picture", b"<html>404</html>" * 40])
+    def test_a_file_that_is_no_image(self, read, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "a.jpg").write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.jpg is not an image that can be read"):
+            read(tmp_path / "a.jpg")
+
+    @DECODERS
+    @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+    @pytest.mark.parametrize("kept", [0.4, 0.7])
+    def test_a_file_that_was_cut_short(self, read, form: str, kept: float, tmp_path: Path) -> None:
+        file = io.BytesIO()
+        Image.fromarray(noise(40, 40)).save(file, form)
+        path = tmp_path / "a.png"
+        path.write_bytes(file.getvalue()[: int(kept * file.tell())])
+        with pytest.raises(UserError, match=r"a\.png is (damaged|not an image)"):
+            read(path)
+
+    @DECODERS
+    def test_a_file_with_a_flipped_byte(self, read, tmp_path: Path) -> None:
+        path = save(noise(40, 40), tmp_path / "a.png")
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.png is damaged \(.+\): replace it"):
+            read(path)
+
+    @READERS
+    def test_a_file_that_may_not_be_read(self, read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Image, "open", refuse)
+        with pytest.raises(UserError, match="may not be read: check its permissions"):
+            read(tmp_path / "a.png")
+
+    @READERS
+    def test_a_picture_too_large_to_be_meant(self, read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = save(noise(10, 10), tmp_path / "a.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 49)
+        with pytest.raises(UserError, match="more than 179 million pixels"):
+            read(path)
+
+    @READERS
+    def test_a_large_photo_below_that_limit_is_read_without_a_warning(
+        self, read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = save(noise(10, 10), tmp_path / "a.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            read(path)

@@ -1,0 +1,392 @@
+"""From photos to files: the right pixels in the right place, and nothing lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import fgbg
+from fgbg import engine
+from fgbg.data.images import read_photo, read_photo_size
+from fgbg.errors import UserError
+from fgbg.models import MODELS, wrap_network
+from fgbg.models.checkpoint import save_model
+from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.ship import load as load_module
+from fgbg.ship import predict
+from fgbg.ship.predict import DIMMED, OUTLINE_COLOUR, Kind, Outcome, plan_jobs, predict_inputs
+from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
+
+LEFT = draw(*["####...."] * 6)
+KINDS: dict[Kind, str] = {"mask": "L", "probability": "L", "cutout": "RGBA", "overlay": "RGB"}
+ORIENTATION = 0x0112
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for each other on a busy machine make small work slow."""
+    monkeypatch.setattr(engine, "_share_of_cores", lambda: 1)
+
+
+@pytest.fixture
+def red_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model file that finds red, in squares of 8 pixels."""
+    monkeypatch.setitem(MODELS, "red", lambda width: RedNetwork())
+    save_model(tmp_path / "red.safetensors", wrap_network(RedNetwork()), make_header(size=8))
+    return tmp_path / "red.safetensors"
+
+
+@pytest.fixture
+def unet_model(tmp_path: Path) -> Path:
+    """A model file with a small UNet in it."""
+    header = make_header(network="unet", width=3, size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
+    save_model(tmp_path / "unet.safetensors", make_network("unet"), header)
+    return tmp_path / "unet.safetensors"
+
+
+def write(path: Path, pixels: NDArray[Any] = paint(LEFT), **options: Any) -> Path:  # noqa: B008 - never changed
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def run(model: Path, *inputs: Path, out: Path, **options: Any) -> Outcome:
+    return predict_inputs([str(model), *map(str, inputs)], out, device="cpu", **options)
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif
+
+
+# Kinds
+
+
+def test_a_mask_is_255_on_the_object_and_0_elsewhere(red_model: Path, tmp_path: Path) -> None:
+    run(red_model, write(tmp_path / "a.png"), out=tmp_path / "out")
+    np.testing.assert_array_equal(read(tmp_path / "out" / "a.png"), LEFT * 255)
+
+
+def test_a_probability_is_0_to_255(unet_model: Path, tmp_path: Path) -> None:
+    photo = write(tmp_path / "a.png", make_noise(37, 51))
+    run(unet_model, photo, out=tmp_path / "out", kind="probability")
+    picture = read(tmp_path / "out" / "a.png")
+    expected = 255 * fgbg.load(unet_model)(photo)
+    assert np.abs(picture - expected).max() <= 0.5 + 1e-3
+    assert picture.max() > 200
+    assert picture.min() < 50
+
+
+def test_a_cutout_keeps_the_objects_pixels_and_makes_the_ground_transparent(red_model: Path, tmp_path: Path) -> None:
+    run(red_model, write(tmp_path / "a.png"), out=tmp_path / "out", kind="cutout")
+    picture = read(tmp_path / "out" / "a.png")
+    np.testing.assert_array_equal(picture[..., :3], paint(LEFT))
+    np.testing.assert_array_equal(picture[..., 3], LEFT * 255)
+
+
+def test_an_overlay_dims_the_ground_and_outlines_the_object(red_model: Path, tmp_path: Path) -> None:
+    run(red_model, write(tmp_path / "a.png"), out=tmp_path / "out", kind="overlay")
+    picture, photo = read(tmp_path / "out" / "a.png"), paint(LEFT)
+    np.testing.assert_array_equal(picture[:, 4:], (photo[:, 4:] * DIMMED).astype(np.uint8))
+    np.testing.assert_array_equal(picture[:, :3], photo[:, :3])
+    assert (picture[:, 3] == OUTLINE_COLOUR).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("edges", [(1, 1), (1, 9), (23, 1), (31, 44)])
+def test_every_kind_is_a_png_of_the_photos_size(red_model: Path, tmp_path: Path, kind: Kind, edges: tuple[int, int]) -> None:
+    photo = write(tmp_path / "a.webp", make_noise(*edges), lossless=True)
+    run(red_model, photo, out=tmp_path / "out", kind=kind)
+    with Image.open(tmp_path / "out" / "a.png") as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", KINDS[kind], edges[::-1])
+
+
+# Where files go
+
+
+def test_folders_are_kept_and_what_is_no_photo_is_passed_over(red_model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name in ("a.png", "sub/b.PNG", "sub/deeper/c.d.webp", ".hidden.png", ".thumbs/x.png"):
+        write(photos / name, format="PNG")
+    (photos / "notes.txt").write_text("no photo")
+    outcome = run(red_model, photos, out=tmp_path / "out")
+    assert files_below(tmp_path / "out") == ["a.png", "sub/b.png", "sub/deeper/c.d.png"]
+    assert sorted(outcome.written) == sorted((tmp_path / "out").rglob("*.png"))
+    assert outcome.failed == {}
+    assert outcome.describe(tmp_path / "out").endswith("3 files written")
+
+
+def test_several_folders_keep_their_names(red_model: Path, tmp_path: Path) -> None:
+    for name in ("cats/a.png", "dogs/a.png", "single.png"):
+        write(tmp_path / name)
+    run(red_model, tmp_path / "cats", tmp_path / "dogs", tmp_path / "single.png", out=tmp_path / "out")
+    assert files_below(tmp_path / "out") == ["cats/a.png", "dogs/a.png", "single.png"]
+
+
+def test_photos_that_differ_in_their_ending_only_both_keep_it(red_model: Path, tmp_path: Path) -> None:
+    write(tmp_path / "photos" / "a.png", paint(LEFT))
+    write(tmp_path / "photos" / "a.webp", paint(~LEFT), lossless=True)
+    write(tmp_path / "photos" / "b.png")
+    run(red_model, tmp_path / "photos", out=tmp_path / "out")
+    assert files_below(tmp_path / "out") == ["a.png.png", "a.webp.png", "b.png"]
+    np.testing.assert_array_equal(read(tmp_path / "out" / "a.png.png"), LEFT * 255)
+    np.testing.assert_array_equal(read(tmp_path / "out" / "a.webp.png"), ~LEFT * 255)
+
+
+def test_two_photos_never_go_to_one_file(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "one" / "a.png"), write(tmp_path / "two" / "a.png")
+    with pytest.raises(UserError, match=r"several photos would be written to .*a\.png\.png"):
+        plan_jobs([one, two], tmp_path / "out")
+    for name in ("a.webp", "a.png.png"):
+        write(tmp_path / "one" / name)
+    with pytest.raises(UserError, match=r"several photos would be written to .*a\.png\.png"):
+        plan_jobs([tmp_path / "one"], tmp_path / "out")
+
+
+def test_results_inside_the_input_folder_are_not_taken_for_photos(red_model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    write(photos / "a.png")
+    for _ in range(2):
+        outcome = run(red_model, photos, out=photos / "masks", force=True)
+        assert outcome.written == [photos / "masks" / "a.png"]
+    assert files_below(photos) == ["a.png", "masks/a.png"]
+    np.testing.assert_array_equal(read(photos / "a.png"), paint(LEFT))
+
+
+@pytest.mark.xfail(strict=True, raises=UserError, reason="every photo below --out is passed over, wherever the input lies")
+def test_results_may_go_to_the_folder_above_the_photos(tmp_path: Path) -> None:
+    write(tmp_path / "photos" / "a.png")
+    (job,) = plan_jobs([tmp_path / "photos"], tmp_path)
+    assert (job.source, job.target) == (tmp_path / "photos" / "a.png", tmp_path / "a.png")
+
+
+def test_nothing_is_overwritten_without_force_and_nothing_else_written_then(red_model: Path, tmp_path: Path) -> None:
+    write(tmp_path / "photos" / "a.png")
+    write(tmp_path / "photos" / "b.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.png").write_text("precious")
+    with pytest.raises(UserError, match=r"b\.png exists already: choose another --out, or --force"):
+        run(red_model, tmp_path / "photos", out=tmp_path / "out")
+    assert files_below(tmp_path / "out") == ["b.png"]
+    assert (tmp_path / "out" / "b.png").read_text() == "precious"
+
+    run(red_model, tmp_path / "photos", out=tmp_path / "out", force=True)
+    np.testing.assert_array_equal(read(tmp_path / "out" / "b.png"), LEFT * 255)
+
+
+def test_a_photo_is_not_its_own_result(red_model: Path, tmp_path: Path) -> None:
+    photo = write(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png exists already"):
+        run(red_model, photo, out=tmp_path)
+    np.testing.assert_array_equal(read(photo), paint(LEFT))
+
+
+# What cannot be used
+
+
+def test_a_broken_photo_is_named_and_the_others_are_written(red_model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for index in range(10):
+        write(photos / f"{index}.png")
+    (photos / "3.png").write_bytes(b"no photo")
+    (photos / "5.png").write_bytes((photos / "5.png").read_bytes()[:60])
+    outcome = run(red_model, photos, out=tmp_path / "out")
+    assert files_below(tmp_path / "out") == [f"{index}.png" for index in (0, 1, 2, 4, 6, 7, 8, 9)]
+    assert set(outcome.failed) == {photos / "3.png", photos / "5.png"}
+    printed = outcome.describe(tmp_path / "out")
+    assert "8 files written" in printed
+    assert "left out" in printed
+    assert str(photos / "3.png") in printed
+    assert str(photos / "5.png") in printed
+    for index in (2, 4, 6):
+        np.testing.assert_array_equal(read(tmp_path / "out" / f"{index}.png"), LEFT * 255)
+
+
+def test_only_broken_photos_write_nothing(red_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no photo")
+    outcome = run(red_model, tmp_path / "a.png", out=tmp_path / "out")
+    assert outcome.written == []
+    assert set(outcome.failed) == {tmp_path / "a.png"}
+
+
+def test_what_does_not_exist_is_named(red_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"name a MODEL"):
+        run(red_model, out=tmp_path / "out")
+    with pytest.raises(UserError, match=r"no\.jpg does not exist"):
+        run(red_model, tmp_path / "no.jpg", out=tmp_path / "out")
+    with pytest.raises(UserError, match=r"empty holds no photos"):
+        run(red_model, tmp_path / "empty", out=tmp_path / "out")
+    with pytest.raises(UserError, match=r"none does not exist: MODEL is"):
+        run(tmp_path / "none", write(tmp_path / "a.png"), out=tmp_path / "out")
+    with pytest.raises(UserError, match=r"holds no best\.safetensors"):
+        run(tmp_path / "empty", tmp_path / "a.png", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# Photos of every sort
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        ".png",
+        ".webp",
+        pytest.param(
+            ".tif",
+            marks=pytest.mark.xfail(
+                strict=True, reason="read_photo_size turns what Pillow has turned already: size exchanged"
+            ),
+        ),
+    ],
+)
+def test_a_photo_turned_by_exif_is_answered_upright(red_model: Path, tmp_path: Path, suffix: str, kind: Kind) -> None:
+    stored = paint(LEFT)  # to be turned by a quarter, clockwise
+    options = {"lossless": True} if suffix == ".webp" else {}
+    photo = write(tmp_path / f"a{suffix}", stored, exif=turned(6), **options)
+    upright, inside = np.rot90(stored, -1), np.rot90(LEFT, -1)
+    np.testing.assert_array_equal(read_photo(photo), upright)
+    assert read_photo_size(photo) == (8, 6)
+    run(red_model, photo, out=tmp_path / "out", kind=kind)
+    picture = read(tmp_path / "out" / "a.png")
+    assert picture.shape[:2] == (8, 6)
+    if kind in ("mask", "probability"):
+        np.testing.assert_array_equal(picture, inside * 255)
+    if kind == "cutout":
+        np.testing.assert_array_equal(picture, np.dstack([upright, inside * 255]))
+
+
+def test_transparent_parts_are_ground(red_model: Path, tmp_path: Path) -> None:
+    red = np.ones((6, 8), bool)
+    photo = write(tmp_path / "a.png", np.dstack([paint(red), LEFT * np.uint8(255)]))
+    run(red_model, photo, out=tmp_path / "out")
+    np.testing.assert_array_equal(read(tmp_path / "out" / "a.png"), LEFT * 255)
+
+
+def test_16_bit_grey_keeps_its_tones(red_model: Path, tmp_path: Path) -> None:
+    photo = write(tmp_path / "a.png", np.where(LEFT, 50_000, 15_000).astype(np.uint16))
+    run(red_model, photo, out=tmp_path / "out")
+    np.testing.assert_array_equal(read(tmp_path / "out" / "a.png"), LEFT * 255)
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos of more than 600 pixels count as too large for memory."""
+
+    def read_reduced(path: Path, *, largest_pixels: int | None = 600) -> NDArray[np.uint8]:
+        return read_photo(path, largest_pixels=largest_pixels)
+
+    monkeypatch.setattr(predict, "read_photo", read_reduced)
+    monkeypatch.setattr(load_module, "read_photo", read_reduced)
+
+
+@pytest.mark.usefixtures("small_limit")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_photo_reduced_on_decoding_is_answered_at_its_own_size(red_model: Path, tmp_path: Path, kind: Kind) -> None:
+    inside = np.repeat(np.repeat(LEFT, 7, axis=0), 8, axis=1)  # 42 × 64
+    pixels = paint(inside)
+    pixels[::2, ::2, 1:] //= 2  # a texture that reducing would blur
+    photo = write(tmp_path / "a.png", pixels)
+    assert predict.read_photo(photo).shape == (14, 22, 3)
+    run(red_model, photo, out=tmp_path / "out", kind=kind)
+    picture = read(tmp_path / "out" / "a.png")
+    assert picture.shape[:2] == (42, 64)
+    if kind == "mask":
+        assert np.mean(picture != inside * 255) < 0.05
+    if kind == "cutout":
+        np.testing.assert_array_equal(picture[..., :3], pixels)
+
+
+# One answer, whoever asks
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_loading_and_calling_answers_as_predict_writes(unet_model: Path, tmp_path: Path, fit: Any) -> None:
+    header = make_header(
+        network="unet", width=3, size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION, fit=fit, threshold=0.6
+    )
+    save_model(unet_model, make_network("unet"), header)
+    photos = [write(tmp_path / "photos" / f"{index}.png", make_noise(25 + index, 40 - index, index)) for index in range(10)]
+    run(unet_model, tmp_path / "photos", out=tmp_path / "mask")
+    run(unet_model, tmp_path / "photos", out=tmp_path / "probability", kind="probability")
+    model = fgbg.load(unet_model)
+    assert model.threshold == 0.6
+    for photo in photos:
+        probability = model(photo)
+        assert probability.dtype == np.float32
+        clear = np.abs(probability - model.threshold) > 1e-6  # one photo and a chunk may differ in the last bits
+        mask = read(tmp_path / "mask" / photo.name)
+        np.testing.assert_array_equal(mask[clear], (probability[clear] > model.threshold) * 255)
+        assert np.abs(read(tmp_path / "probability" / photo.name) - 255 * probability).max() <= 0.5 + 1e-3
+        np.testing.assert_array_equal(model(str(photo)), probability)
+        np.testing.assert_array_equal(model(read(photo)), probability)
+        with Image.open(photo) as image:
+            np.testing.assert_array_equal(model(image), probability)
+
+
+def test_a_run_stands_for_its_best_model(red_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    red_model.rename(tmp_path / "run" / "best.safetensors")
+    assert fgbg.load(tmp_path / "run").header == make_header(size=8)
+
+
+def test_an_own_network_is_loaded_with_it(tmp_path: Path) -> None:
+    save_model(tmp_path / "own.safetensors", wrap_network(RedNetwork()), make_header(network="own:RedNetwork", size=8))
+    model = fgbg.load(tmp_path / "own.safetensors", network=RedNetwork())
+    np.testing.assert_array_equal(model(paint(LEFT)) > model.threshold, LEFT)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((3, 4, 4), np.uint8),
+    ],
+)
+def test_an_array_that_is_no_photo_is_refused(red_model: Path, photo: NDArray[Any]) -> None:
+    model = fgbg.load(red_model)
+    with unchecked(), pytest.raises(UserError, match=r"uint8 \(height, width, 3\)"):
+        model(photo)
+
+
+@pytest.mark.usefixtures("small_limit")
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a photo reduced on decoding is answered at the reduced size")
+def test_calling_a_model_with_a_large_photo_answers_at_the_photos_own_size(red_model: Path, tmp_path: Path) -> None:
+    photo = write(tmp_path / "a.png", make_noise(42, 64))
+    assert fgbg.load(red_model)(photo).shape == (42, 64)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="a Pillow image is taken as stored: not turned, alpha dropped, clipped"
+)
+@pytest.mark.parametrize("sort", ["turned by EXIF", "transparent", "16-bit grey"])
+def test_a_pillow_image_is_read_as_its_file_is(red_model: Path, tmp_path: Path, sort: str) -> None:
+    photo = {
+        "turned by EXIF": lambda path: write(path, exif=turned(6)),
+        "transparent": lambda path: write(path, np.dstack([paint(LEFT | True), LEFT * np.uint8(255)])),
+        "16-bit grey": lambda path: write(path, np.where(LEFT, 50_000, 15_000).astype(np.uint16)),
+    }[sort](tmp_path / "a.png")
+    model = fgbg.load(red_model)
+    with Image.open(photo) as image:
+        found = model(image)
+    expected = model(photo)
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(found, expected)

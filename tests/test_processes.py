@@ -1,0 +1,141 @@
+"""One process and several: the same rows, the same gradients."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fgbg
+from discs import make_samples, small_config
+
+PREAMBLE = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import numpy as np, torch
+import fgbg
+from fgbg.engine import Engine
+from discs import make_samples, small_config
+out = Path({out!r})
+"""
+
+
+def run_processes(count: int, out: Path, code: str) -> str:
+    """Run `code` in that many processes, as torchrun starts them."""
+    script = out / f"script_{count}.py"
+    script.write_text(
+        textwrap.dedent(PREAMBLE).format(tests=str(Path(__file__).parent), out=str(out)) + textwrap.dedent(code)
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), str(script)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180, env={**os.environ})
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended.stdout
+
+
+GRADIENT = """
+    from torch import nn
+    from fgbg.training.losses import make_loss
+    from fgbg.training.loop import Trainable, deal_batches
+    from fgbg.models.predictor import Predictor
+
+    class NoStatistics(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1))
+        def forward(self, image):
+            return self.layers(image)
+
+    engine = Engine("cpu", "fp32", 1)
+    torch.manual_seed(0)
+    predictor = Predictor(NoStatistics(), size=32)
+    module, _ = engine.prepare(Trainable(predictor), torch.optim.SGD(predictor.parameters(), 0.1))
+    rng = np.random.default_rng(0)
+    image = torch.tensor(rng.random((8, 3, 32, 32)), dtype=torch.float32)
+    target = torch.tensor(rng.integers(0, 2, (8, 32, 32)), dtype=torch.uint8)
+    target[0, :20] = 255  # judged pixels differ from image to image: a mean over pixels would not agree
+    loss = make_loss("bce_dice", bce_weight=1.0, overlap_weight=1.0, false_positive_weight=0.5,
+                     false_negative_weight=0.5, dice_reduction="image")
+    rows = engine.share(np.arange(8))
+    engine.backward(loss(module(image[rows]), target[rows]))
+    if engine.is_main:
+        gradients = {name: parameter.grad for name, parameter in predictor.named_parameters()}
+        torch.save(gradients, out / f"gradients_{engine.processes}.pt")
+"""
+
+
+def test_two_processes_average_to_the_gradient_of_one(tmp_path: Path) -> None:
+    for count in (1, 2):
+        run_processes(count, tmp_path, GRADIENT)
+    one, two = (torch.load(tmp_path / f"gradients_{count}.pt", weights_only=True) for count in (1, 2))
+    for name in one:
+        distance = (one[name] - two[name]).norm() / one[name].norm()
+        assert distance < 1e-5, (name, float(distance))
+
+
+TRAIN = """
+    run = fgbg.train(small_config(out / "two", epochs=2), samples=make_samples())
+"""
+
+
+def test_two_processes_train_one_run(tmp_path: Path) -> None:
+    printed = run_processes(2, tmp_path, TRAIN)
+    run = fgbg.open_run(tmp_path / "two")
+    assert [record.epoch for record in run.epochs()] == [1, 2]
+    assert printed.count("Epoch 2/2") == 1, "only the main process speaks"
+    assert (run.folder / "performance.xlsx").exists()
+    one = fgbg.train(small_config(tmp_path / "one", epochs=2), samples=make_samples())
+    # The same images in the same batches; batch norm's statistics are each process's own, so the curves are only near.
+    assert run.epochs()[0].train_loss == pytest.approx(one.epochs()[0].train_loss, abs=0.1)
+
+
+EVALUATE = """
+    from fgbg.data.samples import understand_samples
+    from fgbg.judge.evaluate import evaluate
+    model = fgbg.load(out / "run")
+    samples = [replace(sample, split="test") for sample in make_samples(11) if sample.split == "validation"]
+    samples += [replace(sample, id="b" + sample.id, image=255 - sample.image) for sample in samples]
+    engine = Engine("cpu", "fp32", 1)
+    run = fgbg.Run(out / f"scores_{engine.processes}")
+    run.folder.mkdir(exist_ok=True)
+    evaluation = evaluate(model.predictor, model.header, understand_samples("discs", samples),
+                          engine=engine, split="test", run=run)
+    assert [row.id for row in evaluation.rows] == [sample.id for sample in samples]
+"""
+
+
+def test_two_processes_give_the_rows_of_one(tmp_path: Path) -> None:
+    fgbg.train(small_config(tmp_path / "run", epochs=2), samples=make_samples())
+    for count in (1, 2):
+        run_processes(count, tmp_path, EVALUATE)
+    first, second = ((tmp_path / f"scores_{count}" / "scores_test.csv").read_bytes() for count in (1, 2))
+    assert first == second
+    assert len(first.splitlines()) == 7
+    for count in (1, 2):
+        assert len(list((tmp_path / f"scores_{count}" / "predictions_test").iterdir())) == 6
+
+
+def test_a_batch_that_cannot_be_shared_is_said(tmp_path: Path) -> None:
+    code = """
+    try:
+        fgbg.train(small_config(out / "run", batch_size=3), samples=make_samples())
+    except fgbg.UserError as error:
+        print(error)
+    """
+    assert "--batch-size 3 cannot be shared by 2 processes" in run_processes(2, tmp_path, code)
+
+
+def test_rows_are_dealt_out_once() -> None:
+    engines = [object.__new__(fgbg.training.train.Engine) for _ in range(3)]  # type: ignore[attr-defined]
+    shares = []
+    for rank, engine in enumerate(engines):
+        engine.rank, engine.processes = rank, 3
+        shares.append(engine.share(np.arange(10)))
+    assert sorted(np.concatenate(shares).tolist()) == list(range(10))

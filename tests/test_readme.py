@@ -1,0 +1,56 @@
+"""What README and docs tell a reader to type works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fgbg import cli
+from fgbg.data.figures import draw_figures
+from fgbg.storage import cache_folder
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = re.findall(r"^ {4}(fgbg .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+ARGUMENTS = {
+    "train": cli.TrainArguments,
+    "evaluate": cli.EvaluateArguments,
+    "predict": cli.PredictArguments,
+    "report": cli.ReportArguments,
+    "figures": cli.FiguresArguments,
+    "demo": cli.DemoArguments,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_in_the_readme_parses(command: str) -> None:
+    _, verb, *flags = shlex.split(command, comments=True)
+    cli._parse(ARGUMENTS[verb], flags)
+
+
+def test_the_readme_shows_commands_and_its_pictures_exist() -> None:
+    assert {shlex.split(command)[1] for command in COMMANDS} >= {"train", "evaluate", "predict", "report"}
+    text = (ROOT / "README.md").read_text()
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == 3
+    for link in [*pictures, *re.findall(r"[^!]\[.*?\]\(([^)#]*?)\)", text)]:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_makefile_has_the_readmes_two_commands() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^ {4}make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its training example, on the built-in figures (few of them, drawn where they would be)."""
+    monkeypatch.setenv("FGBG_CACHE", str(tmp_path / "cache"))
+    draw_figures(cache_folder() / "figures", count=60, size=48)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    example = next(block for block in blocks if "fgbg.train(" in block)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "docs/python.md", "exec"), {"__name__": "example"})
+    assert (tmp_path / "runs" / "tiny" / "best.safetensors").exists()

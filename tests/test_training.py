@@ -1,0 +1,393 @@
+"""Training: the run folder, resuming, seams, and what stops a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import fgbg
+from discs import make_samples, small_config
+from fgbg.data.augment_table import NO_CHANGE
+from fgbg.data.samples import understand_samples
+from fgbg.engine import Engine
+from fgbg.judge.evaluate import evaluate
+from fgbg.run import Run
+from fgbg.training import loop
+from fgbg.training.loop import deal_batches
+from fgbg.training.losses import bce
+
+
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
+    return torch.load(run.last, weights_only=True)["network"]
+
+
+def assert_same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, weight in first.items():
+        assert torch.equal(weight, second[name]), name
+
+
+def test_run_folder_is_complete(tmp_path: Path) -> None:
+    run = fgbg.train(small_config(tmp_path / "run"), samples=make_samples())
+    for name in (
+        "config.toml",
+        "environment.json",
+        "split.json",
+        "epochs.jsonl",
+        "best.safetensors",
+        "last.pt",
+        "performance.xlsx",
+    ):
+        assert (run.folder / name).stat().st_size > 0, name
+    assert {path.name for path in run.charts.iterdir()} >= {"loss.png", "dice.png"}
+    records = run.epochs()
+    assert [record.epoch for record in records] == [1, 2, 3]
+    assert records[0].best
+    best = max(records, key=lambda record: record.val_dice_photo)
+    assert fgbg.load(run.folder).header.epoch == best.epoch
+    environment = json.loads((run.folder / "environment.json").read_text())
+    assert environment["threads"] == 1
+    assert torch.__version__.startswith(environment["versions"]["torch"])
+    split = json.loads((run.folder / "split.json").read_text())
+    assert len(split["train"]) == 12
+    assert len(split["validation"]) == 4
+    assert not list(run.folder.glob(".*partial"))
+
+
+def test_best_and_last_exist_after_the_first_epoch_whatever_the_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    wait = Engine.wait
+
+    def look(engine: Engine) -> None:
+        seen.append({path.name for path in (tmp_path / "run").iterdir()})
+        wait(engine)
+
+    monkeypatch.setattr(Engine, "wait", look)
+    fgbg.train(small_config(tmp_path / "run", epochs=1, learning_rate=1e-9), samples=make_samples())
+    assert {"best.safetensors", "last.pt", "config.toml", "split.json", "epochs.jsonl"} <= seen[-1]
+
+
+def test_same_seed_same_weights_other_seed_other_weights(tmp_path: Path) -> None:
+    runs = [
+        fgbg.train(small_config(tmp_path / name, seed=seed, epochs=1), samples=make_samples())
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert_same_weights(weights_of(runs[0]), weights_of(runs[1]))
+    assert any(
+        not torch.equal(a, b) for a, b in zip(weights_of(runs[0]).values(), weights_of(runs[2]).values(), strict=True)
+    )
+
+
+class WithDropout(nn.Module):
+    """Its weights depend on torch's random state in every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Dropout2d(0.5), nn.Conv2d(8, 1, 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.layers(image)
+
+
+@pytest.mark.parametrize("own_network", [False, True])
+def test_an_interrupted_run_resumes_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_network: bool
+) -> None:
+    def network() -> nn.Module | None:
+        torch.manual_seed(7)
+        return WithDropout() if own_network else None
+
+    whole = fgbg.train(small_config(tmp_path / "whole"), samples=make_samples(), model=network())
+
+    # Ctrl-C in the second step of epoch 2.
+    steps = 0
+    take_step = loop.take_step
+
+    def interrupt(*arguments: object) -> tuple[float, float]:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            raise KeyboardInterrupt
+        return take_step(*arguments)
+
+    monkeypatch.setattr(loop, "take_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fgbg.train(small_config(tmp_path / "cut"), samples=make_samples(), model=network())
+    monkeypatch.undo()
+    assert [record.epoch for record in fgbg.open_run(tmp_path / "cut").epochs()] == [1]
+    resumed = fgbg.train(small_config(tmp_path / "cut"), samples=make_samples(), model=network(), resume=True)
+    assert_same_weights(weights_of(whole), weights_of(resumed))
+    assert_same_weights(load_file(whole.best), load_file(resumed.best))
+    ignore = {"seconds": 0, "images_per_second": 0}
+    assert [replace(record, **ignore) for record in whole.epochs()] == [
+        replace(record, **ignore) for record in resumed.epochs()
+    ]
+
+
+KILLED = """
+import os, sys, signal
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from discs import make_samples, small_config
+from fgbg.training import loop
+import fgbg
+steps = 0
+take_step = loop.take_step
+def die(*arguments):
+    global steps
+    steps += 1
+    if steps == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return take_step(*arguments)
+loop.take_step = die
+fgbg.train(small_config(Path({out!r}), epochs=3), samples=make_samples())
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    step = int(np.random.default_rng(time.time_ns()).integers(1, 10))  # any step of the 9 must do
+    out = tmp_path / "killed"
+    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parent), out=str(out), step=step)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    resumed = fgbg.train(small_config(out), samples=make_samples(), resume=True)
+    whole = fgbg.train(small_config(tmp_path / "whole"), samples=make_samples())
+    assert_same_weights(weights_of(whole), weights_of(resumed))
+    assert [record.epoch for record in resumed.epochs()] == [1, 2, 3], f"killed in step {step}"
+
+
+def test_more_epochs_extend_a_run(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "run", epochs=1)
+    fgbg.train(config, samples=make_samples())
+    extended = fgbg.train(replace(config, epochs=3), samples=make_samples(), resume=True)
+    whole = fgbg.train(small_config(tmp_path / "whole"), samples=make_samples())
+    assert_same_weights(weights_of(whole), weights_of(extended))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"learning_rate": 1.0}, "learning_rate would change"),
+        ({"epochs": 1}, "can only extend"),
+        ({"size": 48}, "size would"),
+    ],
+)
+def test_resume_refuses_other_settings(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
+    config = small_config(tmp_path / "run", epochs=2)
+    fgbg.train(config, samples=make_samples())
+    with pytest.raises(fgbg.UserError, match=sentence):
+        fgbg.train(replace(config, **changes), samples=make_samples(), resume=True)
+
+
+def test_a_damaged_state_is_said(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "run", epochs=1)
+    run = fgbg.train(config, samples=make_samples())
+    run.last.write_bytes(run.last.read_bytes()[:1000])
+    with pytest.raises(fgbg.UserError, match=r"last\.pt is damaged"):
+        fgbg.train(replace(config, epochs=2), samples=make_samples(), resume=True)
+
+
+def test_resume_refuses_changed_data(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "run", epochs=1)
+    fgbg.train(config, samples=make_samples())
+    with pytest.raises(fgbg.UserError, match="has changed since"):
+        fgbg.train(replace(config, epochs=2), samples=make_samples(17), resume=True)
+
+
+def test_a_resumed_run_keeps_the_first_command_and_adds_its_own(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "run", epochs=1)
+    fgbg.train(config, samples=make_samples())
+    run = fgbg.train(replace(config, epochs=2), samples=make_samples(), resume=True)
+    environment = json.loads((run.folder / "environment.json").read_text())
+    assert environment["command"]
+    assert [resumed["after_epoch"] for resumed in environment["resumed"]] == [1]
+
+
+def test_four_images_overfit(tmp_path: Path) -> None:
+    samples = make_samples(8)
+    four = [replace(sample, split="train") for sample in samples[:4]]
+    seen = [replace(sample, id=f"again_{sample.id}", split="validation") for sample in four]
+    config = small_config(tmp_path / "run", epochs=60, learning_rate=1e-2, width=8, augment=NO_CHANGE)
+    run = fgbg.train(config, samples=four + seen)
+    assert max(record.val_dice_photo for record in run.epochs()) > 0.95
+
+
+def test_a_golden_loss_curve(tmp_path: Path) -> None:
+    """A change that is meant to change nothing shows the same curve; one that is meant to says so and edits this."""
+    run = fgbg.train(small_config(tmp_path / "run"), samples=make_samples())
+    curve = [(record.train_loss, record.train_dice, record.val_loss) for record in run.epochs()]
+    golden = [(1.3471, 0.1085, 1.3597), (1.2076, 0.3622, 1.3641), (1.1411, 0.7514, 1.3719)]
+    assert np.allclose(curve, golden, atol=5e-3), curve
+
+
+class TinyNetwork(nn.Module):
+    """A network that asks for sizes that are multiples of 4."""
+
+    stride = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 1, 3, padding=1)
+        self.sizes: set[tuple[int, int]] = set()
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.sizes.add((image.shape[2], image.shape[3]))
+        return self.layer(image)
+
+
+def test_own_network_loss_augmentation_and_metric_plug_in(tmp_path: Path) -> None:
+    network, calls = TinyNetwork(), {"loss": 0, "augment": 0, "metric": 0}
+
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        calls["loss"] += 1
+        return 2 * bce(logits, target)
+
+    def augment(
+        pixels: torch.Tensor, target: torch.Tensor, rows: torch.Tensor, epoch: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        assert len(rows) == len(pixels)
+        calls["augment"] += 1
+        return pixels[..., :30, :30].float() / 255, target[..., :30, :30]
+
+    def metric(prediction: torch.Tensor, target: torch.Tensor) -> float:
+        calls["metric"] += 1
+        return -float((prediction != (target == 1)).float().mean())
+
+    run = fgbg.train(
+        small_config(tmp_path / "run", size=30),
+        samples=make_samples(),
+        model=network,
+        loss=loss,
+        augment=augment,
+        metric=metric,
+    )
+    assert calls == {"loss": 3 * (3 + 4), "augment": 9, "metric": 12}
+    assert network.sizes == {(32, 32)}, "the padding wrapper brings 30 px to the stride of 4"
+    records = run.epochs()
+    assert all(record.own_metric is not None and record.own_metric <= 0 for record in records)
+    best = max(records, key=lambda record: record.own_metric or 0.0)
+    model = fgbg.load(run.folder, network=TinyNetwork())
+    assert model.header.epoch == best.epoch
+    assert model(make_samples()[0].image).shape == (32, 32)
+    with pytest.raises(fgbg.UserError, match="network of your own"):
+        fgbg.load(run.folder)
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(tmp_path: Path) -> None:
+    calls = 0
+
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        value = bce(logits, target)
+        return value * float("nan") if calls == 3 + 4 + 2 else value  # epoch 1: 3 steps and 4 photos; then step 2
+
+    with pytest.raises(fgbg.UserError, match=r"loss became nan in epoch 2, step 2 \(photos disc_"):
+        fgbg.train(small_config(tmp_path / "run"), samples=make_samples(), loss=loss)
+    run = fgbg.open_run(tmp_path / "run")
+    assert [record.epoch for record in run.epochs()] == [1]
+    assert all(weight.isfinite().all() for weight in weights_of(run).values())
+
+
+def test_training_goes_on_in_training_mode_after_validation(tmp_path: Path) -> None:
+    modes: list[bool] = []
+
+    class Watched(TinyNetwork):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            modes.append(self.training)
+            return super().forward(image)
+
+    fgbg.train(small_config(tmp_path / "run", epochs=2), samples=make_samples(), model=Watched())
+    assert modes == [True, True, True, False] * 2
+
+
+def test_validation_scores_as_evaluate_does(tmp_path: Path) -> None:
+    samples = make_samples()
+    run = fgbg.train(small_config(tmp_path / "run"), samples=samples)
+    model = fgbg.load(run.folder)
+    validation = [replace(sample, split="test") for sample in samples if sample.split == "validation"]
+    sample_set = understand_samples("discs", validation)
+    evaluation = evaluate(model.predictor, model.header, sample_set, engine=Engine("cpu", "fp32", 1), split="test")
+    record = run.epochs()[model.header.epoch - 1]
+    assert evaluation.mean_dice.mean == pytest.approx(record.val_dice_photo, abs=1e-12)
+    assert evaluation.statement["dice_at_size"] == pytest.approx(record.val_dice, abs=1e-12)
+
+
+def test_every_epoch_deals_each_image_at_most_once_in_another_order() -> None:
+    first, second = (np.concatenate(list(deal_batches(10, 4, seed=0, epoch=epoch))) for epoch in (1, 2))
+    assert len(first) == len(set(first.tolist())) == 8
+    assert first.tolist() != second.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"batch_size": 13}, "--batch-size 13 is more than the 12 training photos"),
+        ({"model": "unte"}, "did you mean 'unet'"),
+        ({"device": "tpu"}, "--device tpu: choose one of"),
+        ({"border": "ignore"}, "ambiguity band"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(fgbg.UserError, match=sentence):
+        fgbg.train(small_config(tmp_path / "run", **changes), samples=make_samples())
+
+
+def test_tversky_at_one_half_tells_that_it_is_dice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        fgbg.train(small_config(tmp_path / loss, epochs=1, loss=loss), samples=make_samples())
+        for loss in ("bce_dice", "bce_tversky")
+    ]
+    assert "is the Dice loss" in capsys.readouterr().out
+    assert_same_weights(weights_of(runs[0]), weights_of(runs[1]))
+
+
+def test_training_does_not_touch_a_folder_with_something_in_it(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(fgbg.UserError, match="not empty"):
+        fgbg.train(small_config(tmp_path), samples=make_samples())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(fgbg.UserError, match="choose a"):
+        fgbg.train(small_config(tmp_path / "run"), samples=make_samples())
+
+
+def test_bf16_scores_in_fp32(tmp_path: Path) -> None:
+    if Engine("cpu").precision != "bf16":
+        pytest.skip("this processor has no bf16")
+    types: set[tuple[bool, torch.dtype]] = set()
+
+    class Watched(TinyNetwork):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(image)
+            types.add((self.training, logits.dtype))
+            return logits
+
+    fgbg.train(small_config(tmp_path / "run", epochs=1, precision="bf16"), samples=make_samples(), model=Watched())
+    assert types == {(True, torch.bfloat16), (False, torch.float32)}
+
+
+def test_records_hold_every_field(tmp_path: Path) -> None:
+    run = fgbg.train(small_config(tmp_path / "run", epochs=1), samples=make_samples())
+    line = json.loads((run.folder / "epochs.jsonl").read_text())
+    assert set(line) == {field.name for field in dataclasses.fields(run.epochs()[0])}
