@@ -174,7 +174,7 @@ class TestByHand:
     pixels = noise(1, 8)
     target = torch.arange(64, dtype=torch.uint8).reshape(1, 8, 8)  # a target of 64 names shows where each pixel went
 
-    def test_a_flip_exchanges_left_and_right(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_flip_exchanges_left_and_right(self) -> None:
         image, target = augment(replace(OFF, flip=1), self.pixels, self.target)
         torch.testing.assert_close(image, self.pixels.flip(-1) / 255, atol=1e-4, rtol=0)
         assert torch.equal(target, self.target.flip(-1))
@@ -518,6 +518,14 @@ class TestDraws:
         assert (np.abs(drawn["crop_x"]) + width).max() < 1 + 1e-5
         assert (np.abs(drawn["crop_y"]) + height).max() < 1 + 1e-5
         assert np.abs(drawn["crop_x"][width < 0.9]).max() > 0.2  # and they do not stay in the middle
+
+    def test_wide_and_high_crops_are_drawn_alike(self) -> None:
+        drawn = recover(draw_table(replace(FULL, crop_area=0.01, crop_ratio=4), np.ones(self.count), seed=0, epoch=1))
+        width, height = drawn["crop_width"], drawn["crop_height"]
+        small = width * height < 0.24  # of such crops every ratio fits, so none was passed over
+        share = (np.log(width / height)[small] / np.log(4) + 1) / 2
+        assert small.sum() > 500
+        assert stats.kstest(share, "uniform").pvalue > 1e-3
 
     @pytest.mark.parametrize(("height", "width"), [(100, 100), (100, 120), (130, 100)])
     def test_crops_are_distributed_as_torchvision_s(self, height: int, width: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -245,11 +246,15 @@ class TestCutShort:
         samples = open_samples(make_folder(3))
         store(samples)
         (entry,) = entries(empty_cache)
-        (empty_cache / "decoded" / entry).rename(empty_cache / "decoded" / f"{entry}.partial-{os.getpid()}")
-        for file in (empty_cache / "decoded" / f"{entry}.partial-{os.getpid()}").iterdir():
-            file.write_bytes(b"half")
+        whole, half = empty_cache / "decoded" / entry, empty_cache / "decoded" / f"{entry}.partial-{os.getpid()}"
+        files = sorted(path.name for path in whole.iterdir())
+        whole.rename(half)
+        for name in (*files, "older.npy"):
+            (half / name).write_bytes(b"half")
         store(samples)
         assert entries(empty_cache) == [entry]
+        assert sorted(path.name for path in whole.iterdir()) == files
+        assert all(path.stat().st_size > 4 for path in whole.iterdir())
 
     @both_stores
     def test_a_process_that_was_faster_wins_and_the_other_uses_its_entry(
@@ -358,6 +363,7 @@ class TestMapInOrder:
         begun = []
         results = map_in_order(begun.append, range(10 * IN_FLIGHT))
         next(results)
+        time.sleep(0.05)  # time enough to begin all of them
         results.close()
         assert len(begun) <= IN_FLIGHT
 

@@ -168,6 +168,7 @@ def test_a_chart_holds_the_series_and_its_table(tmp_path: Path) -> None:
     assert texts[6:12] == ["Unet Train Dice", "1.2500", "1.7500", "1.5000", "1.7500", "↑ 16.67%"]
     assert texts[12:] == ["Unet Val Dice", "3.2500", "3.7500", "3.5000", "3.7500", "↑ 7.14%"]
     assert table.texts[6].get_color() == charts.PALETTE[0]
+    assert table.get_ylim() == (3, 0)  # a header and two rows, from top to bottom
 
 
 def test_each_length_of_run_has_its_line_at_the_end(tmp_path: Path) -> None:
@@ -301,6 +302,17 @@ def test_scores_are_listed_a_split_and_an_image(tmp_path: Path) -> None:
     images = list_rows(book["Scores Unet test"])
     assert images[0] == ["id", "height", "width", "TP", "FP", "FN", "TN", "dice", "iou", "dice_at_size", "breed"]
     assert images[1] == ["cat_1", 3, 5, 3, 1, 1, 10, 0.75, 0.6, 0.7, "cat"]
+
+
+def test_what_a_statement_or_an_image_lacks_stays_empty(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", [0.8])
+    rows = [ScoreRow("a", 3, 5, 3, 1, 1, 10, 0.75, 0.6, 0.7, {"breed": "cat"}), ScoreRow("b", 3, 5, 3, 1, 1, 10, 1, 1, 1)]
+    run.write_scores("test", rows, {"mean_dice": 0.9, "pairs": None})
+    book = open_book([run], tmp_path)
+    header, values = list_rows(book["Scores"])
+    given = {name: value for name, value in zip(header, values, strict=True) if value is not None}
+    assert given == {"Model": "Unet", "Split": "test", "Mean Dice": 0.9, "Images in sheet": "Scores Unet test"}
+    assert [row[-1] or "" for row in list_rows(book["Scores Unet test"])] == ["breed", "cat", ""]
 
 
 def test_text_is_never_a_formula(tmp_path: Path) -> None:

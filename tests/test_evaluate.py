@@ -184,13 +184,11 @@ def test_nothing_but_empty_photos_cannot_be_averaged_without_them(engine: Engine
     assert score(engine, samples, empty=0.0).statement["mean_dice"] == 0
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the pooled value of nothing is 1 whatever --empty says")
 def test_the_pooled_value_follows_the_rule_for_empty_too(engine: Engine) -> None:
     samples = make_set((paint(NOTHING), NOTHING.astype(np.uint8)))
     assert score(engine, samples, empty=0.0).statement["pooled_dice"] == 0
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="the mean of no values at the training size warns and is NaN")
 def test_objects_too_small_for_the_training_size_leave_a_whole_statement(engine: Engine) -> None:
     mask = np.zeros((16, 16), np.uint8)
     mask[0, 0] = 1
@@ -302,16 +300,12 @@ def test_nothing_is_written_where_a_training_photo_is_refused(engine: Engine, tm
     assert list(run.folder.iterdir()) == []
 
 
-@pytest.mark.xfail(
-    strict=True, raises=pytest.fail.Exception, reason="floats in 0..1 are taken, and divided by 255 once more"
-)
 def test_a_photo_in_memory_must_be_uint8() -> None:
     mask = draw("#.", "..").astype(np.uint8)
     with unchecked(), pytest.raises(UserError, match="uint8"):
         understand_samples("own", [Sample("float", make_noise(2, 2) / np.float32(255), mask)])  # type: ignore[arg-type]
 
 
-@pytest.mark.xfail(strict=True, raises=FileNotFoundError, reason="an id becomes a file name as it is")
 def test_an_id_that_cannot_be_a_file_name_is_refused_before_scoring(engine: Engine, tmp_path: Path) -> None:
     sample = Sample("cats/1", paint(NOTHING), NOTHING.astype(np.uint8))
     with pytest.raises(UserError):

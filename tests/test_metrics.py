@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 import fgbg
-from fgbg.judge.metrics import Counts, count_pixels, dice, dice_of, iou, iou_of
+from fgbg.judge import metrics
+from fgbg.judge.metrics import Counts, count_pixels, dice_of, iou_of
 from trivial import draw
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
@@ -28,6 +29,32 @@ degenerate = st.builds(
     st.sampled_from([0, 1, 255]),
 )
 Pair = tuple[NDArray[np.bool_], NDArray[np.uint8]]
+
+
+def dice(prediction: Any, target: Any, **options: float) -> Any:
+    """Without the public function's refusal of masks that look like 0/255, which random targets do."""
+    return dice_of(count_pixels(prediction, target), **options)
+
+
+def iou(prediction: Any, target: Any, **options: float) -> Any:
+    return iou_of(count_pixels(prediction, target), **options)
+
+
+@pytest.mark.parametrize("score", [metrics.dice, metrics.iou])
+def test_a_mask_in_another_encoding_is_refused(score: Any) -> None:
+    """A 0/255 mask would have no object and an empty prediction would score 1."""
+    for prediction, target in both_kinds(draw("#."), np.array([[255, 0]], np.uint8)):
+        with pytest.raises(ValueError, match="mask > 127"):
+            score(prediction, target)
+        with pytest.raises(ValueError, match="other values"):
+            score(prediction, target // 100)
+        assert score(prediction, target > 127) == 1, "as a bool mask it is plain"
+
+
+@pytest.mark.parametrize(("public", "plain"), [(metrics.dice, dice), (metrics.iou, iou)])
+def test_the_public_scores_are_the_counts_scores(public: Any, plain: Any) -> None:
+    for prediction, target in both_kinds(draw("##.."), np.array([[1, 255, 1, 0]], np.uint8)):
+        assert public(prediction, target) == plain(prediction, target)
 
 
 def test_counts_by_hand() -> None:
@@ -176,4 +203,4 @@ def test_the_inputs_stay_as_they_were() -> None:
 
 
 def test_the_public_names_are_these_functions() -> None:
-    assert (fgbg.dice, fgbg.iou, fgbg.count_pixels) == (dice, iou, count_pixels)
+    assert (fgbg.dice, fgbg.iou, fgbg.count_pixels) == (metrics.dice, metrics.iou, count_pixels)

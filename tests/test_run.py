@@ -204,7 +204,6 @@ def test_scores_that_were_never_made_name_the_command_that_makes_them(tmp_path: 
             ask("test")
 
 
-@pytest.mark.xfail(strict=True, reason="a column of metadata.csv named like a score takes its place when rows are read")
 @pytest.mark.parametrize("column", ["dice", "height", "id", "TP"])
 def test_a_column_of_the_users_never_takes_a_scores_place(tmp_path: Path, column: str) -> None:
     run = create_run(tmp_path / "run")

@@ -40,6 +40,11 @@ class TestByGroup:
         assert [sample.id for sample in found] == [sample.id for sample in make(*groups)]
         assert {sample.split for sample in found} == {"train", "validation", "test"}
 
+    @pytest.mark.parametrize("seed", range(12))
+    def test_training_is_left_a_group_when_all_others_together_are_too_small_a_share(self, seed: int) -> None:
+        found = split_by_group(make(*["big"] * 40, "b", "c", "d"), seed=seed)
+        assert {sample.split for sample in found} == {"train", "validation", "test"}
+
     @few
     @given(groupings, st.integers(0, 99))
     def test_a_group_is_never_torn_apart(self, groups: list[str], seed: int) -> None:

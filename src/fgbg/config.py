@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import tomllib
 from dataclasses import dataclass, field
@@ -80,7 +81,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require_type(self)
+        if not isinstance(self.augment, AugmentRanges):
+            raise UserError(f"augment = {self.augment!r}: must be a table of settings, as [augment] in a file")
         _require_type(self.augment, "augment.")
+        if not isinstance(self.object_values, tuple) or any(type(value) is not int for value in self.object_values):
+            raise UserError(f"object_values = {self.object_values!r}: must be whole numbers from 0 to 255")
         for name in ("epochs", "batch_size", "width"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(16 <= self.size <= LARGEST_SIZE, "size", self.size, f"from 16 to {LARGEST_SIZE} pixels")
@@ -131,16 +136,16 @@ def _require_type(part: Any, prefix: str = "") -> None:
 def flatten(config: TrainConfig) -> dict[str, Any]:
     """All fields by their name in a file; those of `augment` with that prefix."""
     flat = dataclasses.asdict(config)
-    return {**flat, **{f"augment.{name}": value for name, value in flat.pop("augment").items()}}
+    augment = flat.pop("augment")
+    return {**flat, **{f"augment.{name}": value for name, value in augment.items()}}
 
 
 def to_toml(config: TrainConfig) -> str:
     """The configuration as a TOML file that `read_config` reads back."""
 
     def line(name: str, value: Any) -> str:
-        if isinstance(value, str):
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-            return f'{name} = "{escaped}"'
+        if isinstance(value, str):  # a JSON string is a TOML string, but for one character that JSON leaves as it is
+            return f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
         if isinstance(value, bool):
             return f"{name} = {str(value).lower()}"
         return f"{name} = {list(value) if isinstance(value, tuple) else value!r}"
@@ -165,6 +170,8 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no TOML file: {error}") from None
     augment = fields.pop("augment", {})
+    if not isinstance(augment, dict):
+        raise UserError(f"{path}: augment = {augment!r} must be a table of settings, [augment]")
     _require_known(path, fields, TrainConfig)
     _require_known(path, augment, AugmentRanges)
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -39,7 +39,7 @@ class Engine:
     """
 
     def __init__(self, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
-        wanted = _resolve_device(device)
+        wanted = resolve_device(device)
         self.precision = _resolve_precision(precision, wanted)
         self.threads = threads or _share_of_cores()
         torch.set_num_threads(self.threads)
@@ -129,7 +129,12 @@ def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
     return accelerator
 
 
-def _resolve_device(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the fastest one here.
+
+    Raises:
+        UserError: No such device.
+    """
     mps = torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")

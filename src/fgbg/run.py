@@ -57,7 +57,11 @@ class ScoreRow:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-_NUMBERS = {f.name: int if f.type == "int" else float for f in dataclasses.fields(ScoreRow) if f.type in ("int", "float")}
+_COLUMNS: dict[str, type] = {
+    field.name: {"str": str, "int": int, "float": float}[str(field.type)]
+    for field in dataclasses.fields(ScoreRow)
+    if field.name != "metadata"
+}
 
 
 @dataclass(frozen=True)
@@ -174,10 +178,9 @@ class Run:
             aside.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
-            fixed = [f.name for f in dataclasses.fields(ScoreRow) if f.name != "metadata"]
-            writer.writerow([*fixed, *columns])
+            writer.writerow([*_COLUMNS, *columns])
             for row in rows:
-                values = [getattr(row, name) for name in fixed]
+                values = [getattr(row, name) for name in _COLUMNS]
                 writer.writerow([*values, *(row.metadata.get(name, "") for name in columns)])
         self._write(f"scores_{split}.json", json.dumps(statement, indent=2) + "\n")
 
@@ -190,12 +193,17 @@ class Run:
         path = self.scores_path(split)
         if not path.exists():
             raise UserError(f"{self.folder} has no {path.name}: run fgbg evaluate {self.folder} --split {split} first")
-        rows = []
         with path.open(newline="", encoding="utf-8") as file:
-            for line in csv.DictReader(file):
-                numbers: dict[str, Any] = {name: kind(line.pop(name)) for name, kind in _NUMBERS.items()}
-                rows.append(ScoreRow(id=line.pop("id"), **numbers, metadata=dict(line)))
-        return rows
+            header, *lines = csv.reader(file)
+        # By position: a column of the user's metadata may have a score's name.
+        own = header[len(_COLUMNS) :]
+        return [
+            ScoreRow(
+                **{name: kind(value) for (name, kind), value in zip(_COLUMNS.items(), line, strict=False)},
+                metadata=dict(zip(own, line[len(_COLUMNS) :], strict=True)),
+            )
+            for line in lines
+        ]
 
     def statement(self, split: str) -> dict[str, Any]:
         """What the rows of a split mean: data, hash, border rule, threshold, mean, interval, pooled value.

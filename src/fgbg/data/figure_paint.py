@@ -55,6 +55,7 @@ class Scene:
 
 def choose_scene(rng: np.random.Generator) -> Scene:
     """Draw the colours, the texture and the light of one picture."""
+
     def mix_lab(lightness: float, chroma: float, hue: float) -> Floats:
         return np.array([lightness, chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))])
 

@@ -69,6 +69,7 @@ class Animal:
 
 
 def choose_pose(rng: np.random.Generator) -> Pose:
+    """Draw the build, the attitude and the place of one animal."""
     angle = rng.normal(0, 0.22) if rng.random() < 0.85 else rng.uniform(-1.3, 1.3)
     cosine, sine, mirror = math.cos(angle), math.sin(angle), rng.choice((-1.0, 1.0))
     spread = 0.10 if rng.random() < 0.8 else 0.30  # the wide spread lets the frame cut some animals
@@ -176,6 +177,7 @@ def _cover(outlines: Floats, size: int, rounding: float) -> Image.Image:
 
 
 def place_animal(pose: Pose, irregularity: float, size: int, rng: np.random.Generator) -> Animal:
+    """Put the animal into a frame of edge `size` pixels; area and place are the pose's, however rough the outline."""
     parts = _build_animal(pose, irregularity)
     outlines = trace_outlines(parts, FUR * irregularity, rng) @ pose.turn
     rounding = ROUNDING * (1 - irregularity) ** 1.5

@@ -37,16 +37,21 @@ def read_photo(path: Path, *, largest_pixels: int | None = LARGEST_PHOTO_PIXELS)
         UserError: The file cannot be read as an image.
     """
     with open_image(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        if upright.has_transparency_data:
-            shown = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
-        if upright.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it to white
-            upright = Image.fromarray((np.asarray(upright).clip(0, 65535) >> 8).astype(np.uint8))
-        rgb = upright.convert("RGB")
+        rgb = to_upright_rgb(image)
         if largest_pixels is not None and rgb.width * rgb.height > largest_pixels:
             rgb = rgb.reduce(int(np.ceil(np.sqrt(rgb.width * rgb.height / largest_pixels))))
         return np.asarray(rgb)
+
+
+def to_upright_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as upright RGB: EXIF orientation applied, transparent parts over black, 16-bit grey scaled."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.has_transparency_data:
+        shown = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
+    if upright.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it to white
+        upright = Image.fromarray((np.asarray(upright).clip(0, 65535) >> 8).astype(np.uint8))
+    return upright.convert("RGB")
 
 
 def read_photo_size(path: Path) -> tuple[int, int]:
@@ -57,7 +62,8 @@ def read_photo_size(path: Path) -> tuple[int, int]:
     """
     with open_image(path) as image:
         width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION) in _TRANSPOSED
+        # Of a TIFF Pillow tells the upright size.
+        turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in _TRANSPOSED
     return (width, height) if turned else (height, width)
 
 

@@ -41,7 +41,7 @@ class Sample:
 
     def read_mask(self) -> NDArray[np.uint8]:
         """The mask's stored values (height, width), upright, not interpreted."""
-        return read_mask_values(self.mask) if isinstance(self.mask, Path) else self.mask
+        return read_mask_values(self.mask) if isinstance(self.mask, Path) else self.mask.astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,9 @@ def understand_samples(
     """
     if not samples:
         raise UserError(f"{name} holds no pairs of a photo and a mask")
+    strange = [sample.id for sample in samples if Path(sample.id).name != sample.id or sample.id.startswith(".")]
+    if strange:
+        raise UserError(f"{name_some(strange)}: an id names files, so it may hold no '/' and not begin with '.'")
     twice = [sample_id for sample_id, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
         raise UserError(f"{name} has {name_some(twice)} more than once: give every pair a name of its own")
@@ -130,8 +133,10 @@ def inspect_sample(sample: Sample) -> Inspection:
     """Hash both files, read the photo's size and count the mask's values.
 
     Raises:
-        UserError: A file cannot be read, or mask and photo differ in size.
+        UserError: A file cannot be read, an array is of another type or shape, or mask and photo differ in size.
     """
+    _check_array(f"image of {sample.id}", sample.image, ("uint8",), "height, width, 3")
+    _check_array(f"mask of {sample.id}", sample.mask, ("uint8", "bool"), "height, width")
     values = sample.read_mask()
     height, width = read_photo_size(sample.image) if isinstance(sample.image, Path) else sample.image.shape[:2]
     if values.shape != (height, width):
@@ -141,6 +146,15 @@ def inspect_sample(sample: Sample) -> Inspection:
         )
     histogram = np.bincount(values.ravel(), minlength=256)
     return Inspection(_hash(sample.image), _hash(sample.mask), height, width, histogram)
+
+
+def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str, ...], shape: str) -> None:
+    """A photo in 0..1 or with an alpha channel would be taken for another photo in silence."""
+    if isinstance(array, Path):
+        return
+    fits = array.ndim == 3 and array.shape[2] == 3 if shape.endswith("3") else array.ndim == 2
+    if str(array.dtype) not in types or not fits:
+        raise UserError(f"{name} is {array.dtype} {array.shape}: must be {' or '.join(types)} ({shape})")
 
 
 def name_some(names: Sequence[str], most: int = 5) -> str:

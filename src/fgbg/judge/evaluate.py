@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Evaluation:
     def describe(self) -> str:
         """The scores and every rule behind them, as lines to print."""
         told = self.statement
+        at_size = math.nan if told["dice_at_size"] is None else told["dice_at_size"]
         rules = f"border = {told['border']} · threshold {told['threshold']:g} · fit {told['fit']}"
         return "\n".join(
             [
@@ -50,7 +52,7 @@ class Evaluation:
                 f"  Dice  mean over photos   {self.mean_dice}  95 % bootstrap over photos, at their own size",
                 f"        all pixels pooled  {told['pooled_dice']:.4f}",
                 f"        mean @{told['size']}px".ljust(27)
-                + f"{told['dice_at_size']:.4f}  both at the training size, as the lab has it",
+                + f"{at_size:.4f}  both at the training size, as the lab has it",
                 f"  IoU   mean over photos   {told['mean_iou']:.4f}",
                 f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",
             ]
@@ -64,6 +66,7 @@ def evaluate(
     *,
     engine: Engine,
     split: str,
+    label: str = "",
     border: Border | None = None,
     empty: float = 1.0,
     run: Run | None = None,
@@ -76,7 +79,8 @@ def evaluate(
         header: What the model file says of itself.
         samples: What to score; none of them may have trained the model.
         engine: Processes share the samples; rows come back in one order whatever their number.
-        split: What to call the samples in file names.
+        split: Which split the samples are.
+        label: What to call them in file names; the split by default.
         border: What the band counts as; the model's own rule by default.
         empty: The score of an image where truth and prediction are both empty; NaN leaves it out of the means.
         run: Where to keep everything; nowhere by default.
@@ -87,7 +91,7 @@ def evaluate(
     """
     if not samples.samples:
         raise UserError(f"{samples.name} has no {split} photos: choose a split that it has")
-    border = border or header.border
+    border, label = border or header.border, label or split
     check_border(border, samples.encoding)
     refuse_training_photos(header, samples)
     indices = engine.share(range(len(samples.samples)))
@@ -97,7 +101,7 @@ def evaluate(
 
     if run is not None:
         run.thumbnails.mkdir(exist_ok=True)
-        run.predictions(split).mkdir(exist_ok=True)
+        run.predictions(label).mkdir(exist_ok=True)
     photos = _keep_thumbnails(map_in_order(read, indices, progress, f"scoring {split}"), run, samples, indices)
     rows = []
     for index, scored in zip(indices, score_photos(predictor, photos), strict=True):
@@ -105,12 +109,12 @@ def evaluate(
         rows.append(_make_row(sample.id, sample.metadata, scored, empty))
         if run is not None:
             probability = (scored.square_logits.sigmoid() * 255).round().byte().cpu().numpy()
-            Image.fromarray(probability).save(run.predictions(split) / f"{sample.id}.png")
+            Image.fromarray(probability).save(run.predictions(label) / f"{sample.id}.png")
     gathered = {row.id: row for row in engine.gather(rows, lambda row: row.id)}
     ordered = [gathered[sample.id] for sample in samples.samples]
     statement = _state(ordered, predictor, header, samples, split, border, empty)
     if run is not None and engine.is_main:
-        run.write_scores(split, ordered, statement)
+        run.write_scores(label, ordered, statement)
     return Evaluation(ordered, statement)
 
 
@@ -189,6 +193,12 @@ def _state(
         "mean_dice_low": estimate.low,
         "mean_dice_high": estimate.high,
         "mean_iou": float(np.nanmean([row.iou for row in rows])),
-        "pooled_dice": dice_of(pooled),
-        "dice_at_size": float(np.nanmean([row.dice_at_size for row in rows])),
+        "pooled_dice": dice_of(pooled, empty=empty),
+        "dice_at_size": _mean_or_none([row.dice_at_size for row in rows]),
     }
+
+
+def _mean_or_none(scores: list[float]) -> float | None:
+    """The mean of the scores that are numbers; nothing where there is none (JSON has no NaN)."""
+    known = [score for score in scores if not math.isnan(score)]
+    return sum(known) / len(known) if known else None

@@ -45,7 +45,7 @@ def count_pixels(prediction: Array, target: Array) -> Counts:
         raise TypeError(f"prediction is {prediction.dtype}, not bool: threshold it first")
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
-    truth, judged = target == OBJECT, target != NOT_JUDGED
+    truth, judged = target == OBJECT, target != NOT_JUDGED  # of a bool target: object, and all of it
     # Three sums: the fourth count is what is left, and a sum over pixels is what this costs.
     hit = (prediction & truth).sum(_IMAGE_AXES)
     claimed = (prediction & judged).sum(_IMAGE_AXES)
@@ -80,21 +80,44 @@ def iou_of(counts: Counts, *, empty: float = 1.0) -> Any:
 
 
 def dice(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
-    """Dice of one image (a float) or of each image of a batch; see `count_pixels` and `dice_of`.
+    """Dice of one image (a float) or of each image of a batch.
+
+    Args:
+        prediction: bool (…, height, width).
+        target: bool, or uint8 0 ground, 1 object, 255 not judged; of the same shape.
+        empty: The score where truth and prediction are both empty.
+
+    Raises:
+        TypeError: The prediction is not bool.
+        ValueError: The shapes differ, or the target looks like a mask in another encoding.
 
     >>> dice(np.array([[True, False]]), np.array([[1, 1]], np.uint8)) == 2 / 3
     True
     """
-    return dice_of(count_pixels(prediction, target), empty=empty)
+    return dice_of(count_pixels(prediction, _check_target(target)), empty=empty)
 
 
 def iou(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
-    """IoU of one image (a float) or of each image of a batch; see `count_pixels` and `iou_of`.
+    """IoU of one image (a float) or of each image of a batch; arguments and errors as for `dice`.
 
     >>> iou(np.array([[True, False]]), np.array([[1, 1]], np.uint8))
     0.5
     """
-    return iou_of(count_pixels(prediction, target), empty=empty)
+    return iou_of(count_pixels(prediction, _check_target(target)), empty=empty)
+
+
+def _check_target(target: Array) -> Array:
+    """Refuse what is probably a 0/255 mask or a trimap: here 255 means "not judged", and its object would not count."""
+    if str(target.dtype).endswith("bool"):
+        return target
+    if ((target != 0) & (target != OBJECT) & (target != NOT_JUDGED)).any():
+        raise ValueError("target holds other values than 0 ground, 1 object, 255 not judged: pass a bool mask of the object")
+    if (target == NOT_JUDGED).any() and not (target == OBJECT).any():
+        raise ValueError(
+            "target holds 255 but no 1. For a 0/255 mask pass mask > 127; if 255 does mean 'not judged' "
+            "and there is no object, use dice_of(count_pixels(prediction, target))"
+        )
+    return target
 
 
 def _ratio(part: Any, whole: Any, empty: float) -> Any:

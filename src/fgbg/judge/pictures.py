@@ -20,7 +20,7 @@ NOTE = "not judged: left out of the score"
 GREY = 128  # of what is not judged
 CELL, GAP, MARGIN = 300, 10, 32  # pixels; a photo of any shape is fitted into a square cell
 CAPTION_HEIGHT, TITLE_HEIGHT, NOTE_HEIGHT = 44, 40, 44
-PAPER, EMPTY, INK, FAINT = "#FFFFFF", "#F3F4F6", "#1F2328", "#59636E"
+PAPER, EMPTY, INK, FAINT = "#FFFFFF", "#E6E9ED", "#1F2328", "#59636E"
 
 
 @dataclass(frozen=True)

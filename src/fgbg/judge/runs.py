@@ -53,19 +53,23 @@ def evaluate_run(
     predictor, header = load_model(run.best)
     predictor.to(engine.device)
     config = run.config
-    samples = open_samples(
+    sample_set = open_samples(
         data or config.data,
         split=config.split if not data else "official",
         split_seed=config.split_seed,
         object_values=config.object_values if not data else (),
         progress=show_progress,
-    ).of(split)
+    )
+    samples = sample_set.of(split)
+    # Scores on other data stand beside the run's own, never in their place.
+    label = split if not data or sample_set.fingerprint == run.fingerprint else f"{sample_set.name}_{split}"
     evaluation = evaluate(
         predictor,
         header,
         samples,
         engine=engine,
         split=split,
+        label=label,
         border=border,
         empty=empty,
         run=run,
@@ -73,13 +77,13 @@ def evaluate_run(
     )
     if engine.is_main:
         rule: Border = evaluation.statement["border"]
-        draw_panels(_make_panels(predictor, samples, evaluation.rows, rule), panels_path(run, split))
+        draw_panels(_make_panels(predictor, samples, evaluation.rows, rule), panels_path(run, label))
     return evaluation
 
 
-def panels_path(run: Run, split: str) -> Path:
-    """The picture of best, median and worst photos of a split."""
-    return run.charts / f"panels_{split}.png"
+def panels_path(run: Run, label: str) -> Path:
+    """The picture of best, median and worst photos of a scored set (`test`, …)."""
+    return run.charts / f"panels_{label}.png"
 
 
 def _make_panels(predictor: Predictor, samples: SampleSet, rows: list[ScoreRow], border: Border) -> list[Panel]:

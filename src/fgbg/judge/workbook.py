@@ -101,7 +101,7 @@ def _write(sheet: Worksheet, row: int, column: int, value: Any, style: Format | 
     """A number as a number, nothing for None, anything else as text: no name becomes a formula, whatever it begins with."""
     if value is None:
         return
-    if type(value) in (int, float) and math.isfinite(value) and abs(value) < LARGEST_WHOLE_NUMBER:
+    if type(value) in (int, float) and abs(value) < LARGEST_WHOLE_NUMBER:  # which NaN and infinity are not
         sheet.write_number(row, column, value, style)
     else:
         sheet.write_string(row, column, str(value), style)

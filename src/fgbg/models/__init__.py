@@ -53,7 +53,8 @@ def wrap_network(network: nn.Module) -> StridePadding:
     """The network with the padding that its `stride` attribute asks for (none without it); wrapped once only."""
     if isinstance(network, StridePadding):
         return network
-    return StridePadding(network, int(getattr(network, "stride", 1)))
+    stride = getattr(network, "stride", 1)
+    return StridePadding(network, stride if isinstance(stride, int) else 1)  # a layer's own stride is a pair
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -46,7 +46,11 @@ class ModelHeader:
 
 def save_model(path: Path, network: nn.Module, header: ModelHeader) -> None:
     """Write the network's weights and the header; `path` is replaced only when the new file is whole."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    weights = {
+        # A copy each: safetensors takes no two names for one memory, and a network may share a layer.
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(header)})
     with replace_when_whole(path) as aside:
         aside.write_bytes(serialize(weights, metadata={HEADER_KEY: text}))
@@ -66,12 +70,15 @@ def read_header(path: Path) -> ModelHeader:
         raise UserError(f"{path} is damaged or no safetensors file ({error}): train or copy it again") from None
     if text is None:
         raise UserError(f"{path} was not written by fgbg: it has weights, but nothing says what network they belong to")
-    fields = json.loads(text)
-    if fields.pop("format") != FORMAT:
-        raise UserError(f"{path} was written by fgbg {fields.get('fgbg_version')}: use that version or a newer one")
-    for name in ("training_images", "mean", "deviation"):
-        fields[name] = tuple(fields[name])
-    return ModelHeader(**fields)
+    try:
+        fields = json.loads(text)
+        if fields.pop("format") != FORMAT:
+            raise UserError(f"{path} was written by fgbg {fields.get('fgbg_version')}: use that version or a newer one")
+        for name in ("training_images", "mean", "deviation"):
+            fields[name] = tuple(fields[name])
+        return ModelHeader(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} has a header that cannot be understood ({error}): train or copy it again") from None
 
 
 def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predictor, ModelHeader]:
@@ -112,8 +119,10 @@ def _refuse_what_is_no_model(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path} does not exist: MODEL is a run folder or a .safetensors file")
     with path.open("rb") as file:
-        start = file.read(4)
-    if start[:2] == b"PK" or start[:1] == b"\x80" or path.suffix in {".pt", ".pth", ".pkl", ".ckpt"}:
+        start = file.read(9)
+    # A safetensors file starts with 8 bytes of length, which may be any bytes, and then the header's brace.
+    looks_like_pickle = start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80")
+    if looks_like_pickle or path.suffix in {".pt", ".pth", ".pkl", ".ckpt"}:
         raise UserError(
             f"{path} is a pickle, which can run any code when it is opened, and is refused: "
             "use the best.safetensors of a run"

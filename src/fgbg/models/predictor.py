@@ -58,11 +58,21 @@ class Predictor(nn.Module):
         """Where the weights are."""
         return self.mean.device
 
-    def forward(self, pixels: UInt8[Tensor, "height width 3"]) -> Float[Tensor, "height width"]:
-        """Probability of object for every pixel of one RGB photo, in fp32."""
+    def forward(self, pixels: UInt8[Tensor, "height width 3"], size: tuple[int, int] | None = None) -> Float[Tensor, "_ _"]:
+        """Probability of object for every pixel of one RGB photo, in fp32.
+
+        Args:
+            pixels: The photo.
+            size: Height and width of the answer, where the photo was reduced on decode; the photo's own by default.
+
+        Raises:
+            RuntimeError: The predictor is in training mode.
+        """
+        self._require_evaluation_mode()
         square = fit_pixels(pixels.to(self.device), self.size, self.fit)
-        probability = self.logits(square[None]).sigmoid()[0, 0]
-        return self.enlarge(probability, pixels.shape[0], pixels.shape[1])
+        with torch.autocast(self.device.type, enabled=False):
+            probability = self.logits(square[None]).sigmoid()[0, 0]
+        return self.enlarge(probability, *(size or (pixels.shape[0], pixels.shape[1])))
 
     def logits(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 1 size size"]:
         """Logits of squares in 0..1: what training differentiates."""
@@ -76,8 +86,7 @@ class Predictor(nn.Module):
         Raises:
             RuntimeError: The predictor is in training mode, where a photo's answer would depend on its neighbours.
         """
-        if self.training:
-            raise RuntimeError("a predictor in training mode cannot score: call eval() first")
+        self._require_evaluation_mode()
         squares = torch.zeros(CHUNK, 3, self.size, self.size, device=self.device)
         for index, pixels in enumerate(photos):
             squares[index] = fit_pixels(pixels.to(self.device), self.size, self.fit)
@@ -92,4 +101,9 @@ class Predictor(nn.Module):
 
     def enlarge(self, probability: Float[Tensor, "size size"], height: int, width: int) -> Tensor:
         """The probability at the photo's own size, (height, width). Enlarge first, threshold last."""
-        return unfit_probability(probability, height, width, self.fit)
+        # Interpolation rounds: a probability of 1.0000001 would make log(1 - p) no number.
+        return unfit_probability(probability, height, width, self.fit).clamp(0, 1)
+
+    def _require_evaluation_mode(self) -> None:
+        if self.training:
+            raise RuntimeError("a predictor in training mode cannot score: call eval() first")

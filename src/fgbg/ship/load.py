@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from fgbg.data.images import read_photo
+from fgbg.data.images import read_photo, read_photo_size, to_upright_rgb
+from fgbg.engine import resolve_device
 from fgbg.errors import UserError
 from fgbg.models.checkpoint import ModelHeader, load_model
 from fgbg.models.predictor import Predictor
@@ -42,6 +43,9 @@ class Model:
         Raises:
             UserError: The photo cannot be read, or is an array of another type or shape.
         """
+        if isinstance(photo, str | Path):
+            size = read_photo_size(Path(photo))
+            return self.predictor(torch.tensor(read_photo(Path(photo))), size).cpu().numpy()
         return self.predictor(torch.tensor(_to_pixels(photo))).cpu().numpy()
 
 
@@ -51,13 +55,13 @@ def load(model: str | Path, *, network: nn.Module | None = None, device: str = "
     Args:
         model: A run folder or a model file.
         network: The network to fill, where it was your own.
-        device: Where to compute.
+        device: Where to compute: cpu, cuda, cuda:1, mps, auto.
 
     Raises:
         UserError: There is no model, or it cannot be used.
     """
     predictor, header = load_model(find_model_file(model), network=network)
-    return Model(predictor.to(device), header)
+    return Model(predictor.to(resolve_device(device)), header)
 
 
 def find_model_file(model: str | Path) -> Path:
@@ -79,11 +83,9 @@ def find_model_file(model: str | Path) -> Path:
     return path
 
 
-def _to_pixels(photo: str | Path | Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if isinstance(photo, str | Path):
-        return read_photo(Path(photo))
+def _to_pixels(photo: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
     if isinstance(photo, Image.Image):
-        return np.asarray(photo.convert("RGB"))
+        return np.asarray(to_upright_rgb(photo))
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise UserError(f"a photo as an array is uint8 (height, width, 3), not {photo.dtype} {photo.shape}")
     return photo

@@ -73,7 +73,8 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     """Which file each photo goes to: the same name below `out`, folders kept, `.png` at the end.
 
     Raises:
-        UserError: An input does not exist or holds no photo, or two photos would go to one file.
+        UserError: An input does not exist or holds no photo, two photos would go to one file, or a
+            photo would be overwritten.
     """
     placed: list[tuple[Path, Path]] = []  # source, place below out
     folders = [path for path in inputs if path.is_dir()]
@@ -81,7 +82,10 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
         if path.is_dir():
             # One folder's content lies directly in `out`; several keep their names.
             prefix = Path(path.resolve().name) if len(folders) > 1 else Path()
-            found = [photo for photo in _find_photos(path) if not photo.resolve().is_relative_to(out.resolve())]
+            found = _find_photos(path)
+            if out.resolve() != path.resolve() and out.resolve().is_relative_to(path.resolve()):
+                # What an earlier run wrote below the photos is not among them.
+                found = [photo for photo in found if not photo.resolve().is_relative_to(out.resolve())]
             if not found:
                 raise UserError(f"{path} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))})")
             placed += [(photo, prefix / photo.relative_to(path)) for photo in found]
@@ -98,6 +102,9 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     twice = [str(target) for target, count in Counter(job.target for job in jobs).items() if count > 1]
     if twice:
         raise UserError(f"several photos would be written to {name_some(twice, 3)}: predict them in separate runs")
+    replaced = [str(job.source) for job in jobs if job.target.resolve() == job.source.resolve()]
+    if replaced:
+        raise UserError(f"{name_some(replaced, 3)} would be overwritten by its own prediction: choose another --out")
     return jobs
 
 

@@ -21,7 +21,7 @@ from fgbg.data.store import TrainingStore
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.engine import Engine
 from fgbg.errors import UserError
-from fgbg.judge.metrics import dice, dice_of
+from fgbg.judge.metrics import count_pixels, dice_of
 from fgbg.judge.score import PhotoAndTarget, score_photos
 from fgbg.models.predictor import Predictor
 from fgbg.training.losses import Loss
@@ -123,7 +123,7 @@ def take_step(
     """
     logits = learner.module(image)
     loss = learner.loss(logits, target)
-    scores = dice(logits.detach().squeeze(1) > 0, target)
+    scores = dice_of(count_pixels(logits.detach().squeeze(1) > 0, target))
     # One transfer a step: on a GPU each waits for everything before it.
     value, mean_dice = torch.stack((loss.detach().float(), scores.mean())).tolist()
     if not np.isfinite(value):

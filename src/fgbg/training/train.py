@@ -34,6 +34,8 @@ from fgbg.training.state import Progress, restore_state, save_state
 
 RESUMABLE = frozenset({"epochs", "device", "threads", "out"})  # settings that a resumed run may change
 
+SMALLEST_BATCH_NORM_PIXELS = 32  # up to this size the deepest level of a network may be a single pixel
+
 
 def train(
     config: TrainConfig,
@@ -227,6 +229,10 @@ def prepare_learner(
     """
     if config.batch_size % engine.processes:
         raise UserError(f"--batch-size {config.batch_size} cannot be shared by {engine.processes} processes: use a multiple")
+    if config.batch_size == engine.processes and config.size <= SMALLEST_BATCH_NORM_PIXELS:
+        raise UserError(
+            f"--batch-size {config.batch_size} at --size {config.size}: batch norm needs more than one value; raise either"
+        )
     torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
     network = wrap_network(model) if model is not None else build_network(config.model, width=config.width)
     predictor = Predictor(network, size=config.size, fit=config.fit).to(memory_format=torch.channels_last)
