@@ -15,7 +15,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from PIL import Image
-from timing import describe_machine, images_per_second, ratio
 from torchvision import transforms, tv_tensors
 from torchvision.transforms import functional as TF
 from torchvision.transforms import v2
@@ -23,6 +22,7 @@ from torchvision.transforms import v2
 from fgbg.data.augment import PairedAugmentation
 from fgbg.data.augment_table import AugmentRanges
 from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
+from timing import describe_machine, images_per_second, ratio
 
 STORED, SIZE, BATCH, ROUNDS = 320, 256, 32, 7
 
@@ -87,8 +87,7 @@ def lab_chain(pixels: torch.Tensor, target: torch.Tensor) -> Callable[[], int]:
                 photo, mask = TF.hflip(photo), TF.hflip(mask)  # noqa: PLW2901
             crop = transforms.RandomResizedCrop.get_params(photo, [0.8, 1.0], [3 / 4, 4 / 3])
             photo, mask = (  # noqa: PLW2901
-                TF.resized_crop(picture, *crop, [SIZE, SIZE], mode)
-                for picture, mode in ((photo, bilinear), (mask, nearest))
+                TF.resized_crop(picture, *crop, [SIZE, SIZE], mode) for picture, mode in ((photo, bilinear), (mask, nearest))
             )
             move = transforms.RandomAffine.get_params([-30.0, 30.0], [0.2, 0.2], [0.8, 1.2], None, [SIZE, SIZE])
             photo, mask = (  # noqa: PLW2901

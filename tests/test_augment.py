@@ -541,10 +541,12 @@ class TestDraws:
             found = measure(ours)[ours.min(1) < 1], measure(theirs)[theirs.min(1) < 1]
             assert stats.ks_2samp(*found).pvalue > 1e-3
 
-    def test_where_no_crop_of_the_ratio_fits_the_whole_photo_is_kept(self) -> None:
+    def test_where_no_crop_of_the_ratio_fits_the_largest_central_one_is_taken(self) -> None:
+        """As torchvision: of a photo three times as wide as high, the middle in the widest ratio allowed, 4:3."""
         drawn = recover(draw_table(FULL, np.full(50, 3.0), seed=0, epoch=1))
-        for extent, centre in (("crop_width", "crop_x"), ("crop_height", "crop_y")):
-            np.testing.assert_array_equal(drawn[extent], 1)
+        np.testing.assert_allclose(drawn["crop_width"], 4 / 9, rtol=1e-6)
+        np.testing.assert_array_equal(drawn["crop_height"], 1)
+        for centre in ("crop_x", "crop_y"):
             np.testing.assert_array_equal(drawn[centre], 0)
 
 

@@ -134,24 +134,20 @@ class TestRefusal:
         with pytest.raises(UserError, match=r"\{0, 10, 20, 30, 40, 50, … 12 in all\}"):
             understand_masks(histogram_of(*range(0, 120, 10)))
 
-    @pytest.mark.xfail(strict=True, reason="class numbers 0..20 count as 'near 0', so the whole set becomes ground")
     def test_class_numbers_are_not_taken_for_compression_noise(self) -> None:
         with pytest.raises(UserError, match="--object-values"):
             understand_masks(histogram_of(*range(21)))
 
-    @pytest.mark.xfail(strict=True, reason="0..20 count as 'near 0' and 255 as 'near 255': the void border becomes object")
     def test_class_numbers_beside_a_void_value_of_255_are_not_taken_for_compression_noise(self) -> None:
         classes = {f"v{value}": 1000 for value in range(1, 21)}
         with pytest.raises(UserError, match="--object-values"):
             understand_masks(count(v0=70_000, **classes, v255=5000))
 
-    @pytest.mark.xfail(strict=True, reason="instance numbers up to 48 count as 'near 0', so every cell becomes ground")
     def test_numbered_instances_are_not_taken_for_compression_noise(self) -> None:
         cells = {f"v{value}": 300 for value in range(1, 41)}
         with pytest.raises(UserError, match="--object-values"):
             understand_masks(count(v0=50_000, **cells))
 
-    @pytest.mark.xfail(strict=True, reason="few noise values count as classes, and the advice would make noise the object")
     def test_the_advice_never_names_noise_next_to_0_as_the_object(self) -> None:
         # What the mildest compression leaves: fewer than nine values, all within one or two of 0 and 255.
         noisy = count(v0=9000, v1=40, v2=5, v253=5, v254=40, v255=5000)
@@ -162,7 +158,6 @@ class TestRefusal:
         else:
             assert encoding is NEAR_BINARY
 
-    @pytest.mark.xfail(strict=True, reason="with one value in the set the example after the flag is empty")
     def test_the_advice_names_a_value_also_when_the_set_holds_only_one(self) -> None:
         with pytest.raises(UserError, match=r"--object-values 7$"):
             understand_masks(histogram_of(7))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fgbg.data.streams import Purpose, open_stream
 
-CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop: the first crop that fits wins, else the whole photo
+CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop: the first crop that fits wins, else a central one
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's and torchvision's greyscale
 
 
@@ -92,8 +92,8 @@ def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int
     flip_sign = np.where(uniform(0, 1) < ranges.flip, -1.0, 1.0)
     areas = uniform(ranges.crop_area, 1.0, CROP_ATTEMPTS)
     ratios = np.exp(uniform(-np.log(ranges.crop_ratio), np.log(ranges.crop_ratio), CROP_ATTEMPTS))
-    size = _first_crop_that_fits(areas, ratios, aspects)
-    centre = (1 - size) * uniform(-1, 1, 2)
+    size, is_drawn = _choose_crops(areas, ratios, aspects, ranges)
+    centre = (1 - size) * uniform(-1, 1, 2) * is_drawn[:, None]
     angle = np.deg2rad(uniform(-ranges.rotation_degrees, ranges.rotation_degrees))
     shift = 2 * uniform(-ranges.shift, ranges.shift, 2)  # a share of an axis that is 2 long
     scale = uniform(1 - ranges.scale, 1 + ranges.scale)
@@ -119,18 +119,26 @@ def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int
     )
 
 
-def _first_crop_that_fits(
-    areas: NDArray[np.float64], ratios: NDArray[np.float64], aspects: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(images, 2) width and height of each crop as shares of the photo, from (images, attempts) areas and ratios."""
+def _choose_crops(
+    areas: NDArray[np.float64], ratios: NDArray[np.float64], aspects: NDArray[np.float64], ranges: AugmentRanges
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The first of each image's (images, attempts) crops that fits into the photo, as torchvision chooses it.
+
+    Returns:
+        (images, 2) width and height as shares of the photo, and (images,) whether one fitted; where none did it is the
+        largest central crop whose ratio is allowed.
+    """
+    if ranges.crop_area == 1:  # switched off
+        return np.ones((len(aspects), 2)), np.ones(len(aspects), bool)
     # A crop of pixel ratio r on a photo of pixel ratio a covers sqrt(area * r / a) of its width.
     width = np.sqrt(areas * ratios / aspects[:, None])
     height = np.sqrt(areas / ratios * aspects[:, None])
     fits = np.maximum(width, height) <= 1
-    first = fits.argmax(1)
-    rows = np.arange(len(areas))
-    size = np.stack([width[rows, first], height[rows, first]], -1)
-    return np.where(fits.any(axis=1, keepdims=True), size, 1.0)
+    rows, first = np.arange(len(areas)), fits.argmax(1)
+    drawn = np.stack([width[rows, first], height[rows, first]], -1)
+    central = np.stack([ranges.crop_ratio / aspects, ranges.crop_ratio * aspects], -1).clip(max=1)
+    is_drawn = fits.max(axis=1)
+    return np.where(is_drawn[:, None], drawn, central), is_drawn
 
 
 def _scale_saturation(factor: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ from PIL import Image, ImageFilter
 
 from fgbg.data.figure_shapes import Animal, Floats, Part, fill_outlines, trace_outlines
 
-TONE_SPAN = 0.34  # OKLab distance between the mean colours of animal and ground at tone gap 1
+TONE_SPAN = 0.45  # OKLab distance between the mean colours of animal and ground at tone gap 1
 ACCENT_SPAN = 0.15  # OKLab distance of clutter in a third colour
-RELIEF, RIM = 0.30, 0.035  # how much lightness solids gain towards the light, and lose along their outline
+RELIEF, RIM = 0.52, 0.12  # how much lightness solids gain towards the light, and lose along their outline
 FACE_INK = (0.18, 0.0, 0.0)  # OKLab colour of eye and nose
 # OKLab lightness, chroma, hue in degrees.
 GROUNDS = ((.55, .09, 130), (.70, .06, 85), (.42, .05, 60), (.56, .02, 250), (.46, .07, 30), (.52, .05, 235),
@@ -22,7 +22,7 @@ COATS = ((.68, .14, 60), (.36, .06, 50), (.88, .05, 85), (.20, .01, 60), (.55, .
          (.50, .10, 45))  # fmt: skip
 # Fewest, most; shortest, longest; radius at the start, middle and end; lengths in frame widths.
 CLUTTER = (
-    ((0, 2), (.15, .40), (.075, .110, .065)),  # decoy, as big as an animal
+    ((0, 1), (.15, .40), (.075, .110, .065)),  # decoy, as big as an animal
     ((0, 1), (1.2, 1.9), (.030, .045, .030)),  # stripe across the frame
     ((1, 5), (.04, .16), (.060, .085, .050)),  # rock
     ((1, 5), (.20, .70), (.012, .010, .004)),  # stick

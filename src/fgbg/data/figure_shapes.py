@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 SUPERSAMPLING = 3  # shapes are drawn this many times larger, then averaged down
-SHARE_RANGE = (0.08, 0.42)  # part of the frame that the animal is to cover
+SHARE_RANGE = (0.11, 0.45)  # part of the frame that the animal is to cover
 FUR = 0.6  # longest tuft at irregularity 1, in radii of the body part it grows from
 ROUNDING = 0.075  # blur that closes gaps and rounds corners at irregularity 0, animal units
 PROBE, PROBE_SPAN = 216, 3.2  # raster that measures an animal: pixels; width in animal units (its length is some 1.5)

@@ -37,18 +37,26 @@ def read_photo(path: Path, *, largest_pixels: int | None = LARGEST_PHOTO_PIXELS)
         UserError: The file cannot be read as an image.
     """
     with open_image(path) as image:
-        rgb = to_upright_rgb(image)
+        rgb = to_upright_rgb(image, name=str(path))
         if largest_pixels is not None and rgb.width * rgb.height > largest_pixels:
             rgb = rgb.reduce(int(np.ceil(np.sqrt(rgb.width * rgb.height / largest_pixels))))
         return np.asarray(rgb)
 
 
-def to_upright_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as upright RGB: EXIF orientation applied, transparent parts over black, 16-bit grey scaled."""
+def to_upright_rgb(image: Image.Image, *, name: str = "the photo") -> Image.Image:
+    """Any Pillow image as upright RGB: EXIF orientation applied, transparent parts over black, 16-bit grey scaled.
+
+    Raises:
+        UserError: The image holds floating-point values.
+    """
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:
         shown = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
+    if upright.mode == "F":
+        raise UserError(
+            f"{name} holds floating-point values, of which none is agreed to be white: save it with 8 or 16 bits"
+        )
     if upright.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it to white
         upright = Image.fromarray((np.asarray(upright).clip(0, 65535) >> 8).astype(np.uint8))
     return upright.convert("RGB")
@@ -67,24 +75,54 @@ def read_photo_size(path: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def require_whole_photo(path: Path) -> None:
+    """Refuse a photo that is cut short, at the price of a few bytes: a whole JPEG ends with a marker.
+
+    Raises:
+        UserError: The photo is damaged.
+    """
+    with path.open("rb") as file:
+        is_jpeg = file.read(2) == b"\xff\xd8"
+        file.seek(-min(64, path.stat().st_size), 2)
+        ending = file.read().rstrip(b"\0")
+    if is_jpeg and not ending.endswith(b"\xff\xd9"):
+        read_photo(path)  # something else may follow the marker: only decoding tells
+
+
 def read_mask_values(path: Path) -> NDArray[np.uint8]:
     """The mask's stored values (height, width), upright and not yet interpreted: 1-bit as 0/1, palettes as indices.
 
+    Of a picture with transparent parts the alpha channel is the mask.
+
     Raises:
-        UserError: The file cannot be read, or holds colours, transparency or more than 8 bits.
+        UserError: The file cannot be read, or holds colours or more than 8 bits.
     """
     with open_image(path) as image:
         mask = ImageOps.exif_transpose(image)
+        if mask.mode in ("RGBA", "LA"):
+            alpha = mask.getchannel("A")
+            if alpha.getextrema() != (255, 255):  # a cut-out: what is opaque is the object
+                return np.asarray(alpha)
+            mask = mask.convert(mask.mode[:-1])
         if mask.mode == "1":
             return np.asarray(mask).astype(np.uint8)
-        if mask.mode in ("L", "P"):
+        if mask.mode == "L" or (mask.mode == "P" and not _is_black_and_white(mask)):
             return np.asarray(mask)
+        if mask.mode == "P":  # a picture in two colours, in whatever order its palette has them
+            return np.asarray(mask.convert("L"))
         if mask.mode == "RGB":
             channels = np.asarray(mask)
             if (channels == channels[:, :, :1]).all():
                 return np.ascontiguousarray(channels[:, :, 0])
             raise UserError(f"mask {path} holds colours: save it as one channel with two values, such as 0 and 255")
     raise UserError(f"mask {path} has pixel mode {mask.mode}: save it as 8-bit grey with two values, such as 0 and 255")
+
+
+def _is_black_and_white(mask: Image.Image) -> bool:
+    """Whether a palette picture uses no colours but pure black and white."""
+    palette = np.array(mask.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    used = palette[np.unique(np.asarray(mask))]
+    return bool(((used == 0).all(axis=1) | (used == 255).all(axis=1)).all())
 
 
 @contextmanager

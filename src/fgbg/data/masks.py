@@ -19,6 +19,7 @@ UNKNOWN = 254  # a value that the encoding does not know; never leaves this file
 
 NEAR_BINARY_TOLERANCE = 48  # JPEG turns 0/255 into 0..48 and 207..255 near edges
 NEAR_BINARY_SHARE = 0.98
+NOISE_PEAK = 9  # most noise lies this near to its end
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class MaskEncoding:
             strange = sorted({int(value) for value in np.unique(values[levels == UNKNOWN])})
             raise UserError(f"{name} holds the values {strange}, unlike the rest of the set ({self.name})")
         return levels
+
+    def check_values(self, histogram: NDArray[np.int64], *, name: str) -> None:
+        """Refuse a mask, by its (256,) pixel counts, that holds values this encoding does not know.
+
+        Raises:
+            UserError: It does.
+        """
+        self.read_levels(np.flatnonzero(histogram).astype(np.uint8)[None], name=name)
 
 
 TRIMAP = MaskEncoding("trimap: object = 1, ground = 2, band = 3", (1,), (2,), (3,))
@@ -83,15 +92,20 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
         return ZERO_255
     if set(values) == {1, 2, 3}:
         return TRIMAP
-    near = histogram[: NEAR_BINARY_TOLERANCE + 1].sum() + histogram[255 - NEAR_BINARY_TOLERANCE :].sum()
-    spread_out = len(values) > 8  # compression leaves many values; a few odd ones are classes
-    if spread_out and near >= NEAR_BINARY_SHARE * histogram.sum():
+    if _is_near_binary(histogram):
         return NEAR_BINARY
-    example = " ".join(map(str, values[1:2]))
     raise UserError(
         f"the masks hold the values {_shorten(values)}, which fit neither 0/1, 0/255 nor a trimap 1/2/3: "
-        f"say which are object, for example --object-values {example}"
+        f"say which are object, for example --object-values {max(values)}"
     )
+
+
+def _is_near_binary(histogram: NDArray[np.int64]) -> bool:
+    """Whether compression blurred a 0/255 set: noise at both ends, thinning out from 0 and from 255. Classes do not."""
+    low, high = histogram[:128], histogram[:127:-1]  # both from their end inwards
+    near = low[: NEAR_BINARY_TOLERANCE + 1].sum() + high[: NEAR_BINARY_TOLERANCE + 1].sum()
+    noisy = all((half > 0).sum() >= 3 and 2 * half[:NOISE_PEAK].sum() > half.sum() for half in (low, high))
+    return bool(noisy and near >= NEAR_BINARY_SHARE * histogram.sum())
 
 
 def apply_border(levels: NDArray[np.uint8], border: Border) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.images import read_mask_values, read_photo, read_photo_size
+from fgbg.data.images import read_mask_values, read_photo, read_photo_size, require_whole_photo
 from fgbg.data.masks import MaskEncoding, understand_masks
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
@@ -30,7 +30,7 @@ class Sample:
 
     id: str
     image: Path | NDArray[np.uint8]
-    mask: Path | NDArray[np.uint8]
+    mask: Path | NDArray[np.uint8] | NDArray[np.bool_]
     split: str = ""
     group: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -117,15 +117,19 @@ def understand_samples(
     """
     if not samples:
         raise UserError(f"{name} holds no pairs of a photo and a mask")
-    strange = [sample.id for sample in samples if Path(sample.id).name != sample.id or sample.id.startswith(".")]
+    strange = [
+        sample.id for sample in samples if not sample.id or Path(sample.id).name != sample.id or sample.id.startswith(".")
+    ]
     if strange:
-        raise UserError(f"{name_some(strange)}: an id names files, so it may hold no '/' and not begin with '.'")
+        raise UserError(f"{name_some(strange)}: an id names files, so it may not be empty, hold '/' or begin with '.'")
     twice = [sample_id for sample_id, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
         raise UserError(f"{name} has {name_some(twice)} more than once: give every pair a name of its own")
     inspections = tuple(map_in_order(inspect_sample, samples, progress, "reading the set"))
     if encoding is None or object_values:
         encoding = understand_masks(np.sum([look.histogram for look in inspections], axis=0), object_values)
+    for sample, look in zip(samples, inspections, strict=True):
+        encoding.check_values(look.histogram, name=f"mask of {sample.id}")
     return SampleSet(name, tuple(samples), inspections, encoding, remark)
 
 
@@ -138,7 +142,11 @@ def inspect_sample(sample: Sample) -> Inspection:
     _check_array(f"image of {sample.id}", sample.image, ("uint8",), "height, width, 3")
     _check_array(f"mask of {sample.id}", sample.mask, ("uint8", "bool"), "height, width")
     values = sample.read_mask()
-    height, width = read_photo_size(sample.image) if isinstance(sample.image, Path) else sample.image.shape[:2]
+    if isinstance(sample.image, Path):
+        height, width = read_photo_size(sample.image)
+        require_whole_photo(sample.image)
+    else:
+        height, width = sample.image.shape[:2]
     if values.shape != (height, width):
         raise UserError(
             f"mask of {sample.id} is {values.shape[1]}×{values.shape[0]} pixels, its photo {width}×{height}: "
@@ -167,7 +175,7 @@ def name_some(names: Sequence[str], most: int = 5) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
-def _hash(source: Path | NDArray[np.uint8]) -> str:
+def _hash(source: Path | NDArray[np.generic]) -> str:
     """SHA-256 of a file's bytes, or of an array's shape and values."""
     if isinstance(source, Path):
         return hashlib.sha256(source.read_bytes()).hexdigest()

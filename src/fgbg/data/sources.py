@@ -15,13 +15,14 @@ from fgbg.data.images import list_images
 from fgbg.data.masks import TRIMAP
 from fgbg.data.parallel import Progress
 from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
-from fgbg.data.split import split_by_group, split_lab, split_official
+from fgbg.data.split import hold_out_validation, split_by_group, split_lab, split_official
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder
 
 SplitRule = Literal["official", "lab"]
 NAMES = ("oxford-pet", "figures")
-FOLDER_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # folder and list names -> split
+LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of a list -> split
+FOLDER_SPLITS = {**LIST_SPLITS, "valid": "validation", "validation": "validation"}  # other tools' names for a folder
 
 PET_ARCHIVES = {  # published by the authors of the data set, with their MD5 sums as torchvision knows them
     "images.tar.gz": "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c",
@@ -60,9 +61,14 @@ def open_samples(
         )
     if split == "lab":
         raise UserError(f"--split lab cuts the Oxford-IIIT Pet lists, and {folder} has no annotations/trainval.txt")
-    samples, remark = _read_folder(folder), ""
-    if not any(sample.split for sample in samples):
-        samples, remark = split_by_group(samples, seed=split_seed), f"split 80/10/10, seed {split_seed}"
+    samples, remark = _read_folder(folder)
+    present = {sample.split for sample in samples}
+    if present == {""}:
+        samples = split_by_group(samples, seed=split_seed)
+        remark = f"split 80/10/10, seed {split_seed}"
+    elif "train" in present and "validation" not in present:
+        samples = hold_out_validation(samples, seed=split_seed)
+        remark = "; ".join(filter(None, [remark, "a tenth of train validates"]))
     return understand_samples(name, samples, object_values=object_values, remark=remark, progress=progress)
 
 
@@ -136,7 +142,7 @@ def _read_oxford(folder: Path) -> tuple[list[Sample], list[Sample], str]:
     for list_name in ("trainval.txt", "test.txt"):
         if not (annotations / list_name).exists():
             raise UserError(f"{annotations / list_name} does not exist: the copy of Oxford-IIIT Pet is incomplete")
-        lines = (annotations / list_name).read_text().splitlines()
+        lines = _read_text(annotations / list_name).splitlines()
         ids = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
         lists.append(
             [
@@ -154,9 +160,7 @@ def _read_oxford(folder: Path) -> tuple[list[Sample], list[Sample], str]:
     _require_files(listed, "is listed")
     known = {sample.id for sample in listed}
     unlisted = [path.stem for path in list_images(folder / "images") if path.stem not in known]
-    photos = "1 photo" if len(unlisted) == 1 else f"{len(unlisted)} photos"
-    remark = f"{photos} in neither list left out ({name_some(unlisted)})" if unlisted else ""
-    return lists[0], lists[1], remark
+    return lists[0], lists[1], _say_unlisted(unlisted)
 
 
 def _require_files(samples: Sequence[Sample], verb: str) -> None:
@@ -166,26 +170,34 @@ def _require_files(samples: Sequence[Sample], verb: str) -> None:
             raise UserError(f"{name_some(absent, 3)} {verb} but does not exist: restore it or take it off the list")
 
 
-def _read_folder(folder: Path) -> list[Sample]:
-    """`images/` + `masks/`, or `train|val|test/{images,masks}/`, with the optional lists and tables beside them."""
-    parts = [part for part in FOLDER_SPLITS if (folder / part / "images").is_dir()]
+def _read_folder(folder: Path) -> tuple[list[Sample], str]:
+    """`images/` + `masks/`, or `train|val|test/{images,masks}/`, with the optional lists and tables beside them.
+
+    Returns:
+        The samples (without a split where nothing says one), and what is to be said of the rest.
+    """
+    parts = {part: split for part, split in FOLDER_SPLITS.items() if (folder / part / "images").is_dir()}
     if parts:
         samples = [
-            replace(sample, id=f"{part}_{sample.id}", split=FOLDER_SPLITS[part])
-            for part in parts
+            replace(sample, id=f"{part}_{sample.id}", split=split)
+            for part, split in parts.items()
             for sample in _pair_folder(folder / part)
         ]
-        present = {sample.split for sample in samples}
-        if "validation" not in present:  # train/ and test/ alone: a tenth of train/ chooses
-            learnt = [sample for sample in samples if sample.split == "train"]
-            rest = [sample for sample in samples if sample.split != "train"]
-            samples = split_official([replace(sample, split="") for sample in learnt], rest)
-        return _attach_tables(folder, samples)
+        return _attach_tables(folder, samples), ""
     if not (folder / "images").is_dir():
         raise UserError(
             f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these inside"
         )
-    return _attach_tables(folder, _attach_lists(folder, _pair_folder(folder)))
+    everything = _attach_tables(folder, _pair_folder(folder))
+    listed = _attach_lists(folder, everything)
+    kept = {sample.id for sample in listed}
+    unlisted = [sample.id for sample in everything if sample.id not in kept]
+    return listed, _say_unlisted(unlisted)
+
+
+def _say_unlisted(names: Sequence[str]) -> str:
+    photos = "1 photo" if len(names) == 1 else f"{len(names)} photos"
+    return f"{photos} on no list left out ({name_some(names)})" if names else ""
 
 
 def _pair_folder(folder: Path) -> list[Sample]:
@@ -217,13 +229,13 @@ def _pair_folder(folder: Path) -> list[Sample]:
 
 def _attach_lists(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
     """Splits from train.txt, val.txt and test.txt (one id a line); photos in none of them are left out."""
-    lists = {split: folder / f"{name}.txt" for name, split in FOLDER_SPLITS.items() if (folder / f"{name}.txt").exists()}
+    lists = {split: folder / f"{name}.txt" for name, split in LIST_SPLITS.items() if (folder / f"{name}.txt").exists()}
     if not lists:
         return list(samples)
     by_id = {sample.id: sample for sample in samples}
     split_of: dict[str, str] = {}
     for split, path in lists.items():
-        for line in filter(None, map(str.strip, path.read_text().splitlines())):
+        for line in filter(None, map(str.strip, _read_text(path).splitlines())):
             sample_id = line if line in by_id else Path(line).stem
             if sample_id not in by_id:
                 raise UserError(f"{path} lists '{line}', which is not in {folder / 'images'}")
@@ -235,7 +247,10 @@ def _attach_lists(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
 
 def _attach_tables(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
     """Groups from groups.csv (id, group) and every column of metadata.csv."""
-    groups, metadata = _read_table(folder / "groups.csv"), _read_table(folder / "metadata.csv")
+    ids = [sample.id for sample in samples]
+    groups, metadata = (_read_table(folder / name, ids) for name in ("groups.csv", "metadata.csv"))
+    if groups and "group" not in next(iter(groups.values())):
+        raise UserError(f"{folder / 'groups.csv'} has no column 'group': its first line must be id,group")
     return [
         replace(
             sample,
@@ -246,12 +261,31 @@ def _attach_tables(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
     ]
 
 
-def _read_table(path: Path) -> dict[str, dict[str, str]]:
-    """Rows of a CSV file by their `id` column; nothing where there is no file."""
+def _read_table(path: Path, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Rows of a CSV file by sample id, which the column `id` gives with or without an ending; nothing without a file.
+
+    Raises:
+        UserError: No column `id`, a row for no photo, or a file that is not UTF-8.
+    """
     if not path.exists():
         return {}
-    with path.open(newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        if "id" not in (reader.fieldnames or []):
-            raise UserError(f"{path} has no column 'id': its first line must name the columns")
-        return {row.pop("id"): row for row in reader}
+    reader = csv.DictReader(_read_text(path).splitlines())
+    if "id" not in (reader.fieldnames or []):
+        raise UserError(f"{path} has no column 'id': its first line must name the columns")
+    known = set(ids)
+    rows = {}
+    for row in reader:
+        name = row.pop("id")
+        sample_id = name if name in known else Path(name).stem
+        if sample_id not in known:
+            raise UserError(f"{path} has a row for '{name}', which is none of the photos: ids are names of photos")
+        rows[sample_id] = {column: value for column, value in row.items() if isinstance(column, str)}
+    return rows
+
+
+def _read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without the byte order mark that some editors and Excel put first."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not in UTF-8: save it in that encoding (in Excel: CSV UTF-8)") from None

@@ -51,8 +51,7 @@ class Evaluation:
                 f"{rules} · {told['network']} (width {told['width']}, epoch {told['epoch']})",
                 f"  Dice  mean over photos   {self.mean_dice}  95 % bootstrap over photos, at their own size",
                 f"        all pixels pooled  {told['pooled_dice']:.4f}",
-                f"        mean @{told['size']}px".ljust(27)
-                + f"{at_size:.4f}  both at the training size, as the lab has it",
+                f"        mean @{told['size']}px".ljust(27) + f"{at_size:.4f}  both at the training size, as the lab has it",
                 f"  IoU   mean over photos   {told['mean_iou']:.4f}",
                 f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",
             ]
