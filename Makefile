@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-all check format bench clean
+.PHONY: help setup demo test test-all check format bench pictures clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 .venv/ready: pyproject.toml constraints.txt
+	@echo "setting up .venv: a few minutes, 6 GB"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	touch .venv/ready
@@ -39,6 +40,9 @@ format: .venv/ready  ## put the code into shape
 bench: .venv/ready  ## speeds as ratios against named alternatives
 	$(BIN)/python benchmarks/bm_training.py
 	$(BIN)/python benchmarks/bm_augmentation.py
+
+pictures: .venv/ready  ## README's pictures, from runs/demo
+	$(BIN)/python docs/make_pictures.py runs/demo
 
 clean:  ## remove what make made
 	rm -rf .venv runs/demo

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fgbg.config import TrainConfig as TrainConfig
     from fgbg.data.augment import Augment as Augment
     from fgbg.data.augment_table import AugmentRanges as AugmentRanges
+    from fgbg.data.figures import draw_figure as draw_figure
     from fgbg.data.figures import draw_figures as draw_figures
     from fgbg.data.samples import Sample as Sample
     from fgbg.data.sources import open_samples as open_samples
@@ -40,6 +41,7 @@ _HOMES = {
     "UserError": "fgbg.errors",
     "count_pixels": "fgbg.judge.metrics",
     "dice": "fgbg.judge.metrics",
+    "draw_figure": "fgbg.data.figures",
     "draw_figures": "fgbg.data.figures",
     "evaluate": "fgbg.judge.evaluate",
     "iou": "fgbg.judge.metrics",

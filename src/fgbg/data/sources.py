@@ -220,10 +220,10 @@ def _pair_folder(folder: Path) -> list[Sample]:
     images, masks = by_stem["images"], by_stem["masks"]
     alone = [images[stem].name for stem in images if stem not in masks]
     if alone:
-        raise UserError(f"{len(alone)} of {len(images)} photos have no mask in {folder / 'masks'}: {name_some(alone)}")
+        raise UserError(f"{len(alone)} of {len(images)} photos have no mask in {folder / 'masks'}: {name_some(alone, 20)}")
     alone = [masks[stem].name for stem in masks if stem not in images]
     if alone:
-        raise UserError(f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {name_some(alone)}")
+        raise UserError(f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {name_some(alone, 20)}")
     return [Sample(stem, images[stem], masks[stem]) for stem in images]
 
 

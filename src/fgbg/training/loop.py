@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -98,10 +98,11 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
     start = time.perf_counter()
     with tqdm(batches, desc=title, leave=False, disable=None if learner.engine.is_main else True) as bar:
         for step, batch in enumerate(bar, start=1):
-            rows = torch.tensor(learner.engine.share(batch), device=learner.engine.device)
+            mine = learner.engine.share(batch)
+            rows = torch.tensor(mine, device=learner.engine.device)
             pixels, target = learner.store.take(rows)
             image, target = learner.augment(pixels, target, rows, epoch)
-            loss, mean_dice = take_step(learner, image, target, _name_batch(learner, epoch, step, rows))
+            loss, mean_dice = take_step(learner, image, target, _name_batch(learner, epoch, step, mine))
             totals += loss, mean_dice
             bar.set_description(f"{title} | Loss: {loss:.4f} | Dice: {mean_dice:.4f} | Iter: {step}/{len(batches)}", False)
     means = learner.engine.sum(torch.tensor(totals, device=learner.engine.device)) / learner.engine.processes
@@ -128,8 +129,8 @@ def take_step(
     value, mean_dice = torch.stack((loss.detach().float(), scores.mean())).tolist()
     if not np.isfinite(value):
         raise UserError(
-            f"the loss became {value} {where}: nothing was learnt from that step; "
-            "try a smaller --learning-rate or --precision fp32, then --resume or start again"
+            f"the loss became {value} {where}, and training stopped before that step: "
+            "start a new run with a smaller --learning-rate or with --precision fp32"
         )
     learner.optimizer.zero_grad(set_to_none=True)
     learner.engine.backward(loss)
@@ -169,6 +170,6 @@ def deal_batches(images: int, batch_size: int, *, seed: int, epoch: int) -> Iter
         yield order[start : start + batch_size]
 
 
-def _name_batch(learner: Learner, epoch: int, step: int, rows: Int64[Tensor, " batch"]) -> str:
-    names = [learner.names[row] for row in rows[:4].tolist()]
+def _name_batch(learner: Learner, epoch: int, step: int, rows: NDArray[np.int64]) -> str:
+    names = [learner.names[row] for row in rows[:4]]
     return f"in epoch {epoch}, step {step} (photos {', '.join(names)}{', …' if len(rows) > len(names) else ''})"

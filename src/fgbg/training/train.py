@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -78,31 +79,15 @@ def train(
         _check_resumable(run.config, config)
 
     sample_set = understand_data(config, samples)
-    check_border(config.border, sample_set.encoding)
     if resume and run.fingerprint not in ("", sample_set.fingerprint):
         raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
-    say(sample_set.describe())
-    if sample_set.encoding.has_band:
-        say(f"border = {config.border}")
     learner = prepare_learner(config, sample_set, engine, model=model, loss=loss, augment=augment, metric=metric)
-    say(f"{config.model}, {count_parameters(learner.predictor):,} parameters, {config.size} px · {engine.describe()}")
-    if config.loss == "bce_tversky" and config.false_positive_weight == config.false_negative_weight == 0.5:
-        say("note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as bce_dice")
-
+    _announce(config, sample_set, learner, say)
     progress = restore_state(run.last, learner.predictor.network, learner.optimizer) if resume else Progress()
-    if engine.is_main:
-        run.keep_epochs(progress.epoch)
-        run.write_config(config)
-        run.write_environment(
-            seed=config.seed,
-            device=str(engine.device),
-            threads=engine.threads,
-            processes=engine.processes,
-            after_epoch=progress.epoch,
-        )
-        run.write_split(sample_set, config.split, config.split_seed)
     if resume:
         say(f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is constant")
+    if engine.is_main:
+        _write_beginning(run, config, sample_set, engine, progress)
     try:
         _run_epochs(run, config, learner, progress, _describe_model(config, sample_set), say)
     except KeyboardInterrupt:
@@ -114,6 +99,31 @@ def train(
     return run
 
 
+def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
+    """Say what was understood before the work begins."""
+    say(samples.describe())
+    if samples.encoding.has_band:
+        say(f"border = {config.border}")
+    parameters = count_parameters(learner.predictor)
+    say(f"{config.model}, {parameters:,} parameters, {config.size} px · {learner.engine.describe()}")
+    if config.loss == "bce_tversky" and config.false_positive_weight == config.false_negative_weight == 0.5:
+        say("note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as bce_dice")
+
+
+def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: Engine, progress: Progress) -> None:
+    """What the run folder holds before the first epoch."""
+    run.keep_epochs(progress.epoch)
+    run.write_config(config)
+    run.write_environment(
+        seed=config.seed,
+        device=str(engine.device),
+        threads=engine.threads,
+        processes=engine.processes,
+        after_epoch=progress.epoch,
+    )
+    run.write_split(samples, config.split, config.split_seed)
+
+
 def _run_epochs(
     run: Run, config: TrainConfig, learner: Learner, progress: Progress, header: ModelHeader, say: Callable[[str], None]
 ) -> None:
@@ -122,8 +132,9 @@ def _run_epochs(
         start = time.perf_counter()
         trained = train_epoch(learner, epoch, f"Epoch {epoch}/{config.epochs}")
         validated = validate(learner)
-        is_best = validated.score > progress.best_score
-        progress = Progress(epoch, max(validated.score, progress.best_score))
+        score = -math.inf if math.isnan(validated.score) else validated.score
+        is_best = score > progress.best_score or progress.epoch == 0  # whatever the first score, that model is kept
+        progress = Progress(epoch, max(score, progress.best_score))
         record = EpochRecord(
             epoch=epoch,
             train_loss=trained.loss,
@@ -209,6 +220,7 @@ def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> Sa
     count = len(sample_set.of("train").samples)
     if config.batch_size > count:
         raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
+    check_border(config.border, sample_set.encoding)
     return sample_set
 
 
