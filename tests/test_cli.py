@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +41,15 @@ def trained(tmp_path: Path, discs: Path) -> Path:
 
 def test_help_answers_at_once() -> None:
     for verb in ([], *([name] for name in cli.VERBS)):
-        start = time.perf_counter()
-        ended = subprocess.run([sys.executable, "-m", "fgbg", *verb, "--help"], capture_output=True, text=True, check=True)
-        seconds = time.perf_counter() - start
-        assert "usage: fgbg" in ended.stdout
-        assert seconds < 1.5, (verb, seconds)  # 0.3 s on an idle machine
+        seconds = []
+        for _ in range(2):  # of the processor, not of the clock, and the better of two: others may be busy here
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            command = [sys.executable, "-m", "fgbg", *verb, "--help"]
+            ended = subprocess.run(command, capture_output=True, text=True, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+            assert "usage: fgbg" in ended.stdout
+        assert min(seconds) < 0.5, (verb, seconds)
 
 
 def test_import_loads_no_heavy_library() -> None:
@@ -63,7 +67,6 @@ def test_every_public_name_exists() -> None:
 def test_train_evaluate_predict_report(
     trained: Path, discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "score it: fgbg evaluate" in capsys.readouterr().out
     assert run("evaluate", trained) == 0
     printed = capsys.readouterr().out
     rows = fgbg.open_run(trained).scores("test")

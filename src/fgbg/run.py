@@ -19,6 +19,7 @@ from fgbg.config import TrainConfig, read_config, to_toml
 from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.errors import UserError
 from fgbg.storage import replace_when_whole
+from fgbg.words import HASH_DIGITS
 
 RECORDED_PACKAGES = ("fgbg", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
 
@@ -160,7 +161,8 @@ class Run:
         """Write which photo went where, with the hash of its content."""
         splits: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
         for sample, look in zip(samples.samples, samples.inspections, strict=True):
-            splits[sample.split].append({"id": sample.id, "image": look.image_hash, "mask": look.mask_hash})
+            image, mask = look.image_hash[:HASH_DIGITS], look.mask_hash[:HASH_DIGITS]
+            splits[sample.split].append({"id": sample.id, "image": image, "mask": mask})
         content = {"rule": rule, "seed": seed, "data": samples.name, "fingerprint": samples.fingerprint, **splits}
         self._write("split.json", json.dumps(content, indent=1) + "\n")
 

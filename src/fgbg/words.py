@@ -10,6 +10,9 @@ GROUND, OBJECT, BAND = 0, 1, 2
 NOT_JUDGED = 255
 """In a target: neither loss nor score looks at this pixel."""
 
+HASH_DIGITS = 16
+"""Digits of a file's SHA-256 that runs and models keep of each photo: 64 bits, and a millionth of the size of the photo."""
+
 Border = Literal["foreground", "background", "ignore"]
 """What the band counts as: object, ground, or not judged at all."""
 

@@ -20,10 +20,10 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate, estimate_mean
 from fgbg.judge.metrics import Counts, dice_of, iou_of
 from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, score_photos
-from fgbg.models.checkpoint import HASH_DIGITS, ModelHeader
+from fgbg.models.checkpoint import ModelHeader
 from fgbg.models.predictor import Predictor
 from fgbg.run import Run, ScoreRow
-from fgbg.words import Border
+from fgbg.words import HASH_DIGITS, Border
 
 THUMBNAIL_PIXELS = 128
 

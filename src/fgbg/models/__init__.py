@@ -44,9 +44,18 @@ def build_network(name: str, *, width: int) -> StridePadding:
     Raises:
         UserError: No model has that name; the nearest one is offered.
     """
+    require_model(name)
+    return wrap_network(MODELS[name](width))
+
+
+def require_model(name: str) -> None:
+    """Refuse a name that no model has.
+
+    Raises:
+        UserError: The nearest name is offered.
+    """
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
-    return wrap_network(MODELS[name](width))
 
 
 def wrap_network(network: nn.Module) -> StridePadding:

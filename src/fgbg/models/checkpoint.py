@@ -21,7 +21,6 @@ from fgbg.words import Border, Fit
 HEADER_KEY = "fgbg"
 FORMAT = 1
 OWN_NETWORK = "own"  # a network that was given to the Python API: only its owner can build it again
-HASH_DIGITS = 16  # of each training photo's SHA-256, kept so that no score is ever measured on one
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class ModelHeader:
     epoch: int
     validation_dice: float
     fgbg_version: str
-    training_images: tuple[str, ...] = ()  # first HASH_DIGITS digits of each training photo's SHA-256
+    training_images: tuple[str, ...] = ()  # HASH_DIGITS digits of each, so that no score is ever measured on one
     mean: tuple[float, ...] = IMAGENET_MEAN
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
 

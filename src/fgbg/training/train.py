@@ -25,13 +25,14 @@ from fgbg.data.streams import Purpose, open_stream
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.report import write_record
-from fgbg.models import build_network, count_parameters, wrap_network
-from fgbg.models.checkpoint import HASH_DIGITS, ModelHeader, save_model
+from fgbg.models import build_network, count_parameters, require_model, wrap_network
+from fgbg.models.checkpoint import ModelHeader, save_model
 from fgbg.models.predictor import Predictor
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, Trainable, train_epoch, validate
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.state import Progress, restore_state, save_state
+from fgbg.words import HASH_DIGITS
 
 RESUMABLE = frozenset({"epochs", "device", "threads", "out"})  # settings that a resumed run may change
 
@@ -73,6 +74,8 @@ def train(
     say: Callable[[str], None] = print if engine.is_main else _say_nothing
     if model is not None:
         config = replace(config, model=f"own:{type(model).__name__}")
+    else:
+        require_model(config.model)  # before anything is read or written
     run = _open_folder(config, resume, engine)
     config = replace(config, out=str(run.folder))
     if resume:
