@@ -297,7 +297,7 @@ def test_the_split_names_every_photo_with_its_hashes(tmp_path: Path) -> None:
         ["p2"],
     ]
     look = samples.inspections[1]
-    assert told["validation"] == [{"id": "p1", "image": look.image_hash, "mask": look.mask_hash}]
+    assert told["validation"] == [{"id": "p1", "image": look.image_hash[:16], "mask": look.mask_hash[:16]}]
     assert len(look.image_hash) == 64
     assert run.fingerprint == samples.fingerprint
     assert create_run(tmp_path / "unsplit").fingerprint == ""
