@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import fgbg
-from discs import make_samples, small_config
+from discs import make_samples, small_config, write_discs
 
 PREAMBLE = """
 import sys
@@ -23,7 +23,7 @@ sys.path.insert(0, {tests!r})
 import numpy as np, torch
 import fgbg
 from fgbg.engine import Engine
-from discs import make_samples, small_config
+from discs import make_samples, small_config, write_discs
 out = Path({out!r})
 """
 
@@ -32,7 +32,9 @@ def run_processes(count: int, out: Path, code: str) -> str:
     """Run `code` in that many processes, as torchrun starts them."""
     script = out / f"script_{count}.py"
     script.write_text(
-        textwrap.dedent(PREAMBLE).format(tests=str(Path(__file__).parent), out=str(out)) + textwrap.dedent(code)
+        textwrap.dedent(PREAMBLE).format(tests=str(Path(__file__).parent), out=str(out))
+        + textwrap.dedent(code)
+        + "\nfrom fgbg.engine import leave_processes\nleave_processes(0)\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), str(script)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180, env={**os.environ})
@@ -139,3 +141,14 @@ def test_rows_are_dealt_out_once() -> None:
         engine.rank, engine.processes = rank, 3
         shares.append(engine.share(np.arange(10)))
     assert sorted(np.concatenate(shares).tolist()) == list(range(10))
+
+
+def test_torchrun_starts_the_command_line_and_ends_well(tmp_path: Path) -> None:
+    data = write_discs(tmp_path)
+    flags = "--width 4 --size 32 --batch-size 4 --epochs 1 --device cpu --threads 1 --precision fp32".split()
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fgbg"]
+    for verb in (["train", str(data), *flags, "--out", str(tmp_path / "run")], ["evaluate", str(tmp_path / "run")]):
+        ended = subprocess.run([*run, *verb], capture_output=True, text=True, check=False, timeout=180)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.count("test photos of discs: 4 pairs") == 1
+    assert len(fgbg.open_run(tmp_path / "run").scores("test")) == 4
