@@ -19,6 +19,7 @@ from PIL import Image
 import fgbg
 from discs import write_discs
 from fgbg import cli
+from fgbg.storage import replace_when_whole
 
 
 @pytest.fixture
@@ -190,6 +191,12 @@ def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setitem(cli.VERBS, "train", (fail, ""))
     assert run("train") == 2
     assert "no space left while writing runs/x/last.pt: free some" in capsys.readouterr().err
+
+
+def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"last\.pt"), replace_when_whole(tmp_path / "last.pt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir()), "no half file is left behind"
 
 
 def test_ctrl_c_ends_cleanly(tmp_path: Path, discs: Path) -> None:

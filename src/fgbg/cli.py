@@ -287,7 +287,7 @@ def _complain(sentence: str) -> int:
 
 def _explain_os_error(error: OSError) -> str | None:
     """A sentence for what a disk can do to a program; None for what is no user's matter."""
-    where = error.filename or "the disk"
+    where = error.filename or "a file"
     return {
         errno.ENOSPC: f"no space left while writing {where}: free some, then go on (a run: --resume)",
         errno.EDQUOT: f"the disk quota is used up while writing {where}: free some, then go on (a run: --resume)",

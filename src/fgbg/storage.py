@@ -44,8 +44,11 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         aside.replace(path)
     except Exception as error:
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)  # a failed write does not know which file it was for
+            raise
         # Writers of tensors and workbooks have errors of their own for a full disk; say it in the system's words.
-        if not isinstance(error, OSError) and shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:
+        if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
     finally:

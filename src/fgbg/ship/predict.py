@@ -124,7 +124,8 @@ def predict_files(
     """
     existing = [str(job.target) for job in jobs if job.target.exists()]
     if existing and not force:
-        raise UserError(f"{name_some(existing, 3)} exists already: choose another --out, or --force to overwrite")
+        verb = "exists" if len(existing) == 1 else "exist"
+        raise UserError(f"{name_some(existing, 3)} {verb} already: choose another --out, or --force to overwrite")
 
     def read(job: Job) -> NDArray[np.uint8] | UserError:
         try:
