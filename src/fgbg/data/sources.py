@@ -55,7 +55,6 @@ def open_samples(
     if _is_oxford(folder):
         trainval, test, remark = _read_oxford(folder)
         samples = split_lab(trainval, test) if split == "lab" else split_official(trainval, test)
-        name = "oxford-pet" if name in NAMES else name
         return understand_samples(
             name, samples, encoding=TRIMAP, object_values=object_values, remark=remark, progress=progress
         )
