@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fgbg import cli
+from fgbg.config import read_config
 from fgbg.data.figures import draw_figures
+from fgbg.run import open_run
 from fgbg.storage import cache_folder
 
 ROOT = Path(__file__).parent.parent
@@ -54,3 +58,18 @@ def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "docs/python.md", "exec"), {"__name__": "example"})
     assert (tmp_path / "runs" / "tiny" / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.toml")), ids=lambda path: path.stem)
+def test_an_experiment_is_what_its_kept_run_was_made_with(path: Path) -> None:
+    kept = open_run(ROOT / "experiments" / "results" / path.stem)
+    assert kept.config.differences(read_config(path)) == ["out"]
+    assert f"{kept.statement('test')['mean_dice']:.4f}" in path.read_text(), "the score it states is the one that was found"
+    mean = sum(row.dice for row in kept.scores("test")) / kept.statement("test")["pairs"]
+    assert kept.statement("test")["mean_dice"] == pytest.approx(mean, abs=1e-12)
+
+
+def test_the_readmes_table_is_built_from_the_kept_runs() -> None:
+    command = [sys.executable, str(ROOT / "experiments" / "table.py")]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert table.strip() in (ROOT / "README.md").read_text()
