@@ -2,7 +2,8 @@
 
 The list and the ranges are the lab report's: horizontal flip, random resized crop, then rotation, shift and scale about the
 centre, then brightness, contrast, saturation and hue. Row i of a table belongs to image i of the training set, so what an
-image goes through depends on (seed, epoch, i) alone: not on batches, on processes, or on whether the run was resumed.
+image goes through depends on seed, epoch, i and the number of images alone: not on batches, on processes, or on whether
+the run was resumed.
 """
 
 from __future__ import annotations
