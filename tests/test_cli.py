@@ -19,6 +19,7 @@ from PIL import Image
 import fgbg
 from discs import write_discs
 from fgbg import cli
+from fgbg.data import samples
 from fgbg.storage import replace_when_whole
 
 
@@ -89,6 +90,20 @@ def test_train_evaluate_predict_report(
 
     assert run("report", trained, "--out", tmp_path / "report") == 0
     assert (tmp_path / "report" / "performance.xlsx").exists()
+
+
+def test_a_photo_reduced_on_decoding_is_scored_and_drawn_at_its_own_size(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = samples.read_photo
+
+    def reduce_early(path: Path, largest_pixels: int | None = 500) -> np.ndarray:
+        return read(path, largest_pixels=largest_pixels)
+
+    monkeypatch.setattr(samples, "read_photo", reduce_early)  # 32 x 32 counts as over the limit
+    assert run("evaluate", trained) == 0
+    assert {(row.height, row.width) for row in fgbg.open_run(trained).scores("test")} == {(32, 32)}
+    assert (trained / "charts" / "panels_test.png").exists()
 
 
 def test_evaluate_scores_other_data_too(trained: Path, discs: Path, capsys: pytest.CaptureFixture[str]) -> None:

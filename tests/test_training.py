@@ -25,6 +25,7 @@ from fgbg.data.augment_table import NO_CHANGE
 from fgbg.data.samples import understand_samples
 from fgbg.engine import Engine
 from fgbg.judge.evaluate import evaluate
+from fgbg.judge.runs import evaluate_run
 from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.loop import deal_batches
@@ -342,11 +343,23 @@ def test_every_epoch_deals_each_image_at_most_once_in_another_order() -> None:
         ({"model": "unte"}, "did you mean 'unet'"),
         ({"device": "tpu"}, "--device tpu: choose one of"),
         ({"border": "ignore"}, "ambiguity band"),
+        ({"batch_size": 1, "size": 16}, "--batch-size 1 at --size 16 leaves the deepest batch norm one value"),
     ],
 )
 def test_what_cannot_be_trained_is_said(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(fgbg.UserError, match=sentence):
         fgbg.train(small_config(tmp_path / "run", **changes), samples=make_samples())
+
+
+def test_single_images_train_where_the_deepest_level_has_several_pixels(tmp_path: Path) -> None:
+    run = fgbg.train(small_config(tmp_path / "run", batch_size=1, epochs=1), samples=make_samples(8))
+    assert np.isfinite(run.epochs()[0].train_loss)
+
+
+def test_a_run_on_own_samples_asks_for_data_to_score(tmp_path: Path) -> None:
+    run = fgbg.train(small_config(tmp_path / "run", epochs=1), samples=make_samples(8))
+    with pytest.raises(fgbg.UserError, match="name the DATA to score"):
+        evaluate_run(run.folder)
 
 
 def test_tversky_at_one_half_tells_that_it_is_dice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

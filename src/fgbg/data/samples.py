@@ -36,8 +36,12 @@ class Sample:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def read_pixels(self) -> NDArray[np.uint8]:
-        """The photo, uint8 RGB (height, width, 3), upright."""
+        """The photo as a network is shown it: uint8 RGB (height, width, 3), upright, reduced where it is over 24 MP."""
         return read_photo(self.image) if isinstance(self.image, Path) else self.image
+
+    def read_full_pixels(self) -> NDArray[np.uint8]:
+        """The photo at its own size, however large: uint8 RGB (height, width, 3), upright."""
+        return read_photo(self.image, largest_pixels=None) if isinstance(self.image, Path) else self.image
 
     def read_mask(self) -> NDArray[np.uint8]:
         """The mask's stored values (height, width), upright, not interpreted."""

@@ -53,6 +53,10 @@ def evaluate_run(
     predictor, header = load_model(run.best)
     predictor.to(engine.device)
     config = run.config
+    if not data and not config.data:
+        raise UserError(
+            f"{folder} was trained on samples given to the Python API: name the DATA to score, or call fgbg.evaluate"
+        )
     sample_set = open_samples(
         data or config.data,
         split=config.split if not data else "official",
@@ -102,9 +106,9 @@ def _make_panels(predictor: Predictor, samples: SampleSet, rows: list[ScoreRow],
     panels = []
     for sample_id, (kind, row) in kinds.items():
         index = places[sample_id]
-        pixels = samples.samples[index].read_pixels()
-        probability = predictor.probability(pixels, row.height, row.width)
+        sample = samples.samples[index]
+        probability = predictor.probability(sample.read_pixels(), row.height, row.width)
         target = apply_border(samples.read_levels(index), border)
         title = f"{kind} · {sample_id} · Dice {row.dice:.4f}"
-        panels.append(Panel(title, pixels, probability > predictor.threshold, target))
+        panels.append(Panel(title, sample.read_full_pixels(), probability > predictor.threshold, target))
     return panels

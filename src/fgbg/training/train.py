@@ -36,8 +36,6 @@ from fgbg.words import HASH_DIGITS
 
 RESUMABLE = frozenset({"epochs", "device", "threads", "out"})  # settings that a resumed run may change
 
-SMALLEST_BATCH_NORM_PIXELS = 32  # up to this size the deepest level of a network may be a single pixel
-
 
 def train(
     config: TrainConfig,
@@ -244,12 +242,12 @@ def prepare_learner(
     """
     if config.batch_size % engine.processes:
         raise UserError(f"--batch-size {config.batch_size} cannot be shared by {engine.processes} processes: use a multiple")
-    if config.batch_size == engine.processes and config.size <= SMALLEST_BATCH_NORM_PIXELS:
-        raise UserError(
-            f"--batch-size {config.batch_size} at --size {config.size}: batch norm needs more than one value; raise either"
-        )
     torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
     network = wrap_network(model) if model is not None else build_network(config.model, width=config.width)
+    if config.batch_size == engine.processes and config.size <= network.stride:
+        raise UserError(
+            f"--batch-size {config.batch_size} at --size {config.size} leaves the deepest batch norm one value: raise either"
+        )
     predictor = Predictor(network, size=config.size, fit=config.fit).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(predictor.parameters(), lr=config.learning_rate, fused=engine.device.type != "mps")
     module, prepared = engine.prepare(Trainable(predictor), optimizer)
