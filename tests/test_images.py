@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from fgbg.data import images
 from fgbg.data.images import list_images, read_mask_values, read_photo, read_photo_size
 from fgbg.errors import UserError
 
@@ -185,6 +186,12 @@ class TestMasks:
     def test_16_bit_masks_are_refused_with_the_cure(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="pixel mode I;16: save it as 8-bit grey"):
             read_mask_values(save(noise(4, 4).astype(np.uint16), tmp_path / "a.png"))
+
+    def test_a_palette_shorter_than_its_pixels_need_is_not_black_and_white(self) -> None:
+        mask = Image.new("P", (2, 2))
+        mask.putdata([0, 1, 1, 2])
+        mask.putpalette([0, 0, 0, 255, 255, 255])
+        assert not images._is_black_and_white(mask), "index 2 has no colour at all"
 
     def test_an_opaque_black_and_white_mask_with_an_alpha_channel_is_read(self, tmp_path: Path) -> None:
         mask = (noise(5, 7) > 128).astype(np.uint8) * 255

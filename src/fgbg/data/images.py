@@ -121,7 +121,10 @@ def read_mask_values(path: Path) -> NDArray[np.uint8]:
 def _is_black_and_white(mask: Image.Image) -> bool:
     """Whether a palette picture uses no colours but pure black and white."""
     palette = np.array(mask.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    used = palette[np.unique(np.asarray(mask))]
+    indices = np.unique(np.asarray(mask))
+    if indices.max(initial=0) >= len(palette):  # a palette may be shorter than what the pixels count on
+        return False
+    used = palette[indices]
     return bool(((used == 0).all(axis=1) | (used == 255).all(axis=1)).all())
 
 

@@ -149,7 +149,6 @@ def _read_oxford(folder: Path) -> tuple[list[Sample], list[Sample], str]:
                     name,
                     folder / "images" / f"{name}.jpg",
                     annotations / "trimaps" / f"{name}.png",
-                    group="",
                     metadata={"breed": name.rpartition("_")[0]},
                 )
                 for name in ids

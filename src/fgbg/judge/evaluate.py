@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,9 @@ def _make_row(sample_id: str, metadata: Mapping[str, str], scored: ScoredPhoto, 
     )
 
 
-def _keep_thumbnails(photos: Any, run: Run | None, samples: SampleSet, indices: Sequence[int]) -> Any:
+def _keep_thumbnails(
+    photos: Iterable[PhotoAndTarget], run: Run | None, samples: SampleSet, indices: Sequence[int]
+) -> Iterator[PhotoAndTarget]:
     """Pass the photos on, leaving a small copy of each in the run folder."""
     for index, (pixels, target) in zip(indices, photos, strict=True):
         if run is not None:
