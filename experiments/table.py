@@ -1,4 +1,4 @@
-"""README's table of results, from the run folders in experiments/results/.
+"""README's table of results, from the run folders in experiments/results/claims/: one row a recipe, over its seeds.
 
 python experiments/table.py
 """
@@ -8,34 +8,49 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from fgbg.run import Run, open_run
 
-RESULTS = Path(__file__).parent / "results"
-HEADER = ("run", "network", "training", "test Dice, mean over photos [95 %]", "pooled", "at training size", "img/s")
+RESULTS = Path(__file__).parent / "results" / "claims"
+RECIPES = ("pets-unet", "pets-resnet34_unet", "figures-unet", "figures-resnet34_unet")
+HEADER = (
+    "data",
+    "network",
+    "training",
+    "seeds",
+    "test Dice, mean ± sd over seeds",
+    "one seed's interval over photos",
+    "img/s",
+)
 
 
-def describe(run: Run) -> tuple[str, ...]:
+def read_runs(recipe: str) -> list[Run]:
+    """A recipe's kept runs, by seed."""
+    return [open_run(path) for path in sorted(RESULTS.glob(f"{recipe}-[0-9]*"))]
+
+
+def describe(recipe: str) -> tuple[str, ...]:
     """One row of the table."""
-    config, told, records = run.config, run.statement("test"), run.epochs()
-    environment = json.loads((run.folder / "environment.json").read_text())
-    speed = sorted(record.images_per_second for record in records)[len(records) // 2]
-    minutes = sum(record.seconds for record in records) / 60
-    where = f"{environment['threads']} threads, {environment['device']}"
+    runs = read_runs(recipe)
+    config, told = runs[0].config, runs[0].statement("test")
+    environment = json.loads((runs[0].folder / "environment.json").read_text())
+    means = [run.statement("test")["mean_dice"] for run in runs]
+    speed = np.median([epoch.images_per_second for run in runs for epoch in run.epochs()])
     return (
-        f"`{run.name}`",
+        f"{told['pairs']} {recipe.partition('-')[0]}",
         f"{config.model}, width {config.width}",
-        f"{config.size} px, {len(records)} epochs, {minutes:.0f} min on {where}",
-        f"**{told['mean_dice']:.4f}** [{told['mean_dice_low']:.4f}, {told['mean_dice_high']:.4f}]",
-        f"{told['pooled_dice']:.4f}",
-        f"{told['dice_at_size']:.4f}",
+        f"{config.size} px, {config.epochs} epochs, {environment['threads']} thread, {environment['device']}",
+        str(len(runs)),
+        f"**{np.mean(means):.4f}** ± {np.std(means, ddof=1):.4f}",
+        f"{told['mean_dice']:.4f} [{told['mean_dice_low']:.4f}, {told['mean_dice_high']:.4f}]",
         f"{speed:.0f}",
     )
 
 
 def main() -> None:
     """Print the table as Markdown."""
-    runs = [open_run(path) for path in sorted(RESULTS.iterdir()) if (path / "config.toml").exists()]
-    for row in (HEADER, ("---",) * len(HEADER), *(describe(run) for run in runs)):
+    for row in (HEADER, ("---",) * len(HEADER), *map(describe, RECIPES)):
         print("| " + " | ".join(row) + " |")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -291,7 +292,7 @@ def test_scores_are_listed_a_split_and_an_image(tmp_path: Path) -> None:
     run.write_scores("test", [row], STATEMENT)
     run.write_scores("validation", [row], {**STATEMENT, "mean_dice": math.nan})
     book = open_book([run, make_run(tmp_path / "b", [0.7], model="resnet34_unet")], tmp_path)
-    assert book.sheetnames[4:] == ["Scores", "Scores Unet validation", "Scores Unet test"]
+    assert book.sheetnames[4:] == ["Scores", "Scores Unet validation", "Scores Unet test", "Slices", "Failures"]
     header, validation, test = list_rows(book["Scores"])
     scores = dict(zip(header, test, strict=True))
     assert (scores["Model"], scores["Split"], scores["Images in sheet"]) == ("Unet", "test", "Scores Unet test")
@@ -300,13 +301,18 @@ def test_scores_are_listed_a_split_and_an_image(tmp_path: Path) -> None:
     assert (scores["Border"], scores["Threshold"], scores["Data hash"]) == ("ignore", 0.5, "+0badc0de")
     assert dict(zip(header, validation, strict=True))["Mean Dice"] == "nan"
     images = list_rows(book["Scores Unet test"])
-    assert images[0] == ["id", "height", "width", "TP", "FP", "FN", "TN", "dice", "iou", "dice_at_size", "breed"]
-    assert images[1] == ["cat_1", 3, 5, 3, 1, 1, 10, 0.75, 0.6, 0.7, "cat"]
+    columns = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]
+    assert images[0] == [*columns, "breed"]
+    told = {name: value for name, value in zip(images[0], images[1], strict=True) if value not in (None, "")}
+    assert list(told.values()) == ["cat_1", 3, 5, 3, 1, 1, 10, 0.75, 0.6, 0.7, "cat"]  # what is unknown stays empty
 
 
 def test_what_a_statement_or_an_image_lacks_stays_empty(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", [0.8])
-    rows = [ScoreRow("a", 3, 5, 3, 1, 1, 10, 0.75, 0.6, 0.7, {"breed": "cat"}), ScoreRow("b", 3, 5, 3, 1, 1, 10, 1, 1, 1)]
+    rows = [
+        ScoreRow("a", 3, 5, 3, 1, 1, 10, 0.75, 0.6, 0.7, metadata={"breed": "cat"}),
+        ScoreRow("b", 3, 5, 3, 1, 1, 10, 1, 1, 1),
+    ]
     run.write_scores("test", rows, {"mean_dice": 0.9, "pairs": None})
     book = open_book([run], tmp_path)
     header, values = list_rows(book["Scores"])
@@ -366,6 +372,38 @@ def test_a_workbook_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
         write_workbook([run], tmp_path / "performance.xlsx")
     assert (tmp_path / "performance.xlsx").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["performance.xlsx"]
+
+
+def test_slices_and_failures_are_sheets_of_their_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a", [0.8])
+    rows = [
+        ScoreRow(
+            f"{index:02}",
+            3,
+            5,
+            3,
+            1,
+            1,
+            10,
+            index / 12,
+            0.6,
+            0.7,
+            failure="hole" if index < 5 else "good",
+            object_share=index / 20,
+        )
+        for index in range(18)
+    ]
+    run.write_scores("test", rows, STATEMENT)
+    book = open_book([run], tmp_path)
+    header, *slices = list_rows(book["Slices"])
+    first = dict(zip(header, slices[0], strict=True))
+    assert [row[3] for row in slices] == ["low", "middle", "high"]
+    assert (first["Model"], first["Split"], first["Trait"], first["Photos"]) == ("Unet", "test", "Object size", 6)
+    assert first["Mean Dice"] == pytest.approx(2.5 / 12)
+    assert (first["From"], first["To"]) == (0, 0.25)
+    header, counts = list_rows(book["Failures"])
+    told = dict(zip(header, counts, strict=True))
+    assert (told["good"], told["hole"], told["missed"]) == (13, 5, 0)
 
 
 # Pictures

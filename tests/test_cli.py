@@ -6,6 +6,7 @@ import errno
 import json
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +163,19 @@ def mistakes() -> dict[str, tuple[str, str]]:
         "report of no run": ("report {tmp}/none --out {tmp}/x", r"none does not exist"),
         "no figures": ("figures {tmp}/x --count 0", r"count"),
         "nothing to change": ("evaluate {run} --border ignore", r"--border ignore needs masks with an ambiguity band"),
+        "two runs": ("evaluate {run} {run}", r"2 runs: add --ensemble to average them"),
+        "ensemble of one": ("evaluate {run} --ensemble", r"--ensemble averages several runs: name two or more"),
+        "two sets of data": ("evaluate {run} {data} {tmp}/leak", r"are no run folders; one DATA at most"),
+        "evaluate nothing": ("evaluate", r"which run\? Name a folder"),
+        "out without several": ("evaluate {run} --out {tmp}/x", r"--out is for --ensemble and --tta"),
+        "out is a run": ("evaluate {run} --tta flip --out {run}", r"is not empty: choose another --out"),
+        "threshold on test": ("evaluate {run} --threshold-for dice", r"add --split validation"),
+        "unknown objective": ("evaluate {run} --split validation --threshold-for f1", r"choose dice, iou, recall:R"),
+        "absurd objective": ("train {data} --threshold-for recall:95 --out {tmp}/x", r"--threshold-for recall:95: choose"),
+        "compare nothing": ("compare", r"two"),
+        "compare one": ("compare {run}", r"two"),
+        "compare a run with itself": ("compare {run} {run}", r"twice|same run"),
+        "compare what has no scores": ("compare {run} {tmp}/other", r"run fgbg evaluate .* first"),
         "a training photo": ("evaluate {run} {tmp}/leak", r"photos trained this model"),
     }
 
@@ -172,6 +186,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     tmp = tmp_path_factory.mktemp("mistakes")
     data = write_discs(tmp)
     assert run("train", data, *SMALL, "--epochs", 1, "--out", tmp / "run") == 0
+    shutil.copytree(tmp / "run", tmp / "other")
     (tmp / "empty").mkdir()
     (tmp / "wrong.toml").write_text("epoch = 3\n")
     torch.save({"weights": torch.zeros(3)}, tmp / "model.safetensors")

@@ -36,6 +36,11 @@ def score(engine: Engine, samples: SampleSet, *, size: int = 4, **options: Any) 
     return evaluate(red_predictor(size), make_header(size=size), samples, engine=engine, split="test", **options)
 
 
+def row_text(row: ScoreRow) -> str:
+    """Everything of a row to the last digit; unlike the row itself equal where NaN is."""
+    return repr(row)
+
+
 def three() -> SampleSet:
     """Some right and some wrong; both empty; all wrong."""
     return make_set(
@@ -49,11 +54,25 @@ def three() -> SampleSet:
 
 
 def test_rows_by_hand(engine: Engine) -> None:
-    assert score(engine, three()).rows == [
-        ScoreRow("photo_0", 4, 4, TP=3, FP=1, FN=1, TN=11, dice=6 / 8, iou=3 / 5, dice_at_size=6 / 8),
-        ScoreRow("photo_1", 4, 4, TP=0, FP=0, FN=0, TN=16, dice=1.0, iou=1.0, dice_at_size=1.0),
-        ScoreRow("photo_2", 4, 4, TP=0, FP=4, FN=2, TN=10, dice=0.0, iou=0.0, dice_at_size=0.0),
+    scored = ("id", "height", "width", "TP", "FP", "FN", "TN", "dice", "iou", "dice_at_size")
+    assert [tuple(getattr(row, name) for name in scored) for row in score(engine, three()).rows] == [
+        ("photo_0", 4, 4, 3, 1, 1, 11, 6 / 8, 3 / 5, 6 / 8),
+        ("photo_1", 4, 4, 0, 0, 0, 16, 1.0, 1.0, 1.0),
+        ("photo_2", 4, 4, 0, 4, 2, 10, 0.0, 0.0, 0.0),
     ]
+
+
+def test_what_else_a_row_tells_by_hand(engine: Engine) -> None:
+    wrong, empty, missed = score(engine, three()).rows
+    assert (wrong.object_share, empty.object_share, missed.object_share) == (4 / 16, 0, 2 / 16)
+    assert (wrong.touches_frame, missed.touches_frame) == (1, 1)
+    assert math.isnan(empty.touches_frame)
+    assert wrong.uncertainty == pytest.approx(0)  # this network is sure of all it says
+    assert (empty.failure, empty.boundary_iou, empty.surface_distance, empty.hausdorff95) == ("good", 1, 0, 0)
+    assert (missed.failure, missed.label_suspicion) == ("label suspected", pytest.approx(1))
+    assert missed.boundary_iou == 0
+    assert missed.surface_distance > 1
+    assert {row.group for row in (wrong, empty, missed)} == {""}
 
 
 def test_a_score_is_at_the_photos_own_size_and_beside_it_at_the_training_size(engine: Engine) -> None:
@@ -95,18 +114,18 @@ def test_rows_are_the_same_in_any_order_and_company(engine: Engine) -> None:
         mask = (rng.random((height, width)) < 0.5).astype(np.uint8)
         samples.append(Sample(f"photo_{index}", make_noise(height, width, index), mask, split="test"))
 
-    def rows(order: list[int]) -> dict[str, ScoreRow]:
+    def rows(order: list[int]) -> dict[str, str]:
         chosen = understand_samples("noise", [samples[index] for index in order])
         evaluation = evaluate(predictor, header, chosen, engine=engine, split="test")
         assert [row.id for row in evaluation.rows] == [f"photo_{index}" for index in order]
-        return {row.id: row for row in evaluation.rows}
+        return {row.id: row_text(row) for row in evaluation.rows}
 
     straight = rows(list(range(11)))
     assert rows(list(range(11))[::-1]) == straight
     assert rows([int(index) for index in rng.permutation(11)]) == straight
     for index in (0, 7, 10):
         assert rows([index]) == {f"photo_{index}": straight[f"photo_{index}"]}
-    assert len({row.dice for row in straight.values()}) > 5
+    assert len(set(straight.values())) == 11
 
 
 # Border
@@ -203,27 +222,29 @@ def test_the_statement_by_hand(engine: Engine) -> None:
     samples = three()
     evaluation = score(engine, samples)
     interval = estimate_mean(np.array([0.75, 1.0, 0.0]))
-    assert evaluation.statement == {
+    told = evaluation.statement
+    assert {name: told[name] for name in ("data", "split", "pairs", "groups", "border", "threshold", "empty")} == {
         "data": "drawn",
-        "fingerprint": samples.fingerprint,
         "split": "test",
         "pairs": 3,
+        "groups": 0,
         "border": "foreground",
         "threshold": 0.5,
         "empty": "1",
-        "both_empty_count": 1,
-        "size": 4,
-        "fit": "squash",
-        "network": "red",
-        "width": 1,
-        "epoch": 3,
-        "mean_dice": pytest.approx(1.75 / 3),
-        "mean_dice_low": interval.low,
-        "mean_dice_high": interval.high,
-        "mean_iou": pytest.approx(1.6 / 3),
-        "pooled_dice": 6 / (6 + 5 + 3),
-        "dice_at_size": pytest.approx(1.75 / 3),
     }
+    assert told["fingerprint"] == samples.fingerprint
+    assert (told["size"], told["fit"], told["network"], told["width"], told["epoch"]) == (4, "squash", "red", 1, 3)
+    assert (told["score_space"], told["tta"], told["members"]) == ("photo", "none", [])
+    assert (told["both_empty_count"], told["one_empty_count"], told["empty_truth_count"]) == (1, 0, 1)
+    assert told["false_alarm_rate"] == 0
+    assert (told["mean_dice_low"], told["mean_dice_high"]) == (interval.low, interval.high)
+    assert told["mean_dice"] == pytest.approx(1.75 / 3)
+    assert told["mean_iou"] == pytest.approx(1.6 / 3)
+    assert told["pooled_dice"] == 6 / (6 + 5 + 3)
+    assert told["dice_at_size"] == pytest.approx(1.75 / 3)
+    assert told["mean_precision"] == pytest.approx((3 / 4 + 1 + 0) / 3)
+    assert told["mean_specificity"] == pytest.approx((11 / 12 + 1 + 10 / 14) / 3)
+    json.dumps(told, allow_nan=False)
     assert evaluation.mean_dice == interval
     assert interval.low < interval.mean < interval.high
 
@@ -254,6 +275,47 @@ def test_the_pooled_value_weighs_photos_by_their_pixels(engine: Engine) -> None:
     statement = score(engine, samples).statement
     assert statement["mean_dice"] == 0.5
     assert statement["pooled_dice"] == 128 / (128 + 16)
+
+
+def test_false_alarms_are_counted_on_photos_without_an_object(engine: Engine) -> None:
+    red, nothing = draw("#...", "....", "....", "...."), NOTHING.astype(np.uint8)
+    samples = make_set(
+        (paint(red), nothing), (paint(NOTHING), nothing), (paint(NOTHING), nothing), (paint(red), red.astype(np.uint8))
+    )
+    evaluation = score(engine, samples)
+    assert evaluation.statement["false_alarm_rate"] == pytest.approx(1 / 3)
+    assert "false alarms on 33.3% of 3 photos without object" in evaluation.describe()
+    assert score(engine, make_set((paint(red), red.astype(np.uint8)))).statement["false_alarm_rate"] is None
+
+
+def test_doubt_that_ranks_failures_correlates_with_dice(engine: Engine) -> None:
+    random = np.random.default_rng(0)
+    pairs = []
+    for index in range(12):
+        truth = np.zeros((8, 8), np.uint8)
+        truth[:, :4] = 1
+        red = np.where(truth, 200, 40).astype(float)
+        red += random.normal(0, 8 * index, red.shape)  # ever harder photos
+        pixels = np.repeat(red.clip(0, 255).astype(np.uint8)[:, :, None], 3, 2)
+        pairs.append((pixels, truth))
+
+    class Soft(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return 6 * (image[:, :1] - 0.47)
+
+    predictor = Predictor(Soft(), size=8, mean=(0.0,) * 3, deviation=(1.0,) * 3).eval()
+    evaluation = evaluate(predictor, make_header(size=8), make_set(*pairs), engine=engine, split="test")
+    assert evaluation.statement["uncertainty_correlation"] < -0.8
+    assert "correlate by -0." in evaluation.describe()
+
+
+def test_groups_are_kept_and_counted(engine: Engine) -> None:
+    drawn = three()
+    grouped = replace(drawn, samples=tuple(replace(sample, group=f"g{i % 2}") for i, sample in enumerate(drawn.samples)))
+    evaluation = score(engine, grouped)
+    assert [row.group for row in evaluation.rows] == ["g0", "g1", "g0"]
+    assert evaluation.statement["groups"] == 2
+    assert "bootstrap over 2 groups of photos" in evaluation.describe()
 
 
 # Refusals
@@ -320,11 +382,12 @@ def test_what_is_kept_reads_back_as_it_was(engine: Engine, tmp_path: Path) -> No
     samples = replace(drawn, samples=tuple(described))
     run = create_run(tmp_path / "run")
     evaluation = score(engine, samples, run=run)
-    assert run.scores("test") == evaluation.rows
+    assert [row_text(row) for row in run.scores("test")] == [row_text(row) for row in evaluation.rows]
     assert run.statement("test") == evaluation.statement
     assert [row.metadata["breed"] for row in evaluation.rows] == ['no. 0, "red"', 'no. 1, "red"', 'no. 2, "red"']
-    assert evaluation.rows == [
-        replace(row, metadata=sample.metadata) for row, sample in zip(score(engine, drawn).rows, described, strict=True)
+    assert [row_text(row) for row in evaluation.rows] == [
+        row_text(replace(row, metadata=sample.metadata))
+        for row, sample in zip(score(engine, drawn).rows, described, strict=True)
     ], "keeping changes no score"
 
 
@@ -345,8 +408,10 @@ def test_thumbnails_keep_the_photos_shape_and_are_never_enlarged(engine: Engine,
     sizes = [(300, 150), (64, 512), (5, 9)]
     score(engine, make_set(*((make_noise(*size), np.zeros(size, np.uint8)) for size in sizes)), run=run)
     for index, expected in enumerate([(64, 128), (128, 16), (9, 5)]):
-        with Image.open(run.thumbnails / f"photo_{index}.webp") as picture:
+        with Image.open(run.thumbnails("test") / f"photo_{index}.webp") as picture:
             assert picture.format == "WEBP"
+            assert picture.size == expected
+        with Image.open(run.outcomes("test") / f"photo_{index}.png") as picture:
             assert picture.size == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
+from torchmetrics.functional.classification import binary_f1_score
 
 import fgbg
 from fgbg.judge import metrics
-from fgbg.judge.metrics import Counts, count_pixels, dice_of, iou_of
+from fgbg.judge.metrics import Counts, count_pixels, dice_of, iou_of, precision_of, recall_of, specificity_of
 from trivial import draw
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
@@ -40,7 +42,7 @@ def iou(prediction: Any, target: Any, **options: float) -> Any:
     return iou_of(count_pixels(prediction, target), **options)
 
 
-@pytest.mark.parametrize("score", [metrics.dice, metrics.iou])
+@pytest.mark.parametrize("score", [metrics.dice, metrics.iou, metrics.precision, metrics.recall, metrics.specificity])
 def test_a_mask_in_another_encoding_is_refused(score: Any) -> None:
     """A 0/255 mask would have no object and an empty prediction would score 1."""
     for prediction, target in both_kinds(draw("#."), np.array([[255, 0]], np.uint8)):
@@ -202,5 +204,97 @@ def test_the_inputs_stay_as_they_were() -> None:
     np.testing.assert_array_equal(target, kept[1])
 
 
+PARTS = {
+    metrics.precision: precision_of,
+    metrics.recall: recall_of,
+    metrics.specificity: specificity_of,
+}
+"""Scores of one kind of error alone."""
+
+
+def test_precision_recall_and_specificity_by_hand() -> None:
+    prediction = draw("##..", "##..", "....")
+    target = np.array([[1, 0, 1, 0], [1, 255, 255, 0], [1, 1, 0, 0]], np.uint8)
+    for predicted, true in both_kinds(prediction, target):  # TP 2, FP 1, FN 3, TN 4
+        found = [score(predicted, true) for score in PARTS]
+        assert found == [2 / 3, 2 / 5, 4 / 5]
+        assert {type(value) for value in found} == {float}
+
+
+def test_a_score_that_is_not_defined_by_hand() -> None:
+    """What each says where there is nothing to divide by: (precision, recall, specificity)."""
+    nan = float("nan")
+    cases = {
+        ("..", (0, 0)): (1, 1, 1),  # nothing there, nothing found: as it should be
+        ("#.", (0, 0)): (0, nan, 1 / 2),  # a false alarm; there was nothing to recall
+        ("..", (1, 0)): (0, 0, 1),  # missed
+        ("##", (1, 1)): (1, 1, nan),  # no ground
+        ("..", (1, 1)): (0, 0, nan),
+    }
+    for (marks, truth), expected in cases.items():
+        for prediction, target in both_kinds(draw(marks), np.array([truth], np.uint8)):
+            np.testing.assert_array_equal([score(prediction, target) for score in PARTS], expected)
+    for empty in (0.0, 0.25, nan):
+        for prediction, target in both_kinds(draw(".."), np.zeros((1, 2), np.uint8)):
+            np.testing.assert_array_equal(metrics.precision(prediction, target, empty=empty), empty)
+            np.testing.assert_array_equal(metrics.recall(prediction, target, empty=empty), empty)
+            np.testing.assert_array_equal(metrics.recall(~prediction, target, empty=empty), nan)
+            assert metrics.precision(~prediction, target, empty=empty) == 0
+
+
+@settings(deadline=None, max_examples=60)
+@given(images | degenerate)
+def test_precision_recall_and_specificity_are_scikit_learns(pair: Pair) -> None:
+    prediction, target = pair
+    judged = target != 255
+    truth, guess = target[judged] == 1, prediction[judged]
+    if not judged.any():
+        return
+    counts, nan = count_pixels(prediction, target), float("nan")
+    both_empty = not truth.any() and not guess.any()
+    ask_precision = partial(precision_score, zero_division=1.0 if both_empty else 0.0)
+    ask_recall = partial(recall_score, zero_division=1.0 if both_empty else nan)
+    assert precision_of(counts) == pytest.approx(ask_precision(truth, guess), abs=1e-12)
+    assert recall_of(counts) == pytest.approx(ask_recall(truth, guess), abs=1e-12, nan_ok=True)
+    ground_recall = recall_score(truth, guess, pos_label=False, zero_division=nan)
+    assert specificity_of(counts) == pytest.approx(ground_recall, abs=1e-12, nan_ok=True)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**31))
+def test_precision_recall_and_specificity_of_a_batch_are_its_images(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    prediction = rng.random((2, 3, 5, 4)) < rng.random((2, 3, 1, 1))
+    target = (rng.random((2, 3, 5, 4)) < rng.random((2, 3, 1, 1))).astype(np.uint8)
+    prediction[0, 0] = prediction[0, 1] = False
+    target[0, 0], target[1, 1], target[1, 2] = 0, 0, 1
+    for kind, (predicted, true) in zip(("numpy", "torch"), both_kinds(prediction, target), strict=True):
+        for score, score_of in PARTS.items():
+            together = np.asarray(score(predicted, true))
+            alone = [[score(predicted[i, j], true[i, j]) for j in range(3)] for i in range(2)]
+            np.testing.assert_allclose(together, alone, rtol=1e-12 if kind == "numpy" else 1e-6, equal_nan=True)
+            np.testing.assert_array_equal(np.asarray(score_of(count_pixels(predicted, true))), together)
+
+
+@settings(deadline=None, max_examples=40)
+@given(images | degenerate)
+def test_dice_is_the_harmonic_mean_of_precision_and_recall(pair: Pair) -> None:
+    counts = count_pixels(*pair)
+    if counts.TP:
+        assert dice_of(counts) == pytest.approx(2 / (1 / precision_of(counts) + 1 / recall_of(counts)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**31), threshold=st.sampled_from([0.25, 0.5, 0.75]))
+def test_a_probability_at_the_threshold_is_ground_as_torchmetrics_has_it(seed: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    probability = rng.choice(np.float32([0, 0.25, 0.5, 0.75, 1]), (4, 5))  # ties everywhere
+    target = rng.integers(0, 2, (4, 5)).astype(np.uint8)
+    found = dice(probability > threshold, target, empty=0.0)
+    asked = binary_f1_score(torch.tensor(probability), torch.tensor(target.astype(np.int64)), threshold=threshold)
+    assert found == pytest.approx(asked.item(), abs=1e-6)
+
+
 def test_the_public_names_are_these_functions() -> None:
     assert (fgbg.dice, fgbg.iou, fgbg.count_pixels) == (metrics.dice, metrics.iou, count_pixels)
+    assert (fgbg.precision, fgbg.recall, fgbg.specificity) == tuple(PARTS)

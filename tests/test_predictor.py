@@ -143,7 +143,7 @@ def test_calling_it_is_scoring_and_enlarging(name: str, fit: Fit) -> None:
     with torch.inference_mode():
         called = predictor(as_tensor(pixels))
     scored = predictor.enlarge(predictor.square_logits([as_tensor(pixels)])[0].sigmoid(), 45, 70)
-    torch.testing.assert_close(called, scored, atol=1e-6, rtol=0)
+    torch.testing.assert_close(called, scored, atol=1e-5, rtol=0)  # one photo and eight take other kernels
     np.testing.assert_array_equal(predictor.probability(pixels, 45, 70), scored.numpy())
     assert scored.std() > 0.1
 

@@ -167,7 +167,24 @@ def test_scores_and_their_statement_come_back(tmp_path: Path) -> None:
     assert [type(value) for value in (run.scores("validation")[0].TP, run.scores("validation")[0].dice)] == [int, float]
     assert run.statement("validation") == STATEMENT
     first = (run.folder / "scores_validation.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert first == "id,height,width,TP,FP,FN,TN,dice,iou,dice_at_size,breed,note"
+    assert first.startswith("id,height,width,TP,FP,FN,TN,dice,iou,dice_at_size,boundary_iou,")
+    assert first.endswith(",sharpness,group,breed,note")
+
+
+def test_rows_of_another_version_are_not_guessed_at(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    run.write_scores("test", [ROW], STATEMENT)
+    path = run.scores_path("test")
+    path.write_text(path.read_text().replace("boundary_iou", "edge_iou"))
+    with pytest.raises(UserError, match=r"another version of fgbg: run fgbg evaluate .*run again"):
+        run.scores("test")
+
+
+def test_calibration_comes_back(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    assert run.calibration() is None
+    run.write_calibration({"ece": 0.1 + 0.2, "bins": [{"pixels": 3, "object_share": None}]})
+    assert run.calibration() == {"ece": 0.1 + 0.2, "bins": [{"pixels": 3, "object_share": None}]}
 
 
 @settings(deadline=None, max_examples=20)
@@ -307,13 +324,15 @@ def test_every_name_in_the_folder_is_as_designed(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     assert run.name == "run"
     assert {
-        path.relative_to(run.folder).as_posix() for path in (run.best, run.last, run.workbook, run.charts, run.thumbnails)
+        path.relative_to(run.folder).as_posix()
+        for path in (run.best, run.last, run.workbook, run.charts, run.thumbnails("test"), run.outcomes("test"))
     } == {
         "best.safetensors",
         "last.pt",
         "performance.xlsx",
         "charts",
-        "thumbnails",
+        "thumbnails_test",
+        "outcomes_test",
     }
     assert run.scores_path("test").name == "scores_test.csv"
     assert run.predictions("validation").name == "predictions_validation"

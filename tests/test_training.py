@@ -315,7 +315,8 @@ def test_training_goes_on_in_training_mode_after_validation(tmp_path: Path) -> N
             return super().forward(image)
 
     fgbg.train(small_config(tmp_path / "run", epochs=2), samples=make_samples(), model=Watched())
-    assert modes == [True, True, True, False] * 2
+    choosing = [False, False]  # the threshold at the end: once to choose it, once to score with it
+    assert modes == [True, True, True, False] * 2 + choosing
 
 
 def test_validation_scores_as_evaluate_does(tmp_path: Path) -> None:

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from fgbg.data.samples import Sample as Sample
     from fgbg.data.sources import open_samples as open_samples
     from fgbg.errors import UserError as UserError
+    from fgbg.judge.compare import compare_runs as compare_runs
+    from fgbg.judge.distances import boundary_iou as boundary_iou
+    from fgbg.judge.distances import surface_distances as surface_distances
     from fgbg.judge.evaluate import evaluate as evaluate
     from fgbg.judge.metrics import count_pixels as count_pixels
     from fgbg.judge.metrics import dice as dice
     from fgbg.judge.metrics import iou as iou
+    from fgbg.judge.metrics import precision as precision
+    from fgbg.judge.metrics import recall as recall
+    from fgbg.judge.metrics import specificity as specificity
     from fgbg.run import Run as Run
     from fgbg.run import open_run as open_run
     from fgbg.ship.load import load as load
@@ -39,6 +45,8 @@ _HOMES = {
     "Sample": "fgbg.data.samples",
     "TrainConfig": "fgbg.config",
     "UserError": "fgbg.errors",
+    "boundary_iou": "fgbg.judge.distances",
+    "compare_runs": "fgbg.judge.compare",
     "count_pixels": "fgbg.judge.metrics",
     "dice": "fgbg.judge.metrics",
     "draw_figure": "fgbg.data.figures",
@@ -48,6 +56,10 @@ _HOMES = {
     "load": "fgbg.ship.load",
     "open_run": "fgbg.run",
     "open_samples": "fgbg.data.sources",
+    "precision": "fgbg.judge.metrics",
+    "recall": "fgbg.judge.metrics",
+    "specificity": "fgbg.judge.metrics",
+    "surface_distances": "fgbg.judge.distances",
     "train": "fgbg.training.train",
 }
 

@@ -38,14 +38,25 @@ class TrainArguments(TrainConfig):
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Score a model on photos it was not trained on: one row an image, mean Dice with its interval."""
+    """Score a model on photos it was not trained on: one row an image, mean Dice with its interval.
 
-    run: Positional[str]
-    """A run folder."""
-    data: Positional[str] = ""
-    """Other data than the run's own."""
+    On its validation photos the threshold is chosen too, and stored in the model.
+    """
+
+    inputs: Positional[tuple[str, ...]]
+    """A run folder (with --ensemble: several), then DATA if it is other data than the run's own."""
     split: Literal["test", "validation"] = "test"
     """Which photos. Choose models by validation, and look at test once."""
+    threshold_for: str = ""
+    """With --split validation: choose the threshold for dice, iou or recall:0.95, or none to keep 0.5."""
+    ensemble: bool = False
+    """Average the probabilities of several runs."""
+    tta: Literal["none", "flip", "scale"] = "none"
+    """Average over views of each photo: it and its mirror image, or three sizes."""
+    out: str = ""
+    """Folder for the scores of --ensemble and --tta; beside the first run by default."""
+    conventions: bool = False
+    """Also print what other libraries would report for the same predictions."""
     border: Border | None = None
     """What a trimap's band counts as; the model's own rule by default."""
     empty: Literal["1", "0", "nan"] = "1"
@@ -75,13 +86,29 @@ class PredictArguments:
 
 
 @dataclass(frozen=True)
-class ReportArguments:
-    """Put runs side by side: Excel workbook with charts, and the charts as pictures."""
+class CompareArguments:
+    """Is one better than the other? Paired statistics over the same photos, and a verdict in words."""
 
     runs: Positional[tuple[str, ...]]
-    """Run folders."""
+    """Two or more scored runs. Three or more seeds of each of two recipes answer for the recipes."""
+    split: str = "test"
+    """Which scores: test, validation, or the name of other data that was scored."""
+    question: Literal["auto", "model", "recipe"] = "auto"
+    """This model or that model, or this recipe or that recipe whatever the seed."""
+    json: bool = False
+    """Print everything as JSON."""
+
+
+@dataclass(frozen=True)
+class ReportArguments:
+    """One page that shows how good runs are and where they fail, with workbook and charts beside it."""
+
+    runs: Positional[tuple[str, ...]]
+    """Run folders; several are compared."""
     out: str
     """The folder to write to."""
+    split: str = "test"
+    """Which scores: test, validation, or the name of other data that was scored."""
 
 
 @dataclass(frozen=True)
@@ -128,22 +155,73 @@ def train_verb(argv: Sequence[str]) -> int:
 
 
 def evaluate_verb(argv: Sequence[str]) -> int:
-    """Score a run."""
+    """Score a run, or several as one model."""
     arguments = _parse(EvaluateArguments, argv)
     _require_extra("train")
-    from fgbg.judge.runs import evaluate_run
+    from fgbg.judge.conventions import describe_conventions
+    from fgbg.judge.runs import evaluate_run, evaluate_together, warn_of_stale_scores
+    from fgbg.run import open_run
 
-    evaluation = evaluate_run(
-        Path(arguments.run),
-        arguments.data,
-        split=arguments.split,
-        border=arguments.border,
-        empty=float(arguments.empty),
-        device=arguments.device,
-        threads=arguments.threads,
-    )
+    runs, data = _part_runs_from_data(arguments.inputs, several=arguments.ensemble)
+    options: dict[str, Any] = {
+        "split": arguments.split,
+        "border": arguments.border,
+        "empty": float(arguments.empty),
+        "device": arguments.device,
+        "threads": arguments.threads,
+    }
+    kept = ""
+    if arguments.ensemble or arguments.tta != "none":
+        if arguments.threshold_for:
+            raise UserError("--threshold-for: several models or views take the mean of their models' thresholds")
+        out = Path(arguments.out) if arguments.out else None
+        evaluation, run = evaluate_together(runs, data, tta=arguments.tta, out=out, **options)
+        kept = f"\nscores in {run.folder}: compare it with fgbg compare {runs[0]} {run.folder}"
+    else:
+        if arguments.out:
+            raise UserError("--out: a run's scores stay in its own folder; --out is for --ensemble and --tta")
+        evaluation = evaluate_run(runs[0], data, threshold_for=arguments.threshold_for, **options)
+        if arguments.split == "validation" and not data:
+            stale = warn_of_stale_scores(open_run(runs[0]), evaluation.statement["threshold"])
+            kept = f"\nnote: {stale}" if stale else ""
     if _is_main():
-        print(json.dumps(evaluation.statement, indent=2) if arguments.json else evaluation.describe())
+        print(json.dumps(evaluation.statement, indent=2) if arguments.json else evaluation.describe() + kept)
+        if arguments.conventions:
+            print(f"\n{describe_conventions(evaluation.rows)}")
+    return 0
+
+
+def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[Path], str]:
+    """The run folders, and the DATA that may follow them."""
+    runs = [name for name in inputs if (Path(name) / "config.toml").exists()]
+    others = [name for name in inputs if name not in runs]
+    if not runs and others:  # one that is no run: the error of opening it says why
+        runs, others = others[:1], others[1:]
+    if not runs:
+        raise UserError("which run? Name a folder that fgbg train wrote")
+    if len(others) > 1:
+        raise UserError(f"{others[0]} and {others[1]} are no run folders; one DATA at most may follow the run")
+    if several and len(runs) < 2:
+        raise UserError("--ensemble averages several runs: name two or more")
+    if len(runs) > 1 and not several:
+        raise UserError(f"{len(runs)} runs: add --ensemble to average them, or evaluate one at a time")
+    return [Path(run) for run in runs], others[0] if others else ""
+
+
+def compare_verb(argv: Sequence[str]) -> int:
+    """Compare runs."""
+    arguments = _parse(CompareArguments, argv)
+    _require_extra("train")
+    from fgbg.judge.compare import compare_runs, describe_comparisons
+    from fgbg.run import open_run
+
+    runs = [open_run(Path(run)) for run in arguments.runs]
+    comparisons = compare_runs(runs, split=arguments.split, question=arguments.question)
+    if arguments.json:
+        content = [comparison.to_json() for comparison in comparisons]
+        print(json.dumps(content[0] if len(content) == 1 else {"comparisons": content}, indent=2))
+    else:
+        print(describe_comparisons(comparisons, runs, arguments.split))
     return 0
 
 
@@ -164,11 +242,11 @@ def report_verb(argv: Sequence[str]) -> int:
     """Report on runs."""
     arguments = _parse(ReportArguments, argv)
     _require_extra("train")
-    from fgbg.judge.report import write_record
+    from fgbg.judge.report import write_report
     from fgbg.run import make_folder, open_run
 
-    record = write_record([open_run(Path(run)) for run in arguments.runs], make_folder(Path(arguments.out)))
-    print("\n".join(str(path) for path in (record.workbook, *record.charts)))
+    report = write_report([open_run(Path(run)) for run in arguments.runs], make_folder(Path(arguments.out)), arguments.split)
+    print("\n".join(str(path) for path in (report.page, report.workbook, *report.charts)))
     return 0
 
 
@@ -202,12 +280,13 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train_verb, "DATA -> a run folder with a trained model"),
     "evaluate": (evaluate_verb, "a run's scores on photos it has not seen"),
     "predict": (predict_verb, "photos -> masks, cut-outs, overlays"),
-    "report": (report_verb, "runs side by side: workbook and charts"),
+    "compare": (compare_verb, "is one run better than another? A verdict with its numbers"),
+    "report": (report_verb, "one page: scores, slices, failures, comparison; workbook and charts"),
     "figures": (figures_verb, "draw a data set of animals"),
 }
 
 # What each extra brings that a verb would miss first.
-EXTRAS = {"train": ("torch", "accelerate", "safetensors", "jaxtyping", "matplotlib", "xlsxwriter")}
+EXTRAS = {"train": ("torch", "accelerate", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

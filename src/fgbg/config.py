@@ -60,6 +60,8 @@ class TrainConfig:
     seed: int = 0
     """Decides initial weights, order and augmentation."""
 
+    threshold_for: str = "dice"
+    """What the threshold is chosen for, on validation: dice, iou, recall:0.95 (any share), or none to keep 0.5."""
     border: Border = "foreground"
     """What a trimap's ambiguity band counts as. It moves scores by tenths: it is printed beside each."""
     split: Literal["official", "lab"] = "official"
@@ -86,6 +88,7 @@ class TrainConfig:
         _require_type(self.augment, "augment.")
         if not isinstance(self.object_values, tuple) or any(type(value) is not int for value in self.object_values):
             raise UserError(f"object_values = {self.object_values!r}: must be whole numbers from 0 to 255")
+        check_objective(self.threshold_for)
         for name in ("epochs", "batch_size", "width"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(16 <= self.size <= LARGEST_SIZE, "size", self.size, f"from 16 to {LARGEST_SIZE} pixels")
@@ -195,3 +198,23 @@ def _require_known(path: Path, fields: dict[str, Any], owner: type) -> None:
     for name in fields:
         if name not in known:
             raise unknown_name(f"setting in {path}", name, known)
+
+
+OBJECTIVES = "dice, iou, recall:R with R between 0 and 1 (recall:0.95), or none to keep 0.5"
+"""What a threshold can be chosen for."""
+
+
+def check_objective(objective: str) -> str:
+    """The objective, if there is such a one.
+
+    Raises:
+        UserError: There is not.
+    """
+    kind, _, wanted = objective.partition(":")
+    try:
+        fits = objective in ("dice", "iou", "none") or (kind == "recall" and 0 < float(wanted) < 1)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise UserError(f"--threshold-for {objective}: choose {OBJECTIVES}")
+    return objective

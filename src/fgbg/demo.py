@@ -15,8 +15,9 @@ from fgbg.data.parallel import show_progress
 from fgbg.data.sources import open_samples
 from fgbg.judge.baselines import predict_foreground, predict_otsu
 from fgbg.judge.bootstrap import estimate_mean
+from fgbg.judge.compare import compare_runs, describe_comparisons
 from fgbg.judge.metrics import dice
-from fgbg.judge.report import write_record
+from fgbg.judge.report import write_report
 from fgbg.judge.runs import evaluate_run, panels_path
 from fgbg.run import Run, make_empty_folder
 from fgbg.training.train import train
@@ -41,13 +42,16 @@ def run_demo(out: Path, *, seed: int = 0) -> str:
     print(f"drawing {FIGURES} figures into {figures}", flush=True)
     draw_figures(figures, count=FIGURES, size=FIGURE_PIXELS, progress=show_progress)
     runs = [_train_and_score(name, size, figures, out, seed) for name, size in MODELS.items()]
-    record = write_record(runs, out / "report")
+    report = write_report(runs, out / "report")
     lines = [
         f"\n{'':20}{'test Dice, mean and 95 % interval':36}{'tone_gap 0':>12}{'the rest':>12}",
         *(_describe_run(run) for run in runs),
         *_describe_baselines(figures),
         "",
-        *(f"{path}" for path in (record.workbook, *record.charts)),
+        describe_comparisons(compare_runs(runs), runs, "test"),
+        "",
+        f"the page: {report.page}",
+        *(f"{path}" for path in (report.workbook, *report.charts)),
         *(f"{panels_path(run, 'test')}" for run in runs),
     ]
     return "\n".join(lines)

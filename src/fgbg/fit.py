@@ -41,7 +41,7 @@ def place_photo(height: int, width: int, size: int, fit: Fit) -> Placement:
 def fit_pixels(pixels: UInt8[Tensor, "height width 3"], size: int, fit: Fit) -> Float[Tensor, "3 size size"]:
     """The photo as the square a network sees, 0..1: antialiased bilinear, black where no photo is."""
     place = place_photo(pixels.shape[0], pixels.shape[1], size, fit)
-    image = _resize(pixels.permute(2, 0, 1).float(), place.height, place.width) / 255
+    image = resize(pixels.permute(2, 0, 1).float(), place.height, place.width) / 255
     return _surround(image, place, size, 0.0)
 
 
@@ -58,10 +58,11 @@ def unfit_probability(
     """The square's answer at the photo's own size: the part that the photo covers, enlarged."""
     place = place_photo(height, width, probability.shape[-1], fit)
     inner = probability[place.top : place.top + place.height, place.left : place.left + place.width]
-    return _resize(inner[None], height, width)[0]
+    return resize(inner[None], height, width)[0]
 
 
-def _resize(image: Float[Tensor, "channels _ _"], height: int, width: int) -> Float[Tensor, "channels height width"]:
+def resize(image: Float[Tensor, "channels _ _"], height: int, width: int) -> Float[Tensor, "channels height width"]:
+    """Another size: antialiased bilinear, linear in the values."""
     return F.interpolate(image[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
 
 

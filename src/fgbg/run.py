@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import os
 import platform
 import subprocess
@@ -43,7 +44,11 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One image's score. Counts are of judged pixels at the photo's own size."""
+    """One image's score, what was guessed about it, and what kind of photo it is.
+
+    Counts are of judged pixels at the photo's own size; lengths are in its pixels. A trait of the object is NaN where the
+    truth has no object.
+    """
 
     id: str
     height: int
@@ -55,6 +60,23 @@ class ScoreRow:
     dice: float
     iou: float
     dice_at_size: float
+    boundary_iou: float = math.nan
+    surface_distance: float = math.nan  # average, symmetric, over edge pixels
+    hausdorff95: float = math.nan
+    contour_distance_from_truth: float = math.nan  # average over the true contour's length, to the predicted contour
+    contour_distance_from_prediction: float = math.nan  # the other way
+    uncertainty: float = math.nan  # 0 sure … 1: what the model itself expects its Dice to lack, without looking at truth
+    label_suspicion: float = math.nan  # 0 … 1: how confidently the model contradicts the truth
+    failure: str = ""  # a key of judge.failures.FAILURES
+    object_share: float = math.nan  # of the judged pixels
+    tone_contrast: float = math.nan  # 0 camouflage … 1: distance between the colours of the object and of a band around it
+    irregularity: float = math.nan  # outline length squared over 4π area: a disc has 1.1
+    convexity: float = math.nan  # area over that of the convex hull, 0 … 1
+    roughness: float = math.nan  # 0 smooth … 1: what the outline is longer than its hull's, as a share of it
+    touches_frame: float = math.nan  # 1 where the object reaches the photo's edge, else 0
+    brightness: float = math.nan  # mean luma, 0 … 1
+    sharpness: float = math.nan  # variance of the luma's Laplacian; low is blurred
+    group: str = ""  # images of one group are not independent of each other
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -104,10 +126,13 @@ class Run:
         """Probabilities as uint8 at the training size."""
         return self.folder / f"predictions_{split}"
 
-    @property
-    def thumbnails(self) -> Path:
-        """Photos of at most 128 px."""
-        return self.folder / "thumbnails"
+    def thumbnails(self, split: str) -> Path:
+        """Photos of at most 128 px, ID.webp."""
+        return self.folder / f"thumbnails_{split}"
+
+    def outcomes(self, split: str) -> Path:
+        """Where prediction and truth agree and differ, of the thumbnails' sizes, ID.png (see judge.outcomes)."""
+        return self.folder / f"outcomes_{split}"
 
     @property
     def config(self) -> TrainConfig:
@@ -197,11 +222,13 @@ class Run:
             raise UserError(f"{self.folder} has no {path.name}: run fgbg evaluate {self.folder} --split {split} first")
         with path.open(newline="", encoding="utf-8") as file:
             header, *lines = csv.reader(file)
+        if header[: len(_COLUMNS)] != list(_COLUMNS):
+            raise UserError(f"{path} was written by another version of fgbg: run fgbg evaluate {self.folder} again")
         # By position: a column of the user's metadata may have a score's name.
         own = header[len(_COLUMNS) :]
         return [
             ScoreRow(
-                **{name: kind(value) for (name, kind), value in zip(_COLUMNS.items(), line, strict=False)},
+                **{name: _read_value(kind, value) for (name, kind), value in zip(_COLUMNS.items(), line, strict=False)},
                 metadata=dict(zip(own, line[len(_COLUMNS) :], strict=True)),
             )
             for line in lines
@@ -216,9 +243,23 @@ class Run:
         self.scores(split)
         return json.loads((self.folder / f"scores_{split}.json").read_text(encoding="utf-8"))
 
+    def write_calibration(self, calibration: Mapping[str, Any]) -> None:
+        """Write what the validation photos said of the probabilities and of the threshold (see judge.calibration)."""
+        self._write("calibration.json", json.dumps(calibration, indent=1) + "\n")
+
+    def calibration(self) -> dict[str, Any] | None:
+        """What `write_calibration` wrote; None before that."""
+        path = self.folder / "calibration.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
     def _write(self, name: str, text: str) -> None:
         with replace_when_whole(self.folder / name) as aside:
             aside.write_text(text, encoding="utf-8")
+
+
+def _read_value(kind: type, text: str) -> Any:
+    value = kind(text)
+    return math.nan if kind is float and math.isnan(value) else value  # one NaN for all, so that rows read twice are equal
 
 
 def create_run(folder: Path) -> Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -26,9 +26,10 @@ def show_progress(items: Iterable[Item], **about: Any) -> Iterable[Item]:
 
 def map_in_order(
     work: Callable[[Item], Result],
-    items: Sequence[Item],
+    items: Iterable[Item],
     progress: Progress | None = None,
     what: str = "",
+    in_flight: int = IN_FLIGHT,
 ) -> Iterator[Result]:
     """`work(item)` for each item, in order, computed ahead in threads (Pillow decodes without the interpreter's lock).
 
@@ -37,14 +38,21 @@ def map_in_order(
     >>> list(map_in_order(lambda number: number * number, range(5)))
     [0, 1, 4, 9, 16]
     """
-    waiting: deque[Future[Result]] = deque()
     ahead = iter(items)
     pool = ThreadPoolExecutor(max_workers=os.cpu_count())
-    try:
-        for _ in progress(items, total=len(items), desc=what) if progress else items:
-            while len(waiting) < IN_FLIGHT and (item := next(ahead, _END)) is not _END:
+
+    def results() -> Iterator[Result]:
+        waiting: deque[Future[Result]] = deque()
+        while True:
+            while len(waiting) < in_flight and (item := next(ahead, _END)) is not _END:
                 waiting.append(pool.submit(work, item))  # type: ignore[arg-type]
+            if not waiting:
+                return
             yield waiting.popleft().result()
+
+    total = len(items) if isinstance(items, Sized) else None
+    try:
+        yield from progress(results(), total=total, desc=what) if progress else results()
     finally:
         pool.shutdown(cancel_futures=True)
 

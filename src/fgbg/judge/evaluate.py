@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +12,33 @@ from PIL import Image
 
 from fgbg.data.masks import apply_border, check_border
 from fgbg.data.parallel import Progress, map_in_order
-from fgbg.data.samples import SampleSet, name_some
+from fgbg.data.samples import Sample, SampleSet, name_some
 from fgbg.engine import Engine
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate, estimate_mean
-from fgbg.judge.metrics import Counts, dice_of, iou_of
-from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, score_photos
+from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.calibration import Histograms, count_probabilities
+from fgbg.judge.distances import measure_outlines
+from fgbg.judge.doubt import expect_dice, is_label_suspected, suspect_label
+from fgbg.judge.failures import name_failure
+from fgbg.judge.metrics import dice_of, iou_of
+from fgbg.judge.outcomes import make_outcome, save_outcome
+from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, Scorer, score_photos
+from fgbg.judge.statement import describe_statement, make_statement
+from fgbg.judge.traits import measure_traits
 from fgbg.models.checkpoint import ModelHeader
-from fgbg.models.predictor import Predictor
 from fgbg.run import Run, ScoreRow
 from fgbg.words import HASH_DIGITS, Border
 
 THUMBNAIL_PIXELS = 128
+MEASURED_AHEAD = 4  # scored photos that wait for their measurements: bounds memory where photos are large
+
+
+class Verdict(NamedTuple):
+    """One photo's row, and its pixels by probability where a threshold is to be chosen."""
+
+    row: ScoreRow
+    by_threshold: NDArray[np.int64] | None
+    by_logit: NDArray[np.int64] | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,7 @@ class Evaluation:
 
     rows: list[ScoreRow]
     statement: dict[str, Any]
+    histograms: Histograms | None = None  # where they were asked for
 
     @property
     def mean_dice(self) -> Estimate:
@@ -42,24 +56,11 @@ class Evaluation:
 
     def describe(self) -> str:
         """The scores and every rule behind them, as lines to print."""
-        told = self.statement
-        at_size = math.nan if told["dice_at_size"] is None else told["dice_at_size"]
-        rules = f"border = {told['border']} · threshold {told['threshold']:g} · fit {told['fit']}"
-        return "\n".join(
-            [
-                f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}",
-                f"{rules} · {told['network']} (width {told['width']}, epoch {told['epoch']})",
-                f"  Dice  mean over photos   {self.mean_dice}  95 % bootstrap over photos, at their own size",
-                f"        all pixels pooled  {told['pooled_dice']:.4f}",
-                f"        mean @{told['size']}px".ljust(27) + f"{at_size:.4f}  both at the training size, as the lab has it",
-                f"  IoU   mean over photos   {told['mean_iou']:.4f}",
-                f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",
-            ]
-        )
+        return describe_statement(self.statement)
 
 
 def evaluate(
-    predictor: Predictor,
+    predictor: Scorer,
     header: ModelHeader,
     samples: SampleSet,
     *,
@@ -69,9 +70,11 @@ def evaluate(
     border: Border | None = None,
     empty: float = 1.0,
     run: Run | None = None,
+    calibrates: bool = False,
+    about: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Score every sample at its own size, and keep rows, predictions and thumbnails in the run folder.
+    """Score every sample at its own size, and keep rows, predictions and small pictures in the run folder.
 
     Args:
         predictor: In evaluation mode, on the engine's device.
@@ -83,6 +86,8 @@ def evaluate(
         border: What the band counts as; the model's own rule by default.
         empty: The score of an image where truth and prediction are both empty; NaN leaves it out of the means.
         run: Where to keep everything; nowhere by default.
+        calibrates: Count the pixels by probability too, to choose a threshold from.
+        about: More to say in the statement: `tta`, `members`.
         progress: Shows how far it is.
 
     Raises:
@@ -98,23 +103,37 @@ def evaluate(
     def read(index: int) -> PhotoAndTarget:
         return samples.samples[index].read_pixels(), apply_border(samples.read_levels(index), border)
 
-    if run is not None:
-        run.thumbnails.mkdir(exist_ok=True)
-        run.predictions(label).mkdir(exist_ok=True)
-    photos = _keep_thumbnails(map_in_order(read, indices, progress, f"scoring {split}"), run, samples, indices)
-    rows = []
-    for index, scored in zip(indices, score_photos(predictor, photos), strict=True):
-        sample = samples.samples[index]
-        rows.append(_make_row(sample.id, sample.metadata, scored, empty))
+    def score() -> Iterator[tuple[Sample, ScoredPhoto, Any]]:
+        photos = map_in_order(read, indices, progress, f"scoring {split}")
+        for index, scored in zip(indices, score_photos(predictor, photos), strict=True):
+            counted = count_probabilities(scored.probability, scored.target) if calibrates else (None, None)
+            yield samples.samples[index], scored, counted
+
+    def judge(item: tuple[Sample, ScoredPhoto, Any]) -> Verdict:
+        sample, scored, counted = item
+        row = _make_row(sample, scored, empty)
         if run is not None:
-            probability = (scored.square_logits.sigmoid() * 255).round().byte().cpu().numpy()
-            Image.fromarray(probability).save(run.predictions(label) / f"{sample.id}.png")
-    gathered = {row.id: row for row in engine.gather(rows, lambda row: row.id)}
+            _keep_pictures(run, label, sample.id, scored)
+        return Verdict(row, *(None if counts is None else counts.cpu().numpy() for counts in counted))
+
+    if run is not None:
+        for folder in (run.thumbnails(label), run.outcomes(label), run.predictions(label)):
+            folder.mkdir(exist_ok=True)
+    judged = list(map_in_order(judge, score(), in_flight=MEASURED_AHEAD))
+    gathered = {verdict.row.id: verdict for verdict in engine.gather(judged, lambda verdict: verdict.row.id)}
     ordered = [gathered[sample.id] for sample in samples.samples]
-    statement = _state(ordered, predictor, header, samples, split, border, empty)
+    rows = [verdict.row for verdict in ordered]
+    statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
     if run is not None and engine.is_main:
-        run.write_scores(label, ordered, statement)
-    return Evaluation(ordered, statement)
+        run.write_scores(label, rows, statement)
+    return Evaluation(rows, statement, _collect(ordered) if calibrates else None)
+
+
+def find_training_photos(header: ModelHeader, samples: SampleSet) -> list[str]:
+    """Ids of the samples whose photo, by its content, trained the model."""
+    trained = set(header.training_images)
+    pairs = zip(samples.samples, samples.inspections, strict=True)
+    return [sample.id for sample, look in pairs if look.image_hash[:HASH_DIGITS] in trained]
 
 
 def refuse_training_photos(header: ModelHeader, samples: SampleSet) -> None:
@@ -123,83 +142,50 @@ def refuse_training_photos(header: ModelHeader, samples: SampleSet) -> None:
     Raises:
         UserError: A sample's photo, by its content, trained the model.
     """
-    trained = set(header.training_images)
-    pairs = zip(samples.samples, samples.inspections, strict=True)
-    leaked = [sample.id for sample, look in pairs if look.image_hash[:HASH_DIGITS] in trained]
+    leaked = find_training_photos(header, samples)
     if leaked:
         raise UserError(f"{len(leaked)} of {len(samples.samples)} photos trained this model: {name_some(leaked)}")
 
 
-def _make_row(sample_id: str, metadata: Mapping[str, str], scored: ScoredPhoto, empty: float) -> ScoreRow:
+def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
+    prediction, target, probability = (
+        tensor.cpu().numpy() for tensor in (scored.prediction, scored.target, scored.probability)
+    )
+    dice = dice_of(scored.counts, empty=empty)
+    uncertainty = 1 - expect_dice(probability, prediction)
+    suspicion = suspect_label(probability, prediction, target)
+    suspected = is_label_suspected(suspicion, uncertainty)
     return ScoreRow(
-        id=sample_id,
-        height=scored.target.shape[0],
-        width=scored.target.shape[1],
+        id=sample.id,
+        height=target.shape[0],
+        width=target.shape[1],
         **scored.counts._asdict(),
-        dice=dice_of(scored.counts, empty=empty),
+        dice=dice,
         iou=iou_of(scored.counts, empty=empty),
         dice_at_size=dice_of(scored.counts_at_size, empty=empty),
-        metadata=metadata,
+        **measure_outlines(prediction, target, empty=empty)._asdict(),
+        uncertainty=uncertainty,
+        label_suspicion=suspicion,
+        failure="label suspected" if suspected else name_failure(prediction, target, dice),
+        **measure_traits(scored.pixels, target)._asdict(),
+        group=sample.group,
+        metadata=sample.metadata,
     )
 
 
-def _keep_thumbnails(
-    photos: Iterable[PhotoAndTarget], run: Run | None, samples: SampleSet, indices: Sequence[int]
-) -> Iterator[PhotoAndTarget]:
-    """Pass the photos on, leaving a small copy of each in the run folder."""
-    for index, (pixels, target) in zip(indices, photos, strict=True):
-        if run is not None:
-            _save_thumbnail(pixels, run.thumbnails / f"{samples.samples[index].id}.webp")
-        yield pixels, target
-
-
-def _save_thumbnail(pixels: NDArray[np.uint8], path: Path) -> None:
-    picture = Image.fromarray(pixels)
+def _keep_pictures(run: Run, label: str, sample_id: str, scored: ScoredPhoto) -> None:
+    """The probability at the training size, a small copy of the photo, and of equal size where the answer is right."""
+    probability = (scored.square_logits.sigmoid() * 255).round().byte().cpu().numpy()
+    Image.fromarray(probability).save(run.predictions(label) / f"{sample_id}.png")
+    picture = Image.fromarray(scored.pixels)
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    picture.save(path, quality=80)
+    picture.save(run.thumbnails(label) / f"{sample_id}.webp", quality=80)
+    outcome = make_outcome(scored.prediction.cpu().numpy(), scored.target.cpu().numpy(), picture.size)
+    save_outcome(outcome, run.outcomes(label) / f"{sample_id}.png")
 
 
-def _state(
-    rows: list[ScoreRow],
-    predictor: Predictor,
-    header: ModelHeader,
-    samples: SampleSet,
-    split: str,
-    border: Border,
-    empty: float,
-) -> dict[str, Any]:
-    """Everything without which the numbers mean nothing, and the numbers."""
-    scores = np.array([row.dice for row in rows])
-    both_empty = sum(row.TP + row.FP + row.FN == 0 for row in rows)
-    judged = ~np.isnan(scores)
-    if not judged.any():
-        raise UserError("every truth and every prediction is empty: with --empty nan there is nothing to average")
-    estimate = estimate_mean(scores[judged])
-    pooled = Counts(*(sum(getattr(row, name) for row in rows) for name in Counts._fields))
-    return {
-        "data": samples.name,
-        "fingerprint": samples.fingerprint,
-        "split": split,
-        "pairs": len(rows),
-        "border": border,
-        "threshold": predictor.threshold,
-        "empty": f"{empty:g}",
-        "both_empty_count": both_empty,
-        "size": predictor.size,
-        "fit": predictor.fit,
-        "network": header.network,
-        "width": header.width,
-        "epoch": header.epoch,
-        "mean_dice": estimate.mean,
-        "mean_dice_low": estimate.low,
-        "mean_dice_high": estimate.high,
-        "mean_iou": float(np.nanmean([row.iou for row in rows])),
-        "pooled_dice": dice_of(pooled, empty=empty),
-        "dice_at_size": _mean_or_none([row.dice_at_size for row in rows]),
-    }
-
-
-def _mean_or_none(scores: list[float]) -> float | None:
-    """The mean of the scores that are numbers; nothing where there is none (JSON has no NaN)."""
-    known = [score for score in scores if not math.isnan(score)]
-    return sum(known) / len(known) if known else None
+def _collect(verdicts: list[Verdict]) -> Histograms:
+    return Histograms(
+        np.stack([verdict.by_threshold for verdict in verdicts if verdict.by_threshold is not None]),
+        np.sum([verdict.by_logit for verdict in verdicts if verdict.by_logit is not None], axis=0),
+    )

@@ -5,6 +5,7 @@ Every function takes NumPy arrays or tensors, one image (height, width) or a bat
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -41,10 +42,7 @@ def count_pixels(prediction: Array, target: Array) -> Counts:
     >>> count_pixels(np.array([[True, True, False, True]]), np.array([[1, 0, 1, 255]], np.uint8))
     Counts(TP=1, FP=1, FN=1, TN=0)
     """
-    if not str(prediction.dtype).endswith("bool"):
-        raise TypeError(f"prediction is {prediction.dtype}, not bool: threshold it first")
-    if prediction.shape != target.shape:
-        raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
+    check_pair(prediction, target)
     truth, judged = target == OBJECT, target != NOT_JUDGED  # of a bool target: object, and all of it
     # Three sums: the fourth count is what is left, and a sum over pixels is what this costs.
     hit = (prediction & truth).sum(_IMAGE_AXES)
@@ -79,6 +77,41 @@ def iou_of(counts: Counts, *, empty: float = 1.0) -> Any:
     return _ratio(counts.TP, counts.TP + counts.FP + counts.FN, empty)
 
 
+def precision_of(counts: Counts, *, empty: float = 1.0) -> Any:
+    """Precision = TP / (TP + FP), 0 to 1: the share of the predicted object that is object.
+
+    `empty` where truth and prediction are both empty. Nothing predicted although there is an object: 0, as Dice and IoU
+    have it (scikit-learn asks the caller, MONAI leaves the image out: a model that finds nothing would gain by it).
+
+    >>> precision_of(Counts(TP=3, FP=1, FN=2, TN=5))
+    0.75
+    """
+    return _replace(_ratio(counts.TP, counts.TP + counts.FP, 0.0), _both_empty(counts), empty)
+
+
+def recall_of(counts: Counts, *, empty: float = 1.0) -> Any:
+    """Recall (sensitivity) = TP / (TP + FN), 0 to 1: the share of the object that is predicted.
+
+    `empty` where truth and prediction are both empty. Something predicted although there is no object: NaN, since there was
+    nothing to find; leave such images out of a mean, as MONAI does. Precision and Dice are 0 there and tell of the error.
+
+    >>> recall_of(Counts(TP=3, FP=1, FN=2, TN=5))
+    0.6
+    """
+    return _replace(_ratio(counts.TP, counts.TP + counts.FN, math.nan), _both_empty(counts), empty)
+
+
+def specificity_of(counts: Counts) -> Any:
+    """Specificity = TN / (TN + FP), 0 to 1: the share of the ground that is predicted as ground; NaN where there is none.
+
+    It grows with the photo: ground far from the object is easy. Without an object it is what is not a false alarm.
+
+    >>> specificity_of(Counts(TP=3, FP=1, FN=2, TN=4))
+    0.8
+    """
+    return _ratio(counts.TN, counts.TN + counts.FP, math.nan)
+
+
 def dice(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
     """Dice of one image (a float) or of each image of a batch.
 
@@ -94,7 +127,7 @@ def dice(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
     >>> dice(np.array([[True, False]]), np.array([[1, 1]], np.uint8)) == 2 / 3
     True
     """
-    return dice_of(count_pixels(prediction, _check_target(target)), empty=empty)
+    return dice_of(count_pixels(prediction, check_target(target)), empty=empty)
 
 
 def iou(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
@@ -103,10 +136,50 @@ def iou(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
     >>> iou(np.array([[True, False]]), np.array([[1, 1]], np.uint8))
     0.5
     """
-    return iou_of(count_pixels(prediction, _check_target(target)), empty=empty)
+    return iou_of(count_pixels(prediction, check_target(target)), empty=empty)
 
 
-def _check_target(target: Array) -> Array:
+def precision(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
+    """Precision of one image (a float) or of each of a batch: see `precision_of`; arguments and errors as for `dice`.
+
+    >>> precision(np.array([[True, False]]), np.array([[1, 1]], np.uint8))
+    1.0
+    """
+    return precision_of(count_pixels(prediction, check_target(target)), empty=empty)
+
+
+def recall(prediction: Array, target: Array, *, empty: float = 1.0) -> Any:
+    """Recall of one image (a float) or of each of a batch: see `recall_of`; arguments and errors as for `dice`.
+
+    >>> recall(np.array([[True, False]]), np.array([[1, 1]], np.uint8))
+    0.5
+    """
+    return recall_of(count_pixels(prediction, check_target(target)), empty=empty)
+
+
+def specificity(prediction: Array, target: Array) -> Any:
+    """Specificity of one image (a float) or of each of a batch: see `specificity_of`; arguments and errors as for `dice`.
+
+    >>> specificity(np.array([[True, False]]), np.array([[0, 0]], np.uint8))
+    0.5
+    """
+    return specificity_of(count_pixels(prediction, check_target(target)))
+
+
+def check_pair(prediction: Array, target: Array) -> None:
+    """Refuse what would be counted wrongly in silence.
+
+    Raises:
+        TypeError: The prediction is not bool.
+        ValueError: The shapes differ.
+    """
+    if not str(prediction.dtype).endswith("bool"):
+        raise TypeError(f"prediction is {prediction.dtype}, not bool: threshold it first")
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
+
+
+def check_target(target: Array) -> Array:
     """Refuse what is probably a 0/255 mask or a trimap: here 255 means "not judged", and its object would not count."""
     if str(target.dtype).endswith("bool"):
         return target
@@ -120,9 +193,21 @@ def _check_target(target: Array) -> Array:
     return target
 
 
-def _ratio(part: Any, whole: Any, empty: float) -> Any:
+def _both_empty(counts: Counts) -> Any:
+    return counts.TP + counts.FP + counts.FN == 0
+
+
+def _ratio(part: Any, whole: Any, undefined: float) -> Any:
     if isinstance(whole, int):
-        return part / whole if whole else empty
+        return part / whole if whole else undefined
     if isinstance(whole, np.ndarray):
-        return np.where(whole == 0, empty, part / np.maximum(whole, 1))
-    return (part / whole.clamp(min=1)).masked_fill(whole == 0, empty)
+        return np.where(whole == 0, undefined, part / np.maximum(whole, 1))
+    return (part / whole.clamp(min=1)).masked_fill(whole == 0, undefined)
+
+
+def _replace(score: Any, where: Any, value: float) -> Any:
+    if isinstance(where, bool):
+        return value if where else score
+    if isinstance(where, np.ndarray):
+        return np.where(where, value, score)
+    return score.masked_fill(where, value)

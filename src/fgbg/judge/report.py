@@ -1,4 +1,4 @@
-"""From run folders to workbook and charts. Reads what runs wrote; never a network, never torch."""
+"""From run folders to the page, the workbook and the charts. Reads what runs wrote; never a network, never torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fgbg.errors import UserError
 from fgbg.judge.charts import draw_charts
 from fgbg.judge.workbook import write_workbook
 from fgbg.run import Run
+from fgbg.storage import replace_when_whole
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,67 @@ class Record:
     charts: list[Path]
 
 
+@dataclass(frozen=True)
+class Report:
+    """What was written: the page, and the record beside it."""
+
+    page: Path
+    workbook: Path
+    charts: list[Path]
+
+
 def write_record(runs: Sequence[Run], folder: Path) -> Record:
     """The runs' workbook and charts, side by side in `folder` (made if it is not there).
 
     Raises:
         UserError: No run, or one without a finished epoch.
     """
-    if not runs:
-        raise UserError("which runs? Name one run folder or more")
+    _require_runs(runs)
     for run in runs:
         if not run.epochs():
             raise UserError(f"{run.folder} has no finished epoch yet: nothing to report")
+    return _write_files(runs, folder)
+
+
+def write_report(runs: Sequence[Run], folder: Path, split: str = "test") -> Report:
+    """One page that shows how good runs are and where they fail, with workbook and charts beside it.
+
+    Several runs are compared. A run that averages others has scores and no epochs; one that was not scored yet has epochs
+    only: the page then says how to score it.
+
+    Args:
+        runs: One or more, each of them once.
+        folder: Made if it is not there.
+        split: Which scores: `test`, `validation`, or the name of other data that was scored.
+
+    Raises:
+        UserError: No run, one of them twice, or one with neither an epoch nor scores.
+    """
+    from fgbg.judge.page.render import render_page
+
+    _require_runs(runs)
+    folders = [run.folder.resolve() for run in runs]
+    for run, resolved in zip(runs, folders, strict=True):
+        if folders.count(resolved) > 1:
+            raise UserError(f"{run.folder} is named twice: name each run once")
+        if not run.epochs() and not run.scores_path(split).exists():
+            raise UserError(
+                f"{run.folder} has neither a finished epoch nor {split} scores: let fgbg train finish an epoch, or run "
+                f"fgbg evaluate {run.folder} --split {split}"
+            )
+    text = render_page(runs, split)
+    record = _write_files(runs, folder)
+    with replace_when_whole(folder / "report.html") as aside:
+        aside.write_text(text, encoding="utf-8")
+    return Report(folder / "report.html", record.workbook, record.charts)
+
+
+def _require_runs(runs: Sequence[Run]) -> None:
+    if not runs:
+        raise UserError("which runs? Name one run folder or more")
+
+
+def _write_files(runs: Sequence[Run], folder: Path) -> Record:
     folder.mkdir(parents=True, exist_ok=True)
     workbook = folder / "performance.xlsx"
     write_workbook(runs, workbook)

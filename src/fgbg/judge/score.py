@@ -14,18 +14,24 @@ from torch import Tensor
 
 from fgbg.fit import fit_target
 from fgbg.judge.metrics import Counts, count_pixels
+from fgbg.models.ensemble import Ensemble
 from fgbg.models.predictor import CHUNK, Predictor
 
 PhotoAndTarget = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Pixels (height, width, 3) and target (height, width): 0 ground, 1 object, 255 not judged."""
+
+Scorer = Predictor | Ensemble
+"""What can be scored: one model, or several whose probabilities are averaged."""
 
 
 @dataclass(frozen=True)
 class ScoredPhoto:
     """What a model made of one photo. Tensors are on the model's device."""
 
+    pixels: NDArray[np.uint8]
     counts: Counts  # at the photo's own size
     counts_at_size: Counts  # at the training size
+    probability: Float[Tensor, "height width"]
     prediction: Bool[Tensor, "height width"]
     target: UInt8[Tensor, "height width"]
     square_logits: Float[Tensor, "size size"]
@@ -33,24 +39,30 @@ class ScoredPhoto:
 
 
 @torch.inference_mode()
-def score_photos(predictor: Predictor, photos: Iterable[PhotoAndTarget]) -> Iterator[ScoredPhoto]:
+def score_photos(predictor: Scorer, photos: Iterable[PhotoAndTarget]) -> Iterator[ScoredPhoto]:
     """Score photos one by one, in order: enlarge the probability to the photo first, threshold last."""
     photos = iter(photos)
     while chunk := list(islice(photos, CHUNK)):
         logits = predictor.square_logits([torch.tensor(pixels) for pixels, _ in chunk])
-        for square, (_, target) in zip(logits, chunk, strict=True):
-            yield _score_photo(predictor, square, torch.tensor(target).to(square.device))
+        for square, (pixels, target) in zip(logits, chunk, strict=True):
+            yield _score_photo(predictor, square, pixels, torch.tensor(target).to(square.device))
 
 
 def _score_photo(
-    predictor: Predictor, logits: Float[Tensor, "size size"], target: UInt8[Tensor, "height width"]
+    predictor: Scorer,
+    logits: Float[Tensor, "size size"],
+    pixels: NDArray[np.uint8],
+    target: UInt8[Tensor, "height width"],
 ) -> ScoredPhoto:
     square = logits.sigmoid()
-    prediction = predictor.enlarge(square, target.shape[0], target.shape[1]) > predictor.threshold
+    probability = predictor.enlarge(square, target.shape[0], target.shape[1])
+    prediction = probability > predictor.threshold
     small = fit_target(target, predictor.size, predictor.fit)
     return ScoredPhoto(
+        pixels=pixels,
         counts=count_pixels(prediction, target),
         counts_at_size=count_pixels(square > predictor.threshold, small),
+        probability=probability,
         prediction=prediction,
         target=target,
         square_logits=logits,

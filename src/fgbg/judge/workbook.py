@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from xlsxwriter.worksheet import Worksheet
 from fgbg.config import flatten
 from fgbg.data.samples import SPLITS
 from fgbg.judge.charts import BAD, CHARTS, GOOD, PALETTE, SERIES, TABLE_HEADER, shorten, summarise_series
+from fgbg.judge.failures import FAILURES
+from fgbg.judge.slices import slice_rows
 from fgbg.run import Run, ScoreRow, name_runs
 from fgbg.storage import replace_when_whole
 
@@ -26,12 +29,24 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "95 % high": "mean_dice_high",
     "Pooled Dice": "pooled_dice",
     "Mean IoU": "mean_iou",
+    "Mean boundary IoU": "mean_boundary_iou",
+    "Mean precision": "mean_precision",
+    "Mean recall": "mean_recall",
+    "Mean specificity": "mean_specificity",
+    "Mean surface distance (px)": "mean_surface_distance",
+    "Mean Hausdorff 95 % (px)": "mean_hausdorff95",
     "Dice at training size": "dice_at_size",
     "Pairs": "pairs",
     "Border": "border",
     "Threshold": "threshold",
+    "Threshold because": "threshold_reason",
     "Both empty": "both_empty_count",
     "Both empty counts as": "empty",
+    "One empty": "one_empty_count",
+    "Photos without object": "empty_truth_count",
+    "False alarm rate": "false_alarm_rate",
+    "Doubt against Dice (Spearman)": "uncertainty_correlation",
+    "Test-time augmentation": "tta",
     "Training size": "size",
     "Fit": "fit",
     "Data": "data",
@@ -46,7 +61,8 @@ LABEL_WIDTH, NUMBER_WIDTH = 36, 15  # columns, in characters
 def write_workbook(runs: Sequence[Run], path: Path) -> None:
     """Write the workbook; `path` is replaced only when the new file is whole. Its folder must exist.
 
-    Sheets: Record, Charts, Summary, Settings, Scores, and one "Scores RUN SPLIT" for each split scored in each run.
+    Sheets: Record, Charts, Summary, Settings, Scores, one "Scores RUN SPLIT" for each split scored in each run, Slices,
+    Failures.
     """
     named = name_runs(runs)
     with replace_when_whole(path) as aside:
@@ -56,6 +72,8 @@ def write_workbook(runs: Sequence[Run], path: Path) -> None:
         _write_summary(book, named)
         _write_settings(book, named)
         _write_scores(book, named)
+        _write_slices(book, named)
+        _write_failures(book, named)
         book.file.close()
 
 
@@ -194,13 +212,49 @@ def _write_scores(book: _Book, named: Mapping[str, Run]) -> None:
     """What each scored split came to, and the sheet that holds its images."""
     sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, "Images in sheet"])
     sheet.set_column(len(STATEMENT), len(STATEMENT) + 2, 32)  # data, its hash and the sheet's name are long
-    scored = [(label, run, split) for label, run in named.items() for split in SPLITS if run.scores_path(split).exists()]
-    for row, (label, run, split) in enumerate(scored, start=1):
+    for row, (label, run, split) in enumerate(_list_scored(named), start=1):
         statement = run.statement(split)
         images = _write_images(book, f"Scores {label} {split}", run.scores(split))
         values = [label, split, *(statement.get(key) for key in STATEMENT.values()), images]
         for column, value in enumerate(values):
             _write(sheet, row, column, value, book.score if isinstance(value, float) else None)
+
+
+def _list_scored(named: Mapping[str, Run]) -> list[tuple[str, Run, str]]:
+    return [(label, run, split) for label, run in named.items() for split in SPLITS if run.scores_path(split).exists()]
+
+
+def _write_slices(book: _Book, named: Mapping[str, Run]) -> None:
+    """Mean Dice of photos that are alike, a row a slice."""
+    titles = [
+        "Model",
+        "Split",
+        "Trait",
+        "Slice",
+        "From",
+        "To",
+        "Photos",
+        "Mean Dice",
+        "95 % low",
+        "95 % high",
+        "Trait measures",
+    ]
+    sheet = book.add_sheet("Slices", titles)
+    slices = [(label, split, each) for label, run, split in _list_scored(named) for each in slice_rows(run.scores(split))]
+    for row, (label, split, each) in enumerate(slices, start=1):
+        ends = [None if math.isnan(value) else value for value in (each.low, each.high)]
+        values = [label, split, each.title, each.value, *ends, len(each.ids), *each.dice, each.meaning]
+        for column, value in enumerate(values):
+            _write(sheet, row, column, value, book.score if isinstance(value, float) else None)
+
+
+def _write_failures(book: _Book, named: Mapping[str, Run]) -> None:
+    """How many photos failed in which way."""
+    sheet = book.add_sheet("Failures", ["Model", "Split", *FAILURES])
+    for row, (label, run, split) in enumerate(_list_scored(named), start=1):
+        counts = Counter(image.failure for image in run.scores(split))
+        for column, value in enumerate([label, split, *(counts[kind] for kind in FAILURES)]):
+            _write(sheet, row, column, value)
 
 
 def _write_images(book: _Book, name: str, rows: Sequence[ScoreRow]) -> str:
@@ -211,5 +265,7 @@ def _write_images(book: _Book, name: str, rows: Sequence[ScoreRow]) -> str:
     for place, row in enumerate(rows, start=1):
         values = [*(getattr(row, column) for column in ROW_COLUMNS), *(row.metadata.get(key) for key in metadata)]
         for column, value in enumerate(values):
+            if isinstance(value, float) and math.isnan(value):
+                continue  # unknown: the cell stays empty
             _write(sheet, place, column, value, book.score if isinstance(value, float) else None)
     return str(sheet.get_name())

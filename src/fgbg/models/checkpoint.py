@@ -38,6 +38,10 @@ class ModelHeader:
     epoch: int
     validation_dice: float
     fgbg_version: str
+    threshold_reason: str = "0.5 by default"
+    temperature: float = (
+        1.0  # what validation says to divide logits by so that probabilities are true on average; not applied
+    )
     training_images: tuple[str, ...] = ()  # HASH_DIGITS digits of each, so that no score is ever measured on one
     mean: tuple[float, ...] = IMAGENET_MEAN
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
@@ -50,9 +54,14 @@ def save_model(path: Path, network: nn.Module, header: ModelHeader) -> None:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
-    text = json.dumps({"format": FORMAT, **dataclasses.asdict(header)})
-    with replace_when_whole(path) as aside:
-        aside.write_bytes(serialize(weights, metadata={HEADER_KEY: text}))
+    _write(path, weights, header)
+
+
+def replace_header(path: Path, header: ModelHeader) -> None:
+    """Give a model file another header; its weights stay as they are, to the bit."""
+    with safe_open(path, "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    _write(path, weights, header)
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -112,6 +121,12 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
         deviation=header.deviation,
     )
     return predictor.eval().to(memory_format=torch.channels_last), header
+
+
+def _write(path: Path, weights: dict[str, torch.Tensor], header: ModelHeader) -> None:
+    text = json.dumps({"format": FORMAT, **dataclasses.asdict(header)})
+    with replace_when_whole(path) as aside:
+        aside.write_bytes(serialize(weights, metadata={HEADER_KEY: text}))
 
 
 def _refuse_what_is_no_model(path: Path) -> None:

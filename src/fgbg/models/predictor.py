@@ -80,16 +80,19 @@ class Predictor(nn.Module):
         return self.network(normalised.contiguous(memory_format=torch.channels_last))
 
     @torch.inference_mode()
-    def square_logits(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]]) -> Float[Tensor, "photos size size"]:
-        """Logits of up to `CHUNK` photos of any sizes, at the training size, in fp32.
+    def square_logits(
+        self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], size: int | None = None
+    ) -> Float[Tensor, "photos size size"]:
+        """Logits of up to `CHUNK` photos of any sizes, at the training size (or another one), in fp32.
 
         Raises:
             RuntimeError: The predictor is in training mode, where a photo's answer would depend on its neighbours.
         """
         self._require_evaluation_mode()
-        squares = torch.zeros(CHUNK, 3, self.size, self.size, device=self.device)
+        size = size or self.size
+        squares = torch.zeros(CHUNK, 3, size, size, device=self.device)
         for index, pixels in enumerate(photos):
-            squares[index] = fit_pixels(pixels.to(self.device), self.size, self.fit)
+            squares[index] = fit_pixels(pixels.to(self.device), size, self.fit)
         with torch.autocast(self.device.type, enabled=False):
             return self.logits(squares)[: len(photos), 0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,9 +25,11 @@ from fgbg.data.store import TrainingStore
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.engine import Engine
 from fgbg.errors import UserError
+from fgbg.judge.evaluate import find_training_photos
 from fgbg.judge.report import write_record
+from fgbg.judge.runs import choose_on_validation
 from fgbg.models import build_network, count_parameters, require_model, wrap_network
-from fgbg.models.checkpoint import ModelHeader, save_model
+from fgbg.models.checkpoint import ModelHeader, load_model, save_model
 from fgbg.models.predictor import Predictor
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, Trainable, train_epoch, validate
@@ -34,7 +37,7 @@ from fgbg.training.losses import Loss, make_loss
 from fgbg.training.state import Progress, restore_state, save_state
 from fgbg.words import HASH_DIGITS
 
-RESUMABLE = frozenset({"epochs", "device", "threads", "out"})  # settings that a resumed run may change
+RESUMABLE = frozenset({"epochs", "device", "threads", "out", "threshold_for"})  # settings that a resumed run may change
 
 
 def train(
@@ -91,6 +94,7 @@ def train(
         _write_beginning(run, config, sample_set, engine, progress)
     try:
         _run_epochs(run, config, learner, progress, _describe_model(config, sample_set), say)
+        _choose_threshold(run, config, learner, sample_set.of("validation"), say)
     except KeyboardInterrupt:
         say(f"\nstopped after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}")
         raise
@@ -158,6 +162,25 @@ def _run_epochs(
             save_state(run.last, network, learner.optimizer, progress)
             say(_describe_epoch(record, config.epochs))
         learner.engine.wait()
+
+
+def _choose_threshold(
+    run: Run, config: TrainConfig, learner: Learner, validation: SampleSet, say: Callable[[str], None]
+) -> None:
+    """The best model's threshold, and what validation says of its probabilities."""
+    # A copy: the network in memory is the last epoch's, and a user's own stays as training left it.
+    predictor, header = load_model(run.best, network=copy.deepcopy(learner.predictor.network))
+    predictor.to(learner.engine.device)
+    leaked = find_training_photos(header, validation)
+    if leaked:
+        say(
+            f"threshold 0.5: {len(leaked)} of {len(validation.samples)} validation photos also trained, so none is chosen on them"
+        )
+        return
+    evaluation = choose_on_validation(
+        run, predictor, header, validation, engine=learner.engine, threshold_for=config.threshold_for
+    )
+    say(f"threshold {predictor.threshold:g}: {evaluation.statement['threshold_reason']}")
 
 
 def _describe_epoch(record: EpochRecord, epochs: int) -> str:

@@ -1,0 +1,339 @@
+"""Is one better than the other? Two questions, which are never mixed.
+
+*This model or that model?* Both answered the same photos, so their scores are compared photo by photo. *This recipe or that
+recipe?* The same recipe with another seed gives another model, and photos cannot say how much another one: seeds are the
+sample. Two seeds of one recipe differ "significantly" by photos in more than half of all cases.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.stats import ttest_ind
+
+from fgbg.config import flatten
+from fgbg.data.samples import name_some
+from fgbg.errors import UserError
+from fgbg.judge.bootstrap import Estimate, adjust_holm, check_difference
+from fgbg.run import LAB_NAMES, Run, ScoreRow, name_runs
+
+Question = Literal["auto", "model", "recipe"]
+QUESTIONS = {
+    "model": "this model or that model, on photos like these",
+    "recipe": "this recipe or that recipe, whatever the seed",
+}
+TIE = 0.001  # Dice: photos that differ by less are equal
+FEWEST_PHOTOS = 10
+FEWEST_SEEDS = 3
+SIGNIFICANT = 0.05
+MOST_CHANGED = 10
+
+_NOT_THE_RECIPE = ("seed", "out", "data", "device", "threads")  # data counts by its hash, wherever it lies
+_MUST_AGREE = ("split", "border", "empty", "score_space")
+
+
+class Pair(NamedTuple):
+    """The Dice of one photo; in the recipe question the mean over seeds."""
+
+    id: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A verdict, its question, and every number behind it. Differences are B less A."""
+
+    question: str  # a key of QUESTIONS
+    a: str
+    b: str
+    verdict: str  # "A is better", "B is better" or "cannot tell"
+    difference: Estimate
+    mean_a: float
+    mean_b: float
+    p: float
+    p_holm: float  # among all comparisons made at once; equal to p for one
+    wins: int  # photos on which B is better
+    ties: int
+    losses: int
+    pairs: tuple[Pair, ...]
+    runs_a: tuple[str, ...]
+    runs_b: tuple[str, ...]
+    sample: str  # what the interval is over: "611 photos", "40 groups of photos", "3 and 3 seeds"
+    notes: tuple[str, ...]
+
+    def most_changed(self, count: int = MOST_CHANGED) -> list[Pair]:
+        """The photos whose Dice differs most, the largest change first."""
+        return sorted(self.pairs, key=lambda pair: (-abs(pair.b - pair.a), pair.id))[:count]
+
+    @property
+    def winner(self) -> str:
+        """The verdict with names: "unet is better"."""
+        names = {"A is better": f"A is better: {self.a}", "B is better": f"B is better: {self.b}"}
+        return names.get(self.verdict, "cannot tell which is better")
+
+    def describe(self) -> str:
+        """As lines to print."""
+        width = max(len(self.a), len(self.b))
+        method = "paired bootstrap over" if self.question == "model" else "Welch's over"
+        adjusted = "" if self.p_holm == self.p else f", {_word_p(self.p_holm)} among all (Holm)"
+        changed = [
+            f"    {pair.id:{max(len(pair.id) for pair in self.pairs)}}  {pair.a:.3f} → {pair.b:.3f}  {pair.b - pair.a:+.3f}"
+            for pair in self.most_changed()
+        ]
+        difference = f"{self.difference.mean:+.4f} [{self.difference.low:+.4f}, {self.difference.high:+.4f}]"
+        return "\n".join(
+            [
+                f"{QUESTIONS[self.question]}?",
+                f"  A  {self.a:{width}}  {self.mean_a:.4f}",
+                f"  B  {self.b:{width}}  {self.mean_b:.4f}",
+                f"  B - A {difference}  95 % interval, {method} {self.sample}; {_word_p(self.p)}{adjusted}",
+                f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
+                f"{self.winner}",
+                *(f"  note: {note}" for note in self.notes),
+                "  photos that changed most, Dice of A → B:",
+                *changed,
+            ]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON: numbers unrounded, `interval` beside `difference`."""
+        told = dataclasses.asdict(self)
+        told |= {"difference": self.difference.mean, "interval": [self.difference.low, self.difference.high]}
+        told["pairs"] = [pair._asdict() for pair in self.pairs]
+        told["question_in_words"] = QUESTIONS[self.question]
+        told["most_changed"] = [pair.id for pair in self.most_changed()]
+        return told
+
+
+def compare_runs(
+    runs: Sequence[Run], *, split: str = "test", question: Question = "auto", seed: int = 0
+) -> list[Comparison]:
+    """Compare runs that were scored on the same photos: one comparison of two, or of every two, with Holm's adjustment.
+
+    Args:
+        runs: Two or more; the first-named is A. Runs whose settings differ in nothing but the seed are one recipe.
+        split: Which scores.
+        question: `auto` asks about recipes where there are two or more with FEWEST_SEEDS runs each, else about models.
+        seed: Of the bootstrap.
+
+    Raises:
+        UserError: Fewer than two runs, one of them twice, scores that cannot be compared, or too few seeds for the question.
+    """
+    scored = _read_scores(runs, split)
+    recipes: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        recipes.setdefault(_find_recipe(run, split), []).append(run)
+    fewest = min(len(members) for members in recipes.values())
+    if question == "recipe" and (len(recipes) < 2 or fewest < FEWEST_SEEDS):
+        counts = ", ".join(f"{members[0].name}: {len(members)}" for members in recipes.values())
+        raise UserError(
+            f"--question recipe needs two recipes or more with {FEWEST_SEEDS} seeded runs each; "
+            f"here are {len(recipes)} ({counts}): train more seeds, or ask about the models"
+        )
+    if question == "recipe" or (question == "auto" and len(recipes) > 1 and fewest >= FEWEST_SEEDS):
+        comparisons = _compare_recipes(list(recipes.values()), scored)
+    else:
+        comparisons = _compare_models(runs, list(recipes.values()), scored, seed)
+    adjusted = adjust_holm([each.p for each in comparisons])
+    return [_judge(each, p) for each, p in zip(comparisons, adjusted, strict=True)]
+
+
+def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run], split: str) -> str:
+    """What was compared by which rules, and each comparison, as lines to print."""
+    told = runs[0].statement(split)
+    rules = f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}"
+    return "\n\n".join([f"{rules} · border = {told['border']}", *(each.describe() for each in comparisons)])
+
+
+Scores = dict[str, dict[str, ScoreRow]]
+"""Folder of a run -> id of a photo -> its row, by id."""
+
+
+def _read_scores(runs: Sequence[Run], split: str) -> Scores:
+    if len(runs) < 2:
+        raise UserError("compare takes two runs or more: name another run folder")
+    folders = [str(run.folder.resolve()) for run in runs]
+    twice = [run.folder for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
+    if twice:
+        raise UserError(f"{twice[0]} is named twice: compare it with another run")
+    scored = {}
+    for run, folder in zip(runs, folders, strict=True):
+        rows = {row.id: row for row in run.scores(split)}
+        scored[folder] = dict(sorted(rows.items()))  # one order, whatever order they were scored in
+    for run in runs[1:]:
+        _require_comparable(runs[0], run, split, scored)
+    return scored
+
+
+def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> None:
+    """Refuse scores that were not measured on the same photos and masks by the same rules."""
+    mine, theirs = (set(scored[str(run.folder.resolve())]) for run in (first, other))
+    if mine != theirs:
+        alone = f"{name_some(sorted(mine - theirs) or sorted(theirs - mine), 3)}"
+        raise UserError(
+            f"{first.folder} and {other.folder} were scored on different photos ({len(mine - theirs)} only in the first, "
+            f"{len(theirs - mine)} only in the second: {alone}): evaluate both on the same data"
+        )
+    told, theirs_told = first.statement(split), other.statement(split)
+    if told["fingerprint"] != theirs_told["fingerprint"]:
+        raise UserError(
+            f"{first.folder} and {other.folder} were scored on photos or masks of the same names but other content "
+            f"(hash {told['fingerprint']} and {theirs_told['fingerprint']}): evaluate both on the same data"
+        )
+    for rule in _MUST_AGREE:
+        if told.get(rule) != theirs_told.get(rule):
+            raise UserError(
+                f"{first.folder} was scored with {rule} = {told.get(rule)}, {other.folder} with {theirs_told.get(rule)}: "
+                f"evaluate both by one rule"
+            )
+
+
+def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
+    """What two seeds of one recipe have in common."""
+    settings = {name: value for name, value in flatten(run.config).items() if name not in _NOT_THE_RECIPE}
+    told = run.statement(split)
+    return (*settings.items(), run.fingerprint, told.get("tta"), len(told.get("members") or ()))
+
+
+def _compare_models(runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int) -> list[Comparison]:
+    """Every two models; with several recipes, only those of different ones."""
+    labels = {str(run.folder.resolve()): label for label, run in name_runs(runs).items()}
+    recipe_of = {str(run.folder.resolve()): place for place, members in enumerate(recipes) for run in members}
+    comparisons = []
+    for first, other in combinations(runs, 2):
+        a, b = str(first.folder.resolve()), str(other.folder.resolve())
+        same = recipe_of[a] == recipe_of[b]
+        if same and len(recipes) > 1:
+            continue
+        note = (
+            "these are seeds of one recipe: what differs between them is chance"
+            if same
+            else f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"
+        )
+        pairs, notes = _pair_up([scored[a]], [scored[b]])
+        grouped = [scored[a][pair.id].group for pair in pairs]
+        groups = grouped if all(grouped) else None
+        test = check_difference(np.array([pair.b - pair.a for pair in pairs]), groups=groups, seed=seed)
+        if test.units < FEWEST_PHOTOS:
+            notes = [*notes, f"fewer than {FEWEST_PHOTOS} {'groups' if groups else 'photos'} are too few for a verdict"]
+        comparisons.append(
+            _count_wins(
+                pairs,
+                question="model",
+                a=labels[a],
+                b=labels[b],
+                verdict="cannot tell" if test.units < FEWEST_PHOTOS else "",
+                difference=test.difference,
+                p=test.p,
+                runs_a=(first.name,),
+                runs_b=(other.name,),
+                sample=f"{test.units} {'groups of photos' if groups else 'photos'}",
+                notes=(*notes, note),
+            )
+        )
+    return comparisons
+
+
+def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Comparison]:
+    """Every two recipes, by Welch's test on their seeds' means."""
+    labels = _name_recipes(recipes)
+    comparisons = []
+    for (label_a, runs_a), (label_b, runs_b) in combinations(zip(labels, recipes, strict=True), 2):
+        sides = [[scored[str(run.folder.resolve())] for run in runs] for runs in (runs_a, runs_b)]
+        pairs, notes = _pair_up(*sides)
+        known = [pair.id for pair in pairs]
+        means = [np.array([np.mean([rows[key].dice for key in known]) for rows in side]) for side in sides]
+        difference, p = compare_seeds(*means)
+        seeds = [f"seeds of {label}: {_list_means(side)}" for label, side in zip((label_a, label_b), means, strict=True)]
+        comparisons.append(
+            _count_wins(
+                pairs,
+                question="recipe",
+                a=label_a,
+                b=label_b,
+                verdict="",
+                difference=difference,
+                p=p,
+                runs_a=tuple(run.name for run in runs_a),
+                runs_b=tuple(run.name for run in runs_b),
+                sample=f"{len(runs_a)} and {len(runs_b)} seeds",
+                notes=(*notes, *seeds),
+            )
+        )
+    return comparisons
+
+
+def compare_seeds(a: np.ndarray, b: np.ndarray) -> tuple[Estimate, float]:
+    """Mean of b less mean of a with Welch's 95 % interval, and its p-value (Welch 1947).
+
+    Args:
+        a, b: (seeds,) one number a run.
+    """
+    mean = float(b.mean() - a.mean())
+    if a.std() == 0 and b.std() == 0:  # runs equal to the last digit: nothing varies, so nothing is left to doubt
+        return Estimate(mean, mean, mean), 1.0 if mean == 0 else 0.0
+    test = ttest_ind(b, a, equal_var=False)
+    interval = test.confidence_interval(0.95)
+    return Estimate(mean, float(interval.low), float(interval.high)), float(test.pvalue)
+
+
+def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]]) -> tuple[list[Pair], list[str]]:
+    """The photos that have a score in every run, and a note on those that have not."""
+    pairs = []
+    for key in side_a[0]:
+        a, b = (np.mean([rows[key].dice for rows in side]) for side in (side_a, side_b))
+        if not np.isnan(a + b):
+            pairs.append(Pair(key, float(a), float(b)))
+    left_out = len(side_a[0]) - len(pairs)
+    if not pairs:
+        raise UserError("no photo has a score in every run: evaluate them with --empty 1")
+    return pairs, [f"{left_out} photos without object and prediction are left out"] if left_out else []
+
+
+def _count_wins(pairs: list[Pair], **rest: Any) -> Comparison:
+    differences = np.array([pair.b - pair.a for pair in pairs])
+    wins, losses = int((differences > TIE).sum()), int((differences < -TIE).sum())
+    return Comparison(
+        mean_a=float(np.mean([pair.a for pair in pairs])),
+        mean_b=float(np.mean([pair.b for pair in pairs])),
+        wins=wins,
+        ties=len(pairs) - wins - losses,
+        losses=losses,
+        pairs=tuple(pairs),
+        p_holm=rest["p"],
+        **rest,
+    )
+
+
+def _judge(comparison: Comparison, p_holm: float) -> Comparison:
+    better = "B is better" if comparison.difference.mean > 0 else "A is better"
+    verdict = comparison.verdict or (better if p_holm < SIGNIFICANT else "cannot tell")
+    return dataclasses.replace(comparison, verdict=verdict, p_holm=p_holm)
+
+
+def _name_recipes(recipes: list[list[Run]]) -> list[str]:
+    """The model's name, with the settings that differ where models are the same."""
+    settings = [flatten(members[0].config) for members in recipes]
+    labels = []
+    for mine in settings:
+        name = LAB_NAMES.get(str(mine["model"]), str(mine["model"]))
+        rivals = [other for other in settings if other is not mine and other["model"] == mine["model"]]
+        told = [key for key in mine if key not in _NOT_THE_RECIPE and any(other[key] != mine[key] for other in rivals)]
+        labels.append(", ".join([name, *(f"{key} {mine[key]}" for key in told)]))
+    if len(set(labels)) < len(labels):  # same settings on other data, or other views: the first run tells them apart
+        labels = [f"{label} ({members[0].name})" for label, members in zip(labels, recipes, strict=True)]
+    return labels
+
+
+def _list_means(means: np.ndarray) -> str:
+    return ", ".join(f"{mean:.4f}" for mean in means)
+
+
+def _word_p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -1,0 +1,191 @@
+"""Run folders in, one HTML page out: what each part of the template shows is collected here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from fgbg.config import flatten
+from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.failures import FAILURES
+from fgbg.judge.outcomes import COLOURS, OUTCOMES
+from fgbg.judge.page import drawings, gallery, tables, versus, wording
+from fgbg.judge.slices import Slice, slice_rows
+from fgbg.run import EpochRecord, Run, ScoreRow, name_runs
+
+HERE = Path(__file__).parent
+OUTCOME_MEANINGS = (
+    "",
+    "object that was found",
+    "called object, but is not",
+    "object that was not found",
+    "left out of the score",
+)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One run as the page tells it. Without scores, `statement` is None and `rows` and `slices` are empty."""
+
+    run: Run
+    label: str
+    anchor: str
+    epochs: list[EpochRecord]
+    statement: dict[str, Any] | None
+    rows: list[ScoreRow]
+    slices: list[Slice]
+    calibration: dict[str, Any] | None
+    settings: dict[str, str]
+    environment: list[tuple[str, str]]
+
+    @property
+    def dice(self) -> Estimate:
+        """The headline."""
+        told = self.statement or {}
+        return Estimate(*(told.get(key, math.nan) for key in ("mean_dice", "mean_dice_low", "mean_dice_high")))
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The epoch whose weights were kept."""
+        return next((record for record in reversed(self.epochs) if record.best), None)
+
+
+def render_page(runs: Sequence[Run], split: str) -> str:
+    """The whole page.
+
+    Args:
+        runs: One or more, each with epochs or scores.
+        split: Which scores: `test`, `validation`, or the label of other data that was scored.
+    """
+    chapters = [
+        _read_chapter(run, label, f"run-{number}", split) for number, (label, run) in enumerate(name_runs(runs).items())
+    ]
+    content: dict[str, Any] = {"chapters": chapters, "split": split, "several": len(chapters) > 1}
+    content["has_unjudged"] = any((chapter.statement or {}).get("border") == "ignore" for chapter in chapters)
+    content["statement"] = next((chapter.statement for chapter in chapters if chapter.statement), None)
+    content |= _compare_chapters(chapters, split) if len(chapters) > 1 else _open_gallery(chapters[0], split)
+    script = (HERE / "report.js").read_text(encoding="utf-8")
+    content["script"] = Markup(script)
+    content["script_hash"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    content["style"] = Markup((HERE / "report.css").read_text(encoding="utf-8"))
+    return _environment().get_template("report.html.j2").render(content)
+
+
+def _read_chapter(run: Run, label: str, anchor: str, split: str) -> Chapter:
+    scored = run.scores_path(split).exists()
+    rows = run.scores(split) if scored else []
+    return Chapter(
+        run=run,
+        label=label,
+        anchor=anchor,
+        epochs=run.epochs(),
+        statement=run.statement(split) if scored else None,
+        rows=rows,
+        slices=slice_rows(rows),
+        calibration=run.calibration(),
+        settings={name: _say_setting(value) for name, value in flatten(run.config).items() if value not in ("", ())},
+        environment=_list_environment(run),
+    )
+
+
+def _open_gallery(chapter: Chapter, split: str) -> dict[str, Any]:
+    """All photos of the only run."""
+    pictures = gallery.choose_pictures(chapter.run, chapter.rows, split, gallery.PICTURE_BUDGET_BYTES)
+    return {
+        "picks": gallery.pick_photos(chapter.run, chapter.rows, split),
+        "picture_count": len(pictures),
+        "photo_data": gallery.write_photo_data(chapter.rows, chapter.slices, pictures) if chapter.rows else None,
+    }
+
+
+def _compare_chapters(chapters: Sequence[Chapter], split: str) -> dict[str, Any]:
+    """What several runs show side by side."""
+    scored = [chapter for chapter in chapters if chapter.statement]
+    comparisons, refusal = versus.compare([chapter.run for chapter in chapters], split)
+    comparable = bool(comparisons) and len(scored) > 1
+    named = {chapter.label: chapter.run for chapter in scored}
+    changed = versus.list_changed(named, {chapter.label: chapter.rows for chapter in scored}, split) if comparable else []
+    return {
+        "comparisons": comparisons,
+        "refusal": refusal,
+        "changed": changed,
+        "anchors": {each.id: each.anchor for each in changed},
+        "joint_slices": versus.join_slices([chapter.slices for chapter in scored]) if comparable else [],
+        "scored": scored,
+        "setting_names": list(dict.fromkeys(name for chapter in chapters for name in chapter.settings)),
+    }
+
+
+def _say_setting(value: Any) -> str:
+    """A setting as a reader writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _list_environment(run: Run) -> list[tuple[str, str]]:
+    """environment.json as lines: nested parts in one line, words of a command with spaces between."""
+    path = run.folder / "environment.json"
+    if not path.exists():
+        return []
+
+    def say(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{name} {say(part)}" for name, part in value.items())
+        if isinstance(value, list):
+            return "; ".join(map(say, value)) if value and isinstance(value[0], dict) else " ".join(map(str, value))
+        return _say_setting(value)
+
+    return [(name, say(value)) for name, value in json.loads(path.read_text(encoding="utf-8")).items()]
+
+
+def _environment() -> Environment:
+    """Every name is a user's string: what is not Markup is escaped."""
+    made = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {
+        "word": wording.word,
+        "word_p": wording.word_p,
+        "percent": wording.percent,
+        "brief": wording.brief,
+    }
+    made.globals |= {
+        "plural": wording.plural,
+        "describe_meaning": wording.describe_meaning,
+        "describe_doubt": wording.describe_doubt,
+        "describe_unscored": wording.describe_unscored,
+        "list_measures": wording.list_measures,
+        "list_rules": wording.list_rules,
+        "list_spread": wording.list_spread,
+        "known_scores": wording.known_scores,
+        "count_failures": tables.count_failures,
+        "kind_link": drawings.kind_link,
+        "slice_link": drawings.slice_link,
+        "common_range": drawings.common_range,
+        "draw_curve": drawings.draw_curve,
+        "draw_histogram": drawings.draw_histogram,
+        "draw_interval": drawings.draw_interval,
+        "draw_reliability": drawings.draw_reliability,
+        "draw_threshold": drawings.draw_threshold,
+        "draw_scatter": versus.draw_scatter,
+        "draw_differences": versus.draw_differences,
+        "draw_difference": versus.draw_difference,
+        "failures": FAILURES,
+        "legend": [
+            (name, meaning, colour) for name, meaning, colour in zip(OUTCOMES, OUTCOME_MEANINGS, COLOURS, strict=True)
+        ][1:],
+        "first_photos": versus.FIRST_PHOTOS,
+    }
+    return made

@@ -1,0 +1,108 @@
+"""The page's tables as plain rows, for the workbook and whoever else writes tables."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fgbg.judge.failures import FAILURES
+from fgbg.judge.page.wording import known_scores
+from fgbg.judge.slices import Slice
+from fgbg.run import ScoreRow
+
+Cell = str | int | float | None
+
+
+class Table(NamedTuple):
+    """A title, the columns' names, and rows of as many cells."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Cell, ...]]
+
+
+class FailureRow(NamedTuple):
+    """How many photos went wrong in one way."""
+
+    kind: str
+    meaning: str
+    photos: int
+    share: float
+    mean_dice: float | None
+
+
+def count_failures(rows: Sequence[ScoreRow]) -> list[FailureRow]:
+    """Photos by kind of failure, in the order of FAILURES; kinds that no photo has are kept, with 0.
+
+    A kind that this version does not know (a run of another one) comes last.
+    """
+    counts = Counter(row.failure for row in rows)
+    counts.pop("", None)
+    kinds = [*FAILURES, *sorted(set(counts) - set(FAILURES))]
+    counted = []
+    for kind in kinds if counts else ():
+        scores = known_scores([row for row in rows if row.failure == kind])
+        mean = float(np.mean(scores)) if scores else None
+        counted.append(FailureRow(kind, FAILURES.get(kind, ""), counts[kind], counts[kind] / len(rows), mean))
+    return counted
+
+
+def tabulate_failures(rows: Sequence[ScoreRow]) -> Table:
+    """Photos by kind of failure."""
+    lines: list[tuple[Cell, ...]] = [
+        (each.kind, each.photos, each.share, each.mean_dice, each.meaning) for each in count_failures(rows)
+    ]
+    return Table("Failures", ("Kind", "Photos", "Share", "Mean Dice", "Meaning"), lines)
+
+
+def tabulate_slices(slices: Sequence[Slice]) -> Table:
+    """Mean Dice by kind of photo, with intervals; take `slice_rows(rows)`."""
+    lines: list[tuple[Cell, ...]] = []
+    for each in slices:
+        ends = [None if np.isnan(end) else float(end) for end in (each.low, each.high)]
+        lines.append((each.title, each.value, len(each.ids), *each.dice, *ends, each.meaning))
+    columns = ("Trait", "Slice", "Photos", "Mean Dice", "95 % low", "95 % high", "From", "To", "Meaning")
+    return Table("Slices", columns, lines)
+
+
+def tabulate_comparisons(comparisons: Sequence[Any]) -> Table:
+    """One row a comparison; take what `compare_runs` returns."""
+    lines: list[tuple[Cell, ...]] = [
+        (
+            each.question,
+            each.a,
+            each.b,
+            each.verdict,
+            each.mean_a,
+            each.mean_b,
+            *each.difference,
+            each.p,
+            each.p_holm,
+            each.wins,
+            each.ties,
+            each.losses,
+            "; ".join(each.notes),
+        )
+        for each in comparisons
+    ]
+    columns = ("Question", "A", "B", "Verdict", "Mean Dice A", "Mean Dice B", "B less A", "95 % low", "95 % high")
+    return Table("Comparison", (*columns, "p", "p (Holm)", "B better", "Equal", "B worse", "Notes"), lines)
+
+
+def tabulate_changes(rows: Mapping[str, Sequence[ScoreRow]]) -> Table:
+    """The Dice of every photo that all runs scored, a column a run, and how far the runs are apart; most first."""
+    lines: list[tuple[Cell, ...]] = [(sample_id, *values, spread) for sample_id, values, spread in rank_by_spread(rows)]
+    return Table("Photos by difference", ("Photo", *rows, "Apart"), lines)
+
+
+def rank_by_spread(rows: Mapping[str, Sequence[ScoreRow]]) -> list[tuple[str, list[float], float]]:
+    """Each photo that all runs scored, with its Dice by run and how far these are apart; the farthest first."""
+    scores = [{row.id: row.dice for row in of_run} for of_run in rows.values()]
+    common = set.intersection(*(set(of_run) for of_run in scores)) if scores else set()
+    values = {sample_id: [of_run[sample_id] for of_run in scores] for sample_id in common}
+    spread = [(key, each, max(each) - min(each)) for key, each in values.items() if not any(map(math.isnan, each))]
+    return sorted(spread, key=lambda line: (-line[2], line[0]))

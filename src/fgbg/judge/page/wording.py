@@ -1,0 +1,200 @@
+"""How the page says numbers and rules: plain words, one dash for what is not known."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fgbg.run import Run, ScoreRow
+
+DASH = "–"
+
+BORDERS = {
+    "foreground": "where a mask has a band of doubt along the outline, it counts as object",
+    "background": "where a mask has a band of doubt along the outline, it counts as background",
+    "ignore": "where a mask has a band of doubt along the outline, it is not judged",
+}
+FITS = {
+    "squash": "the network sees each photo stretched to a square",
+    "pad": "the network sees each photo in its own shape, with black margins",
+}
+VIEWS = {"flip": "each photo and its mirror image are averaged", "scale": "three sizes of each photo are averaged"}
+
+
+class Fact(NamedTuple):
+    """A number or a rule with its name and what it means."""
+
+    name: str
+    value: str
+    meaning: str = ""
+    link: str = ""  # where its photos are
+
+
+def word(value: float | None, digits: int = 4, unit: str = "") -> str:
+    """A number with fixed digits, or a dash where there is none.
+
+    >>> word(0.81234), word(2.5, 1, " px"), word(None), word(math.nan)
+    ('0.8123', '2.5 px', '–', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return DASH
+    return f"{value:.{digits}f}{unit}".replace("-", "−")
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share as percent.
+
+    >>> percent(0.123), percent(None)
+    ('12 %', '–')
+    """
+    return DASH if share is None or not math.isfinite(share) else f"{share:.{digits}%}".replace("%", " %")
+
+
+def brief(value: float) -> str:
+    """A number of unknown size in about three digits: for the ranges of traits.
+
+    >>> brief(0.01234), brief(1234.5), brief(0.0)
+    ('0.0123', '1,234', '0.00')
+    """
+    if not math.isfinite(value):
+        return DASH
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
+
+
+def word_p(p: float) -> str:
+    """A p-value with its sign.
+
+    >>> word_p(0.03), word_p(0.00002)
+    ('= 0.0300', '< 0.0001')
+    """
+    return "< 0.0001" if p < 0.0001 else f"= {word(p)}"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A counted noun.
+
+    >>> plural(1, "photo"), plural(1200, "photo")
+    ('1 photo', '1,200 photos')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def known_scores(rows: Sequence[ScoreRow]) -> list[float]:
+    """The Dice of each photo that has one, ascending."""
+    return sorted(row.dice for row in rows if not math.isnan(row.dice))
+
+
+def describe_meaning(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> str:
+    """The headline in one or two plain sentences."""
+    scores = known_scores(rows)
+    pairs, mean, low, high = (statement.get(key) for key in ("pairs", "mean_dice", "mean_dice_low", "mean_dice_high"))
+    sentence = (
+        f"In {plural(int(pairs or 0), 'photo')} the model’s object and the true one overlap to {word(mean, 2)} on average, "
+        f"where 1 is perfect and 0 is no overlap at all; with other photos of the same kind the mean would likely lie "
+        f"between {word(low, 2)} and {word(high, 2)}."
+    )
+    if len(scores) >= 10:
+        worst, half = np.quantile(scores, [0.1, 0.5])
+        sentence += f" Half of the photos score above {half:.2f}, and one in ten below {worst:.2f}."
+    return sentence
+
+
+def list_measures(statement: dict[str, Any]) -> list[Fact]:
+    """The other scores, each with what it tells that the headline does not."""
+
+    def fact(name: str, key: str, meaning: str, digits: int = 4, unit: str = "") -> Fact:
+        return Fact(name, word(statement.get(key), digits, unit), meaning)
+
+    size = statement.get("size", DASH)
+    return [
+        fact("Pooled Dice", "pooled_dice", "all pixels of all photos in one count: large objects weigh more"),
+        fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it"),
+        fact("IoU", "mean_iou", "shared area over joint area; stricter than Dice, in the same order"),
+        fact("Boundary IoU", "mean_boundary_iou", "the same, but only along the outlines: fur and limbs decide"),
+        fact("Surface distance", "mean_surface_distance", "how far the two outlines are apart on average", 2, " px"),
+        fact("HD95", "mean_hausdorff95", "95 % of the outlines’ points lie nearer than this (Hausdorff)", 2, " px"),
+        fact("Precision", "mean_precision", "of what the model calls object, the share that is"),
+        fact("Recall", "mean_recall", "of the object, the share that the model finds"),
+        fact("Specificity", "mean_specificity", "of the background, the share that the model leaves alone"),
+    ]
+
+
+def list_spread(rows: Sequence[ScoreRow], linked: bool = True) -> list[Fact]:
+    """What the histogram shows, as numbers; each count leads to its photos where the page shows them all."""
+    scores = np.round(known_scores(rows), 5)  # as the gallery has them, whose filters these counts lead to
+    if not len(scores):
+        return []
+    low, half, high = np.quantile(scores, [0.25, 0.5, 0.75])
+
+    def count(name: str, chosen: int, start: float, end: float, meaning: str) -> Fact:
+        share = f"{chosen:,} ({percent(chosen / len(scores), 1)})"
+        return Fact(name, share, meaning, f"#gallery&dice={start:.2f}-{end:.2f}" if chosen and linked else "")
+
+    return [
+        Fact("Median", word(half), "half of the photos score higher, half lower"),
+        Fact("Middle half", f"{word(low, 3)} to {word(high, 3)}", "a quarter of the photos lies below, a quarter above"),
+        count("0.95 and more", int((scores >= 0.95).sum()), 0.95, 1, "photos whose outline leaves little to mend"),
+        count("Below 0.5", int((scores < 0.5).sum()), 0, 0.5, "photos on which the model is more wrong than right"),
+    ]
+
+
+def list_rules(statement: dict[str, Any]) -> list[Fact]:
+    """What the numbers rest on: another choice in any of these is another number."""
+    get = statement.get
+    groups, empty = get("groups") or 0, str(get("empty", "1"))
+    over = f"{plural(groups, 'group')} of photos" if groups else "photos"
+    rules = [
+        Fact(
+            "Photos",
+            f"{get('pairs', 0):,} {get('split', '')} photos of {get('data', DASH)}",
+            f"hash {get('fingerprint', DASH)}",
+        ),
+        Fact(
+            "Scored", "each photo at its own size", f"then the mean; interval by 10,000 resamples of the {over} (bootstrap)"
+        ),
+        Fact("Border", str(get("border", DASH)), BORDERS.get(str(get("border")), "")),
+        Fact("Threshold", f"{get('threshold', math.nan):g}", str(get("threshold_reason") or "")),
+        Fact("Fit", str(get("fit", DASH)), FITS.get(str(get("fit")), "")),
+        Fact("Empty photos", f"{get('both_empty_count', 0):,}", _describe_empties(statement, empty)),
+        Fact(
+            "Model",
+            f"{get('network', DASH)}, width {get('width', DASH)}",
+            f"{get('size', DASH)} px, weights of epoch {get('epoch', DASH)}",
+        ),
+    ]
+    if get("tta", "none") != "none":
+        rules.append(Fact("Views", str(get("tta")), VIEWS.get(str(get("tta")), "several views of each photo are averaged")))
+    if get("members"):
+        rules.append(Fact("Members", f"{len(get('members', []))} models", "averaged: " + ", ".join(get("members", []))))
+    return rules
+
+
+def _describe_empties(statement: dict[str, Any], empty: str) -> str:
+    """What became of photos without an object."""
+    counts = "are left out of the means" if empty == "nan" else f"count as {empty}"
+    sentence = f"photos with no object, true or predicted; they {counts}"
+    truths, rate = statement.get("empty_truth_count") or 0, statement.get("false_alarm_rate")
+    if truths and rate is not None:
+        sentence += f". Of {plural(truths, 'photo')} without an object, {percent(rate)} have a false alarm"
+    return sentence
+
+
+def describe_doubt(correlation: float | None) -> str:
+    """Whether the model knows where it fails."""
+    if correlation is None:
+        return "Whether the model’s own doubt says where it fails is not known: it needs several photos of differing score."
+    start = f"The model’s own doubt and its Dice correlate by {word(correlation, 2)} (Spearman): "
+    if correlation <= -0.5:
+        return start + "photos that it doubts are worth looking at first."
+    if correlation <= -0.2:
+        return start + "its doubt is a weak hint of where it fails."
+    return start + "its doubt does not say where it fails."
+
+
+def describe_unscored(run: Run, split: str) -> str:
+    """How to get the scores that are not there."""
+    return f"fgbg evaluate {shlex.quote(str(run.folder))} --split {split}"

@@ -1,0 +1,112 @@
+"""Mean Dice by kind of photo: small objects, camouflage, ragged outlines, dark photos, the user's own columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fgbg.judge.bootstrap import Estimate, estimate_mean
+from fgbg.run import ScoreRow
+
+THIRDS = ("low", "middle", "high")
+MOST_VALUES = 12  # of a column of the user's: with more, and no numbers, it names photos and is no kind of them
+FEWEST_IMAGES = 5  # a mean over fewer says nothing
+
+TRAITS = {
+    "object_share": ("Object size", "share of the photo that is object"),
+    "tone_contrast": ("Tone contrast", "distance between the object's colours and those around it; 0 is camouflage"),
+    "irregularity": ("Irregularity", "outline length squared over area; a disc has 1.1"),
+    "convexity": ("Convexity", "area over that of the convex hull"),
+    "roughness": ("Roughness", "share of the outline by which it is longer than its hull's"),
+    "touches_frame": ("Touches the frame", "whether the object reaches the photo's edge"),
+    "brightness": ("Brightness", "mean luma"),
+    "sharpness": ("Sharpness", "variance of the Laplacian; low is blurred"),
+}
+"""Column of ScoreRow -> its title and what it measures."""
+
+
+class Slice(NamedTuple):
+    """The images that are alike in one trait or column."""
+
+    trait: str  # a key of TRAITS, or a column of the user's
+    title: str
+    meaning: str  # empty for a column of the user's
+    value: str  # "low", "yes", "Abyssinian", …
+    low: float  # smallest and largest value in it; NaN where they are no numbers
+    high: float
+    ids: tuple[str, ...]
+    dice: Estimate
+
+
+def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
+    """Mean Dice of the photos that are alike: by every trait, and by every column of the user's.
+
+    Numbers are cut into thirds of equally many photos (ties stay together), words are taken as they are. Photos whose score
+    or trait is NaN or empty are left out, and so are slices of fewer than FEWEST_IMAGES photos.
+    """
+    rows = [row for row in rows if not math.isnan(row.dice)]
+    slices = []
+    for trait, (title, meaning) in TRAITS.items():
+        values = {row.id: getattr(row, trait) for row in rows if not math.isnan(getattr(row, trait))}
+        if trait == "touches_frame":
+            slices += _slice_by_word(
+                rows, trait, title, meaning, {key: "yes" if value else "no" for key, value in values.items()}
+            )
+        else:
+            slices += _slice_by_number(rows, trait, title, meaning, values)
+    for column in dict.fromkeys(name for row in rows for name in row.metadata):
+        words = {row.id: row.metadata[column] for row in rows if row.metadata.get(column, "")}
+        numbers = _read_numbers(words)
+        if numbers and len(set(numbers.values())) > MOST_VALUES:
+            slices += _slice_by_number(rows, column, column, "", numbers)
+        elif len(set(words.values())) <= MOST_VALUES or _repeats(words):
+            slices += _slice_by_word(rows, column, column, "", words)
+    return slices
+
+
+def _slice_by_number(
+    rows: Sequence[ScoreRow], trait: str, title: str, meaning: str, values: dict[str, float]
+) -> list[Slice]:
+    """Thirds of equally many photos; a trait that is the same everywhere makes no slices."""
+    if len(set(values.values())) < len(THIRDS):
+        return []
+    cuts = np.quantile(list(values.values()), [1 / 3, 2 / 3])
+    words = {key: THIRDS[int(np.searchsorted(cuts, value))] for key, value in values.items()}
+    slices = {each.value: each for each in _slice_by_word(rows, trait, title, meaning, words, values)}
+    return [slices[third] for third in THIRDS if third in slices]
+
+
+def _slice_by_word(
+    rows: Sequence[ScoreRow],
+    trait: str,
+    title: str,
+    meaning: str,
+    words: dict[str, str],
+    values: dict[str, float] | None = None,
+) -> list[Slice]:
+    slices = []
+    for word in sorted(set(words.values())):
+        members = [row for row in rows if words.get(row.id) == word]
+        if len(members) < FEWEST_IMAGES:
+            continue
+        ids = tuple(row.id for row in members)
+        numbers = [values[sample_id] for sample_id in ids] if values else [math.nan]
+        dice = estimate_mean(np.array([row.dice for row in members]))
+        slices.append(Slice(trait, title, meaning, word, min(numbers), max(numbers), ids, dice))
+    return slices if len(slices) > 1 else []
+
+
+def _read_numbers(words: dict[str, str]) -> dict[str, float]:
+    """The column as numbers, or nothing where one of its values is none."""
+    try:
+        return {key: float(word) for key, word in words.items()}
+    except ValueError:
+        return {}
+
+
+def _repeats(words: dict[str, str]) -> bool:
+    """Whether a column of many values still groups photos, as 37 breeds do and file names do not."""
+    return len(words) >= 2 * FEWEST_IMAGES * len(set(words.values()))

@@ -1,0 +1,130 @@
+"""What the rows of a scored set mean: every rule without which a number means nothing, and the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from fgbg.data.samples import SampleSet
+from fgbg.errors import UserError
+from fgbg.judge.bootstrap import estimate_mean
+from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
+from fgbg.judge.score import Scorer
+from fgbg.models.checkpoint import ModelHeader
+from fgbg.run import ScoreRow
+from fgbg.words import Border
+
+
+def make_statement(
+    rows: list[ScoreRow],
+    predictor: Scorer,
+    header: ModelHeader,
+    samples: SampleSet,
+    split: str,
+    border: Border,
+    empty: float,
+) -> dict[str, Any]:
+    """Everything without which the numbers mean nothing, and the numbers."""
+    scores = np.array([row.dice for row in rows])
+    both_empty = sum(row.TP + row.FP + row.FN == 0 for row in rows)
+    judged = ~np.isnan(scores)
+    if not judged.any():
+        raise UserError("every truth and every prediction is empty: with --empty nan there is nothing to average")
+    groups = [row.group for row, counted in zip(rows, judged, strict=True) if counted]
+    grouped = groups if all(groups) else None
+    estimate = estimate_mean(scores[judged], groups=grouped)
+    counts = Counts(*(np.array([getattr(row, name) for row in rows]) for name in Counts._fields))
+    pooled = Counts(*(int(values.sum()) for values in counts))
+    without_object = counts.TP + counts.FN == 0
+    return {
+        "data": samples.name,
+        "fingerprint": samples.fingerprint,
+        "split": split,
+        "pairs": len(rows),
+        "groups": len(set(grouped)) if grouped else 0,
+        "border": border,
+        "threshold": predictor.threshold,
+        "threshold_reason": header.threshold_reason,
+        "empty": f"{empty:g}",
+        "both_empty_count": both_empty,
+        "one_empty_count": int((without_object != (counts.TP + counts.FP == 0)).sum()),
+        "empty_truth_count": int(without_object.sum()),
+        "false_alarm_rate": float((counts.FP > 0)[without_object].mean()) if without_object.any() else None,
+        "size": predictor.size,
+        "fit": predictor.fit,
+        "network": header.network,
+        "width": header.width,
+        "epoch": header.epoch,
+        "score_space": "photo",
+        "tta": "none",
+        "members": [],
+        "mean_dice": estimate.mean,
+        "mean_dice_low": estimate.low,
+        "mean_dice_high": estimate.high,
+        "pooled_dice": dice_of(pooled, empty=empty),
+        "dice_at_size": _mean(row.dice_at_size for row in rows),
+        "mean_iou": _mean(row.iou for row in rows),
+        "mean_precision": _mean(precision_of(counts, empty=empty)),
+        "mean_recall": _mean(recall_of(counts, empty=empty)),
+        "mean_specificity": _mean(specificity_of(counts)),
+        "mean_boundary_iou": _mean(row.boundary_iou for row in rows),
+        "mean_surface_distance": _mean(row.surface_distance for row in rows),
+        "mean_hausdorff95": _mean(row.hausdorff95 for row in rows),
+        "uncertainty_correlation": _correlate([(row.uncertainty, row.dice) for row in rows if not math.isnan(row.dice)]),
+    }
+
+
+def _mean(scores: Iterable[float]) -> float | None:
+    """The mean of the scores that are numbers; nothing where there is none (JSON has no NaN)."""
+    known = [float(score) for score in scores if not math.isnan(score)]
+    return sum(known) / len(known) if known else None
+
+
+def _correlate(pairs: list[tuple[float, float]]) -> float | None:
+    """Spearman's rank correlation; nothing where one of the two never varies."""
+    if len({first for first, _ in pairs}) < 2 or len({second for _, second in pairs}) < 2:
+        return None
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+
+
+def _word(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def describe_statement(told: dict[str, Any]) -> str:
+    """The scores and every rule behind them, as lines to print."""
+    over = f"{told['groups']} groups of photos" if told["groups"] else "photos"
+    views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
+    mean = f"{told['mean_dice']:.4f} [{told['mean_dice_low']:.4f}, {told['mean_dice_high']:.4f}]"
+    boundary, precision, recall, specificity = (
+        _word(told[f"mean_{name}"]) for name in ("boundary_iou", "precision", "recall", "specificity")
+    )
+    apart, within = (_word(told[f"mean_{name}"], 2) for name in ("surface_distance", "hausdorff95"))
+    lines = [
+        f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}",
+        f"border = {told['border']} · threshold {told['threshold']:g} · fit {told['fit']} · "
+        f"{told['network']} (width {told['width']}, epoch {told['epoch']}){views}",
+        f"  Dice  mean over photos   {mean}  95 % bootstrap over {over}, at their own size",
+        f"        all pixels pooled  {told['pooled_dice']:.4f}",
+        f"        mean @{told['size']}px".ljust(27)
+        + f"{_word(told['dice_at_size'])}  both at the training size, as the lab has it",
+        f"  IoU   mean over photos   {_word(told['mean_iou'])}  boundary IoU {boundary}",
+        f"  precision {precision} · recall {recall} · specificity {specificity}",
+        f"  outlines {apart} px apart on average, 95 % of them within {within} px",
+        f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",
+    ]
+    if told["false_alarm_rate"] is not None:
+        lines.append(
+            f"  false alarms on {told['false_alarm_rate']:.1%} of {told['empty_truth_count']} photos without object"
+        )
+    lines.append(f"  threshold: {told['threshold_reason']}")
+    if told["uncertainty_correlation"] is not None:
+        correlation = f"{told['uncertainty_correlation']:+.2f}"
+        lines.append(
+            f"  its own doubt and its Dice correlate by {correlation} (Spearman; at -1 doubt ranks failures perfectly)"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,118 @@
+"""Averaging probabilities of several models, and of several views of a photo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fgbg.errors import UserError
+from fgbg.models.ensemble import SCALES, Ensemble, Tta
+from fgbg.models.predictor import IMAGENET_DEVIATION, Predictor
+from trivial import make_network, make_noise
+
+
+class Constant(nn.Module):
+    """One probability everywhere."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.logit = float(torch.tensor(probability).logit())
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.full_like(image[:, :1], self.logit)
+
+
+class LeftSeesMore(nn.Module):
+    """Red, and on the left half a little more: an answer that a mirror image does not share."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        columns = torch.arange(image.shape[-1])
+        return image[:, :1] + 2.0 * (columns < image.shape[-1] // 2)
+
+
+def constant(probability: float, size: int = 8, **options: object) -> Predictor:
+    return Predictor(Constant(probability), size=size, **options).eval()  # type: ignore[arg-type]
+
+
+def trained(seed: int, size: int = 32) -> Predictor:
+    return Predictor(make_network("unet", seed=seed), size=size).eval().to(memory_format=torch.channels_last)
+
+
+def photos(count: int = 3) -> list[Tensor]:
+    return [torch.tensor(make_noise(20 + 7 * index, 31, index)) for index in range(count)]
+
+
+def test_the_mean_of_the_probabilities_by_hand() -> None:
+    together = Ensemble([constant(0.9), constant(0.6), constant(0.3)])
+    assert together.square_logits(photos()).sigmoid().numpy() == pytest.approx(0.6)
+    assert together.probability(make_noise(12, 9), 12, 9) == pytest.approx(np.full((12, 9), 0.6, np.float32))
+
+
+def test_members_of_one_size_average_to_the_mean_of_their_answers() -> None:
+    members = [trained(0), trained(1)]
+    pixels = make_noise(50, 37)
+    alone = np.mean([member.probability(pixels, 50, 37) for member in members], axis=0)
+    np.testing.assert_allclose(Ensemble(members).probability(pixels, 50, 37), alone, atol=1e-6)
+
+
+def test_members_of_several_sizes_meet_at_the_largest() -> None:
+    together = Ensemble([trained(0, 32), trained(1, 48)])
+    assert together.size == 48
+    assert together.square_logits(photos()).shape == (3, 48, 48)
+
+
+def test_one_member_is_itself() -> None:
+    member = trained(0)
+    alone, together = member.square_logits(photos()), Ensemble([member]).square_logits(photos())
+    assert torch.allclose(together.sigmoid(), alone.sigmoid(), atol=1e-6)
+
+
+def test_flip_averages_with_the_mirrored_answer_to_the_mirrored_photo() -> None:
+    member = Predictor(LeftSeesMore(), size=8, mean=(0.5,) * 3, deviation=IMAGENET_DEVIATION).eval()
+    photo = photos(1)[0]
+    straight = member.square_logits([photo]).sigmoid()
+    mirrored = member.square_logits([photo.flip(1)]).sigmoid().flip(2)
+    assert not torch.allclose(straight, mirrored, atol=0.05)
+    flip = Ensemble([member], "flip").square_logits([photo]).sigmoid()
+    assert torch.allclose(flip, (straight + mirrored) / 2, atol=1e-6)
+    of_the_mirror = Ensemble([member], "flip").square_logits([photo.flip(1)]).sigmoid().flip(2)
+    assert torch.allclose(flip, of_the_mirror, atol=1e-6)
+
+
+def test_scale_looks_three_times() -> None:
+    seen = []
+
+    class Sizes(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            seen.append(image.shape[-1])
+            return image[:, :1]
+
+    answer = Ensemble([Predictor(Sizes(), size=64).eval()], "scale").square_logits(photos())
+    assert seen == [48, 64, 80] == [round(64 * scale) for scale in SCALES]
+    assert answer.shape == (3, 64, 64)
+
+
+@pytest.mark.parametrize("tta", ["none", "flip", "scale"])
+def test_a_photo_is_answered_alike_in_any_company(tta: Tta) -> None:
+    together = Ensemble([trained(0), trained(1)], tta)
+    three = together.square_logits(photos(3))
+    for index, photo in enumerate(photos(3)):
+        assert torch.equal(together.square_logits([photo])[0], three[index])
+
+
+def test_certainty_has_no_infinite_logit() -> None:
+    sure = Predictor(Constant(1.0), size=4).eval()
+    assert torch.isfinite(Ensemble([sure, sure]).square_logits(photos())).all()
+
+
+def test_the_threshold_is_the_mean_of_the_members() -> None:
+    assert Ensemble([constant(0.9, threshold=0.4), constant(0.3, threshold=0.5)]).threshold == pytest.approx(0.45)
+
+
+def test_members_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(UserError, match="--fit pad and squash: an ensemble needs one of them"):
+        Ensemble([constant(0.5, fit="pad"), constant(0.5)])
+    with pytest.raises(UserError, match="needs members"):
+        Ensemble([])

@@ -1,0 +1,171 @@
+"""Run folders: the threshold is chosen on validation and shipped; several runs are scored as one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fgbg
+from discs import small_config, write_discs
+from fgbg.errors import UserError
+from fgbg.judge.calibration import CANDIDATES
+from fgbg.judge.metrics import dice
+from fgbg.judge.runs import evaluate_run, evaluate_together, warn_of_stale_scores
+from fgbg.models.checkpoint import load_model, read_header, replace_header
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two short runs, `first` and `second`, on drawn discs."""
+    folder = tmp_path_factory.mktemp("runs")
+    data = write_discs(folder)
+    for seed, name in enumerate(("first", "second")):
+        fgbg.train(replace(small_config(folder / name, epochs=4, seed=seed), data=str(data)))
+    yield folder
+
+
+def test_training_ends_with_a_threshold_chosen_on_validation(home: Path) -> None:
+    run = fgbg.open_run(home / "first")
+    calibration = run.calibration()
+    assert calibration is not None
+    header = read_header(run.best)
+    assert header.threshold == calibration["threshold"]["value"] == run.statement("validation")["threshold"]
+    assert calibration["threshold"]["sentence"] in header.threshold_reason
+    assert header.temperature == calibration["temperature"]
+    assert calibration["pairs"] == len(run.scores("validation")) == 4
+    assert fgbg.load(run.folder).threshold == header.threshold
+
+
+def test_the_chosen_threshold_is_the_best_by_scoring_every_candidate(home: Path, tmp_path: Path) -> None:
+    """And it decides what is predicted, in every later score."""
+    run = copy_run(home / "first", tmp_path)
+    predictor, header = load_model(run.best)
+    validation = fgbg.open_samples(run.config.data).of("validation")
+    photos = [
+        (predictor.probability(sample.read_pixels(), 32, 32), sample.read_mask() > 127) for sample in validation.samples
+    ]
+    means = [np.mean([dice(p > np.float32(each), truth) for p, truth in photos]) for each in CANDIDATES]
+    evaluate_run(run.folder, split="validation", device="cpu", threads=1)
+    calibration = run.calibration()
+    assert calibration is not None
+    np.testing.assert_allclose(calibration["threshold"]["scores"], means)
+
+    replace_header(run.best, replace(header, threshold=0.9))
+    strict = evaluate_run(run.folder, device="cpu", threads=1)
+    assert strict.statement["threshold"] == 0.9
+    replace_header(run.best, replace(header, threshold=0.1))
+    lax = evaluate_run(run.folder, device="cpu", threads=1)
+    assert sum(row.TP + row.FP for row in lax.rows) > sum(row.TP + row.FP for row in strict.rows)
+
+
+def copy_run(folder: Path, into: Path, name: str = "run") -> fgbg.Run:
+    shutil.copytree(folder, into / name)
+    return fgbg.open_run(into / name)
+
+
+def test_the_threshold_can_be_chosen_anew_for_something_else(home: Path, tmp_path: Path) -> None:
+    run = copy_run(home / "first", tmp_path)
+    evaluate_run(run.folder, device="cpu", threads=1)
+    weights = load_model(run.best)[0].state_dict()
+    chosen = evaluate_run(run.folder, split="validation", threshold_for="recall:0.99", device="cpu", threads=1)
+    header = read_header(run.best)
+    assert chosen.statement["threshold"] == header.threshold != 0.5
+    assert chosen.statement["mean_recall"] >= 0.99
+    assert "recall" in header.threshold_reason
+    assert "of threshold" in warn_of_stale_scores(run, header.threshold)
+    again = evaluate_run(run.folder, split="validation", device="cpu", threads=1)  # keeps what it was chosen for
+    assert again.statement == chosen.statement
+    evaluate_run(run.folder, device="cpu", threads=1)
+    assert warn_of_stale_scores(run, header.threshold) == ""
+    assert all((tensor == weights[name]).all() for name, tensor in load_model(run.best)[0].state_dict().items())
+
+
+def test_the_test_set_never_chooses(home: Path, tmp_path: Path) -> None:
+    run = copy_run(home / "first", tmp_path)
+    before = run.best.read_bytes(), run.calibration()
+    with pytest.raises(UserError, match="add --split validation"):
+        evaluate_run(run.folder, threshold_for="dice", device="cpu", threads=1)
+    evaluate_run(run.folder, device="cpu", threads=1)
+    assert (run.best.read_bytes(), run.calibration()) == before
+
+
+def test_a_rerun_writes_the_same_bytes(home: Path, tmp_path: Path) -> None:
+    run = copy_run(home / "first", tmp_path)
+    kept = []
+    for _ in range(2):
+        evaluate_run(run.folder, device="cpu", threads=1)
+        kept.append([path.read_bytes() for path in (*sorted(run.folder.rglob("*test*/*")), run.scores_path("test"))])
+    assert kept[0] == kept[1]
+
+
+# Several as one
+
+
+def test_an_ensemble_is_scored_by_the_mean_of_its_members(home: Path, tmp_path: Path) -> None:
+    runs = [copy_run(home / name, tmp_path, name) for name in ("first", "second")]
+    evaluation, joint = evaluate_together([run.folder for run in runs], device="cpu", threads=1)
+    assert joint.folder == tmp_path / "ensemble-of-2"
+    assert evaluation.statement["members"] == ["first", "second"]
+    models = [fgbg.load(run.folder) for run in runs]
+    threshold = np.mean([model.threshold for model in models])
+    test = fgbg.open_samples(runs[0].config.data).of("test")
+    for sample, row in zip(test.samples, evaluation.rows, strict=True):
+        mean = np.mean([model(sample.read_pixels()) for model in models], axis=0)
+        assert row.dice == pytest.approx(dice(mean > threshold, sample.read_mask() > 127), abs=0.01)
+    assert joint.scores("test")[0].id == evaluation.rows[0].id
+    assert joint.config.model == "ensemble of 2"
+    assert json.loads((joint.folder / "members.json").read_text())["tta"] == "none"
+
+
+def test_test_time_augmentation_leaves_the_run_as_it_is(home: Path, tmp_path: Path) -> None:
+    run = copy_run(home / "first", tmp_path)
+    evaluate_run(run.folder, device="cpu", threads=1)
+    before = run.scores_path("test").read_bytes()
+    evaluation, flipped = evaluate_together([run.folder], tta="flip", device="cpu", threads=1)
+    assert flipped.folder == tmp_path / "run-flip"
+    assert evaluation.statement["tta"] == "flip"
+    assert "test-time augmentation: flip" in evaluation.describe()
+    assert run.scores_path("test").read_bytes() == before
+    again, _ = evaluate_together([run.folder], tta="flip", device="cpu", threads=1)
+    assert again.statement == evaluation.statement
+
+
+def test_a_joint_folder_holds_one_set_of_members(home: Path, tmp_path: Path) -> None:
+    runs = [copy_run(home / name, tmp_path, name) for name in ("first", "second")]
+    evaluate_together([runs[0].folder], tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
+    with pytest.raises(UserError, match="holds the scores of other runs: choose another --out"):
+        evaluate_together([runs[1].folder], tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
+    with pytest.raises(UserError, match="is not empty: choose another --out"):
+        evaluate_together([runs[1].folder], tta="flip", out=runs[0].folder, device="cpu", threads=1)
+    with pytest.raises(UserError, match=r"no best\.safetensors; it averages other runs"):
+        evaluate_run(tmp_path / "joint", device="cpu", threads=1)
+
+
+def test_a_photo_that_trained_any_member_is_refused(home: Path, tmp_path: Path) -> None:
+    runs = [copy_run(home / name, tmp_path, name) for name in ("first", "second")]
+    header = read_header(runs[1].best)
+    test = fgbg.open_samples(runs[0].config.data).of("test")
+    leak = test.inspections[0].image_hash[:16]
+    replace_header(runs[1].best, replace(header, training_images=(*header.training_images, leak)))
+    with pytest.raises(UserError, match="1 of 4 photos trained this model"):
+        evaluate_together([run.folder for run in runs], out=tmp_path / "x", device="cpu", threads=1)
+
+
+def test_pictures_of_outcomes_lie_over_the_thumbnails(home: Path, tmp_path: Path) -> None:
+    run = copy_run(home / "first", tmp_path)
+    evaluation = evaluate_run(run.folder, device="cpu", threads=1)
+    for row in evaluation.rows:
+        with Image.open(run.outcomes("test") / f"{row.id}.png") as outcome:
+            counts = np.bincount(np.asarray(outcome).ravel(), minlength=4)
+            assert tuple(counts[:4]) == (row.TN, row.TP, row.FP, row.FN)  # photos of 32 px are not reduced
+            alpha = np.asarray(outcome.convert("RGBA"))[..., 3]
+            assert ((alpha == 0) == (np.asarray(outcome) == 0)).all()  # ground that was left alone hides nothing
+        with Image.open(run.thumbnails("test") / f"{row.id}.webp") as photo:
+            assert photo.size == (32, 32)

@@ -1,0 +1,73 @@
+"""Each kind of failure on a drawing that shows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fgbg.judge.failures import FAILURES, name_failure
+from fgbg.judge.metrics import dice
+from fgbg.judge.outcomes import OUTCOMES, make_outcome
+
+
+def square(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    mask = np.zeros((100, 100), bool)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+TRUTH = square((30, 70, 30, 70))
+
+
+def kind(prediction: np.ndarray, truth: np.ndarray = TRUTH) -> str:
+    return name_failure(prediction, truth.astype(np.uint8), dice(prediction, truth))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        (TRUTH, "good"),
+        (square((29, 70, 30, 70)), "good"),  # Dice 0.988
+        (square((28, 72, 28, 72)), "border only"),
+        (square((32, 68, 32, 68)), "border only"),
+        (square(), "missed"),
+        (square((30, 70, 30, 50)), "missed"),
+        (TRUTH & ~square((40, 60, 40, 60)), "hole"),
+        (TRUTH | square((5, 25, 5, 25)), "extra blob"),
+        (TRUTH | square((40, 60, 70, 95)), "merged with neighbour"),
+        (square((0, 20, 0, 20)), "missed"),  # more is missed than invented
+    ],
+)
+def test_the_kind_is_where_most_wrong_pixels_lie(prediction: np.ndarray, expected: str) -> None:
+    assert expected in FAILURES
+    assert kind(prediction) == expected
+
+
+def test_an_object_that_is_not_there_is_an_extra_blob_and_nothing_is_good() -> None:
+    assert kind(square((5, 25, 5, 25)), square()) == "extra blob"
+    assert name_failure(square(), np.zeros((100, 100), np.uint8), 1.0) == "good"
+    assert name_failure(square(), np.zeros((100, 100), np.uint8), float("nan")) == "good"
+
+
+def test_what_is_not_judged_is_no_failure() -> None:
+    target = TRUTH.astype(np.uint8)
+    target[5:25, 5:25] = 255
+    prediction = TRUTH | square((5, 25, 5, 25))
+    prediction[31:36, 40:60] = False  # Dice 0.97 would be good; make it a little worse
+    prediction[36:50, 45:60] = False
+    assert name_failure(prediction, target, 0.9) != "extra blob"
+
+
+def test_a_full_truth_has_no_outline() -> None:
+    prediction = np.ones((20, 20), bool)
+    prediction[:10] = False
+    assert name_failure(prediction, np.ones((20, 20), np.uint8), 2 / 3) == "missed"
+
+
+def test_an_outcome_shows_the_four_counts_and_what_is_not_judged() -> None:
+    prediction = np.array([[True, True, False, False, True]])
+    target = np.array([[1, 0, 1, 0, 255]], np.uint8)
+    picture = make_outcome(prediction, target, (5, 1))
+    assert [OUTCOMES[value] for value in np.asarray(picture)[0]] == ["found", "extra", "missed", "ground", "not judged"]
+    assert make_outcome(prediction.repeat(4, 0), target.repeat(4, 0), (3, 2)).size == (3, 2)

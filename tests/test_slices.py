@@ -1,0 +1,85 @@
+"""Slices by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fgbg.judge.slices import TRAITS, Slice, slice_rows
+from fgbg.run import ScoreRow
+
+
+def rows(count: int = 30, **traits: list[float]) -> list[ScoreRow]:
+    made = []
+    for index in range(count):
+        row = ScoreRow(f"photo_{index:02}", 4, 4, 1, 0, 0, 15, dice=index / count, iou=0.5, dice_at_size=0.5)
+        made.append(replace(row, **{name: values[index] for name, values in traits.items()}))
+    return made
+
+
+def of(slices: list[Slice], trait: str) -> dict[str, Slice]:
+    return {each.value: each for each in slices if each.trait == trait}
+
+
+def test_thirds_by_hand() -> None:
+    slices = of(slice_rows(rows(object_share=[index / 100 for index in range(30)])), "object_share")
+    assert list(slices) == ["low", "middle", "high"]
+    assert [len(each.ids) for each in slices.values()] == [10, 10, 10]
+    assert (slices["low"].low, slices["low"].high) == (0, 0.09)
+    assert slices["high"].ids == tuple(f"photo_{index:02}" for index in range(20, 30))
+    assert slices["low"].dice.mean == pytest.approx(np.mean(np.arange(10) / 30))
+    assert slices["low"].dice.low < slices["low"].dice.mean < slices["low"].dice.high
+    assert slices["low"].title == TRAITS["object_share"][0]
+
+
+def test_ties_stay_together() -> None:
+    slices = of(slice_rows(rows(brightness=[0.1] * 18 + [0.2] * 6 + [0.3] * 6)), "brightness")
+    for value in (0.1, 0.2, 0.3):
+        assert sum(each.low <= value <= each.high for each in slices.values()) == 1
+
+
+def test_touching_the_frame_is_yes_or_no() -> None:
+    slices = of(slice_rows(rows(touches_frame=[1.0] * 12 + [0.0] * 18)), "touches_frame")
+    assert {value: len(each.ids) for value, each in slices.items()} == {"no": 18, "yes": 12}
+    assert math.isnan(slices["yes"].low)
+
+
+def test_what_never_varies_or_is_unknown_makes_no_slices() -> None:
+    assert slice_rows(rows()) == []
+    assert slice_rows(rows(object_share=[0.2] * 30, touches_frame=[1.0] * 30)) == []
+
+
+def test_photos_without_score_or_trait_are_left_out() -> None:
+    made = rows(object_share=[math.nan] * 6 + [index / 100 for index in range(24)])
+    made[6] = replace(made[6], dice=math.nan)
+    slices = of(slice_rows(made), "object_share")
+    assert sum(len(each.ids) for each in slices.values()) == 23
+
+
+def test_the_users_columns_are_slices_too() -> None:
+    made = [
+        replace(
+            row,
+            metadata={"breed": "cat" if index < 20 else "dog" if index < 27 else "newt", "age": str(index), "file": row.id},
+        )
+        for index, row in enumerate(rows())
+    ]
+    slices = slice_rows(made)
+    assert {value: len(each.ids) for value, each in of(slices, "breed").items()} == {
+        "cat": 20,
+        "dog": 7,
+    }  # 3 newts are too few
+    assert list(of(slices, "age")) == ["low", "middle", "high"]
+    assert of(slices, "file") == {}
+
+
+def test_few_numbers_are_taken_as_they_are() -> None:
+    made = [replace(row, metadata={"tone_gap": f"{index % 3 / 2:.2f}"}) for index, row in enumerate(rows())]
+    assert {value: len(each.ids) for value, each in of(slice_rows(made), "tone_gap").items()} == {
+        "0.00": 10,
+        "0.50": 10,
+        "1.00": 10,
+    }
