@@ -406,6 +406,22 @@ def test_slices_and_failures_are_sheets_of_their_own(tmp_path: Path) -> None:
     assert (told["good"], told["hole"], told["missed"]) == (13, 5, 0)
 
 
+def test_several_scored_runs_have_a_sheet_of_verdicts(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a", [0.8]), make_run(tmp_path / "b", [0.7], model="resnet34_unet")]
+    told = {**STATEMENT, "fingerprint": "f00", "split": "test"}
+    for run, gain in zip(runs, (0.0, 0.1), strict=True):
+        rows = [ScoreRow(f"{index:02}", 3, 5, 3, 1, 1, 10, index / 30 + gain, 0.6, 0.7) for index in range(15)]
+        run.write_scores("test", rows, told)
+    header, row = list_rows(open_book(runs, tmp_path)["Comparison"])
+    verdict = dict(zip(header, row, strict=True))
+    assert (verdict["A"], verdict["B"], verdict["Verdict"]) == ("Unet", "ResNet34_Unet", "B is better")
+    assert (verdict["Question"], verdict["Split"], verdict["Interval over"]) == ("model", "test", "15 photos")
+    assert verdict["B less A"] == pytest.approx(0.1)
+    assert (verdict["B better on"], verdict["Equal on"], verdict["B worse on"]) == (15, 0, 0)
+    runs[1].write_scores("test", rows[1:], told)
+    assert "different photos" in list_rows(open_book(runs, tmp_path)["Comparison"])[1][0]
+
+
 # Pictures
 
 

@@ -173,9 +173,8 @@ def _choose_threshold(
     predictor.to(learner.engine.device)
     leaked = find_training_photos(header, validation)
     if leaked:
-        say(
-            f"threshold 0.5: {len(leaked)} of {len(validation.samples)} validation photos also trained, so none is chosen on them"
-        )
+        count = f"{len(leaked)} of {len(validation.samples)}"
+        say(f"threshold 0.5: {count} validation photos also trained the model, so that none is chosen on them")
         return
     evaluation = choose_on_validation(
         run, predictor, header, validation, engine=learner.engine, threshold_for=config.threshold_for

@@ -1,0 +1,145 @@
+"""The workbook's sheets of scores: splits, images, slices, failures, and which run is better."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from fgbg.data.samples import SPLITS
+from fgbg.errors import UserError
+from fgbg.judge.book import Book, write_cell
+from fgbg.judge.compare import compare_runs
+from fgbg.judge.failures import FAILURES
+from fgbg.judge.slices import slice_rows
+from fgbg.run import Run, ScoreRow
+
+STATEMENT = {  # column of the sheet Scores -> key of a run's statement
+    "Mean Dice": "mean_dice",
+    "95 % low": "mean_dice_low",
+    "95 % high": "mean_dice_high",
+    "Pooled Dice": "pooled_dice",
+    "Mean IoU": "mean_iou",
+    "Mean boundary IoU": "mean_boundary_iou",
+    "Mean precision": "mean_precision",
+    "Mean recall": "mean_recall",
+    "Mean specificity": "mean_specificity",
+    "Mean surface distance (px)": "mean_surface_distance",
+    "Mean Hausdorff 95 % (px)": "mean_hausdorff95",
+    "Dice at training size": "dice_at_size",
+    "Pairs": "pairs",
+    "Border": "border",
+    "Threshold": "threshold",
+    "Threshold because": "threshold_reason",
+    "Both empty": "both_empty_count",
+    "Both empty counts as": "empty",
+    "One empty": "one_empty_count",
+    "Photos without object": "empty_truth_count",
+    "False alarm rate": "false_alarm_rate",
+    "Doubt against Dice (Spearman)": "uncertainty_correlation",
+    "Test-time augmentation": "tta",
+    "Training size": "size",
+    "Fit": "fit",
+    "Data": "data",
+    "Data hash": "fingerprint",
+}
+ROW_COLUMNS = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]
+
+
+def write_scores(book: Book, named: Mapping[str, Run]) -> None:
+    """What each scored split came to, and the sheet that holds its images."""
+    sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, "Images in sheet"])
+    sheet.set_column(len(STATEMENT), len(STATEMENT) + 2, 32)  # data, its hash and the sheet's name are long
+    for row, (label, run, split) in enumerate(_list_scored(named), start=1):
+        statement = run.statement(split)
+        images = _write_images(book, f"Scores {label} {split}", run.scores(split))
+        values = [label, split, *(statement.get(key) for key in STATEMENT.values()), images]
+        for column, value in enumerate(values):
+            write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
+
+
+def _list_scored(named: Mapping[str, Run]) -> list[tuple[str, Run, str]]:
+    return [(label, run, split) for label, run in named.items() for split in SPLITS if run.scores_path(split).exists()]
+
+
+def write_slices(book: Book, named: Mapping[str, Run]) -> None:
+    """Mean Dice of photos that are alike, a row a slice."""
+    titles = [
+        "Model",
+        "Split",
+        "Trait",
+        "Slice",
+        "From",
+        "To",
+        "Photos",
+        "Mean Dice",
+        "95 % low",
+        "95 % high",
+        "Trait measures",
+    ]
+    sheet = book.add_sheet("Slices", titles)
+    slices = [(label, split, each) for label, run, split in _list_scored(named) for each in slice_rows(run.scores(split))]
+    for row, (label, split, each) in enumerate(slices, start=1):
+        ends = [None if math.isnan(value) else value for value in (each.low, each.high)]
+        values = [label, split, each.title, each.value, *ends, len(each.ids), *each.dice, each.meaning]
+        for column, value in enumerate(values):
+            write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
+
+
+def write_failures(book: Book, named: Mapping[str, Run]) -> None:
+    """How many photos failed in which way."""
+    sheet = book.add_sheet("Failures", ["Model", "Split", *FAILURES])
+    for row, (label, run, split) in enumerate(_list_scored(named), start=1):
+        counts = Counter(image.failure for image in run.scores(split))
+        for column, value in enumerate([label, split, *(counts[kind] for kind in FAILURES)]):
+            write_cell(sheet, row, column, value)
+
+
+def write_comparisons(book: Book, runs: Sequence[Run]) -> None:
+    """Whether one run is better than another, for each split that all of them were scored on; or why that cannot be said."""
+    splits = [split for split in SPLITS if len(runs) > 1 and all(run.scores_path(split).exists() for run in runs)]
+    if not splits:
+        return
+    titles = [
+        "A",
+        "B",
+        "Split",
+        "Question",
+        "Verdict",
+        "Mean Dice of A",
+        "Mean Dice of B",
+        "B less A",
+        "95 % low",
+        "95 % high",
+    ]
+    titles += ["p", "p among all (Holm)", "B better on", "Equal on", "B worse on", "Interval over"]
+    sheet = book.add_sheet("Comparison", titles)
+    row = 0
+    for split in splits:
+        try:
+            comparisons = compare_runs(runs, split=split)
+        except UserError as error:
+            row += 1
+            write_cell(sheet, row, 0, f"{split}: {error}")
+            continue
+        for each in comparisons:
+            row += 1
+            values = [each.a, each.b, split, each.question, each.verdict, each.mean_a, each.mean_b, *each.difference]
+            values += [each.p, each.p_holm, each.wins, each.ties, each.losses, each.sample]
+            for column, value in enumerate(values):
+                write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
+
+
+def _write_images(book: Book, name: str, rows: Sequence[ScoreRow]) -> str:
+    """One row an image, with whatever else is known of it. Returns the sheet's name."""
+    metadata = list(dict.fromkeys(key for row in rows for key in row.metadata))
+    sheet = book.add_sheet(name, [*ROW_COLUMNS, *metadata])
+    sheet.autofilter(0, 0, len(rows), len(ROW_COLUMNS) + len(metadata) - 1)
+    for place, row in enumerate(rows, start=1):
+        values = [*(getattr(row, column) for column in ROW_COLUMNS), *(row.metadata.get(key) for key in metadata)]
+        for column, value in enumerate(values):
+            if isinstance(value, float) and math.isnan(value):
+                continue  # unknown: the cell stays empty
+            write_cell(sheet, place, column, value, book.score if isinstance(value, float) else None)
+    return str(sheet.get_name())
