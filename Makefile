@@ -40,6 +40,7 @@ format: .venv/ready  ## put the code into shape
 bench: .venv/ready  ## speeds as ratios against named alternatives
 	$(BIN)/python benchmarks/bm_training.py
 	$(BIN)/python benchmarks/bm_augmentation.py
+	$(BIN)/python benchmarks/bm_distances.py
 
 pictures: .venv/ready  ## README's pictures, from runs/demo
 	$(BIN)/python docs/make_pictures.py runs/demo

@@ -21,7 +21,6 @@ HEADER = (
     "seeds",
     "test Dice, mean ± sd over seeds",
     "one seed's interval over photos",
-    "img/s",
 )
 
 
@@ -36,7 +35,6 @@ def describe(recipe: str) -> tuple[str, ...]:
     config, told = runs[0].config, runs[0].statement("test")
     environment = json.loads((runs[0].folder / "environment.json").read_text())
     means = [run.statement("test")["mean_dice"] for run in runs]
-    speed = np.median([epoch.images_per_second for run in runs for epoch in run.epochs()])
     return (
         f"{told['pairs']} {recipe.partition('-')[0]}",
         f"{config.model}, width {config.width}",
@@ -44,7 +42,6 @@ def describe(recipe: str) -> tuple[str, ...]:
         str(len(runs)),
         f"**{np.mean(means):.4f}** ± {np.std(means, ddof=1):.4f}",
         f"{told['mean_dice']:.4f} [{told['mean_dice_low']:.4f}, {told['mean_dice_high']:.4f}]",
-        f"{speed:.0f}",
     )
 
 

@@ -45,7 +45,7 @@ def trained(tmp_path: Path, discs: Path) -> Path:
 def test_help_answers_at_once() -> None:
     for verb in ([], *([name] for name in cli.VERBS)):
         seconds = []
-        for _ in range(2):  # of the processor, not of the clock, and the better of two: others may be busy here
+        while len(seconds) < 5 and min(seconds, default=1.0) >= 0.5:  # the best of five: others may be busy here
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             command = [sys.executable, "-m", "fgbg", *verb, "--help"]
             ended = subprocess.run(command, capture_output=True, text=True, check=True)

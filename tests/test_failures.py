@@ -44,6 +44,12 @@ def test_the_kind_is_where_most_wrong_pixels_lie(prediction: np.ndarray, expecte
     assert kind(prediction) == expected
 
 
+def test_a_large_photo_has_the_same_name() -> None:
+    for prediction in (square((28, 72, 28, 72)), TRUTH & ~square((40, 60, 40, 60)), TRUTH | square((5, 25, 5, 25))):
+        large, truth = (mask.repeat(11, 0).repeat(11, 1) for mask in (prediction, TRUTH))
+        assert kind(large, truth) == kind(prediction)
+
+
 def test_an_object_that_is_not_there_is_an_extra_blob_and_nothing_is_good() -> None:
     assert kind(square((5, 25, 5, 25)), square()) == "extra blob"
     assert name_failure(square(), np.zeros((100, 100), np.uint8), 1.0) == "good"

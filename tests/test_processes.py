@@ -110,6 +110,7 @@ EVALUATE = """
     evaluation = evaluate(model.predictor, model.header, understand_samples("discs", samples),
                           engine=engine, split="test", run=run)
     assert [row.id for row in evaluation.rows] == [sample.id for sample in samples]
+    assert torch.get_num_threads() == engine.threads == 1, "nobody changes the threads behind the engine's back"
 """
 
 

@@ -39,7 +39,7 @@ def test_the_readme_shows_commands_and_its_pictures_exist() -> None:
     assert {shlex.split(command)[1] for command in COMMANDS} >= {"train", "evaluate", "predict", "report"}
     text = (ROOT / "README.md").read_text()
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert len(pictures) == 3
+    assert len(pictures) == 4
     for link in [*pictures, *re.findall(r"[^!]\[.*?\]\(([^)#]*?)\)", text)]:
         assert (ROOT / link).exists(), link
 

@@ -6,15 +6,16 @@ python experiments/claims/tables.py
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from fgbg.judge.compare import adjust_holm
 from scipy.stats import ttest_ind
 from torch.utils.flop_counter import FlopCounterMode
 
+from fgbg.judge.bootstrap import adjust_holm, check_difference
 from fgbg.models import build_network, count_parameters
 from fgbg.run import Run, ScoreRow, open_run
 
@@ -75,6 +76,11 @@ def in_third(rows: Rows, trait: str, third: str) -> Chosen:
     return lambda row: THIRDS[int(np.searchsorted(cuts, getattr(row, trait)))] == third
 
 
+def word_p(p: float) -> str:
+    """A p-value in three digits."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     """As Markdown."""
     lines = [header, ["---"] * len(header), *rows]
@@ -92,8 +98,7 @@ def list_networks(runs: dict[str, dict[str, list[Run]]]) -> Iterator[list[str]]:
             with FlopCounterMode(display=False) as counter, torch.inference_mode():
                 network(torch.zeros(1, 3, size, size))
             cost.append(f"{counter.get_total_flops() / 1e9:.2f} at {size} px")
-        speeds = [np.median([epoch.images_per_second for epoch in run.epochs()]) for run in runs["pets"][model]]
-        yield [model, str(width), f"{count_parameters(network):,}", ", ".join(cost), f"{np.median(speeds):.0f}"]
+        yield [model, str(width), f"{count_parameters(network):,}", ", ".join(cost)]
 
 
 def list_means(scores: dict[str, dict[str, list[Rows]]]) -> Iterator[list[str]]:
@@ -106,7 +111,7 @@ def list_means(scores: dict[str, dict[str, list[Rows]]]) -> Iterator[list[str]]:
         difference = compare(scores[data], mean_dice())
         seeds = len(scores[data][UNET])
         photos = len(scores[data][UNET][0])
-        yield [title, str(photos), str(seeds), *told, str(difference), f"{difference.p:.3f}"]
+        yield [title, str(photos), str(seeds), *told, str(difference), word_p(difference.p)]
 
 
 def list_grid(scores: dict[str, list[Rows]]) -> Iterator[list[str]]:
@@ -156,7 +161,17 @@ def list_claims(scores: dict[str, dict[str, list[Rows]]]) -> Iterator[list[str]]
         for data, measure in measures.items():
             difference = compare(scores[data], measure)
             verdict = "yes" if difference.low > 0 else "no, the contrary" if difference.high < 0 else "cannot tell"
-            yield [claim, TITLES[data], str(difference), f"{difference.p:.3f}", f"**{verdict}**"]
+            yield [claim, TITLES[data], str(difference), word_p(difference.p), f"**{verdict}**"]
+
+
+def list_seeds(scores: dict[str, dict[str, list[Rows]]]) -> Iterator[list[str]]:
+    """How often photos alone tell two seeds of one recipe apart: every such verdict is false."""
+    for data, title in TITLES.items():
+        for model in (UNET, RESNET):
+            dice = [np.array([row.dice for row in rows]) for rows in scores[data][model]]
+            pairs = list(combinations(dice, 2))
+            crowned = sum(check_difference(other - one).p < 0.05 for one, other in pairs)
+            yield [model, title, str(len(pairs)), str(crowned)]
 
 
 def make_tables() -> dict[str, str]:
@@ -167,14 +182,13 @@ def make_tables() -> dict[str, str]:
         for data, models in runs.items()
     }
     return {
-        "networks": table(
-            ["network", "width", "parameters", "GFLOP a photo", "trained img/s, one thread"], list_networks(runs)
-        ),
+        "networks": table(["network", "width", "parameters", "GFLOP a photo"], list_networks(runs)),
         "means": table(
             ["data", "test photos", "seeds", "UNet", "ResNet34_UNet", "difference [95 %]", "p"], list_means(scores)
         ),
         "claims": table(["claim", "data", "by how much more [95 %]", "p", "so?"], list_claims(scores)),
         "grid": table(["tone_gap \\ irregularity", *DIALS], list_grid(scores["figures"])),
+        "seeds": table(["recipe", "data", "pairs of seeds", "told apart by photos alone"], list_seeds(scores)),
         "thirds": table(["photos by", "third", "UNet", "ResNet34_UNet", "difference [95 %]"], list_thirds(scores["pets"])),
     }
 

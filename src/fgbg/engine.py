@@ -41,12 +41,14 @@ class Engine:
     def __init__(self, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
         wanted = resolve_device(device)
         self.precision = _resolve_precision(precision, wanted)
-        self.threads = threads or _share_of_cores()
-        torch.set_num_threads(self.threads)
         # A product in TensorFloat-32 is no fp32 product; bf16 training loses nothing by this.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True  # a resumed run must end with the same weights
         self._accelerator = _start_accelerator(wanted, self.precision)
+        # After Accelerate, which sets the threads of torchrun's processes by its own rule; the last bit of a sum may
+        # depend on their number.
+        self.threads = threads or _share_of_cores()
+        torch.set_num_threads(self.threads)
         self.device: torch.device = self._accelerator.device
         self.processes: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index

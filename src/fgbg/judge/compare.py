@@ -2,7 +2,7 @@
 
 *This model or that model?* Both answered the same photos, so their scores are compared photo by photo. *This recipe or that
 recipe?* The same recipe with another seed gives another model, and photos cannot say how much another one: seeds are the
-sample. Two seeds of one recipe differ "significantly" by photos in more than half of all cases.
+sample. Two seeds of one recipe differ "significantly" by photos in about half of all cases (docs/claims.md).
 """
 
 from __future__ import annotations

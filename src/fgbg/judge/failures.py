@@ -21,6 +21,7 @@ FAILURES = {
 
 GOOD_DICE = 0.95
 BAND_SHARE = 0.02  # of the photo's diagonal: how far from the true outline an error still is one of the border
+LONGEST_EDGE = 512  # pixels: larger photos are looked at in steps, since a name needs no more
 
 
 def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice: float) -> str:
@@ -33,6 +34,8 @@ def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice:
     """
     if not dice < GOOD_DICE:
         return "good"
+    step = -(-max(target.shape) // LONGEST_EDGE)
+    prediction, target = prediction[::step, ::step], target[::step, ::step]
     truth, judged = target == OBJECT, target != NOT_JUDGED
     wrong = (prediction != truth) & judged
     deep = wrong & ~_near_outline(truth)

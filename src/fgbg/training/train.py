@@ -179,7 +179,7 @@ def _choose_threshold(
     evaluation = choose_on_validation(
         run, predictor, header, validation, engine=learner.engine, threshold_for=config.threshold_for
     )
-    say(f"threshold {predictor.threshold:g}: {evaluation.statement['threshold_reason']}")
+    say(f"threshold {evaluation.statement['threshold_reason']}")
 
 
 def _describe_epoch(record: EpochRecord, epochs: int) -> str:
