@@ -15,6 +15,7 @@ from fgbg.data.images import read_mask_values, read_photo, read_photo_size, requ
 from fgbg.data.masks import MaskEncoding, understand_masks
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
+from fgbg.words import HASH_DIGITS
 
 SPLITS = ("train", "validation", "test")
 
@@ -77,6 +78,11 @@ class SampleSet:
             digest.update(f"{sample.id}\0{look.image_hash}\0{look.mask_hash}\n".encode())
         return digest.hexdigest()[:12]
 
+    @property
+    def image_keys(self) -> tuple[str, ...]:
+        """The first digits of each photo's hash, by which runs and models know it again."""
+        return tuple(look.image_hash[:HASH_DIGITS] for look in self.inspections)
+
     def of(self, split: str) -> SampleSet:
         """The samples of one split, in order."""
         keep = [index for index, sample in enumerate(self.samples) if sample.split == split]
@@ -90,6 +96,12 @@ class SampleSet:
         """Levels (height, width) of one sample: 0 ground, 1 object, 2 band."""
         sample = self.samples[index]
         return self.encoding.read_levels(sample.read_mask(), name=f"mask of {sample.id}")
+
+    @property
+    def object_shares(self) -> NDArray[np.float64]:
+        """(samples,) the share of each mask's pixels that are object."""
+        histograms = np.stack([look.histogram for look in self.inspections])
+        return histograms[:, list(self.encoding.object_values)].sum(1) / np.maximum(1, histograms.sum(1))
 
     def describe(self) -> str:
         """What was understood, in one line."""
