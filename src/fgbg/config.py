@@ -34,9 +34,10 @@ class TrainConfig:
     width: int = 64
     """Channels of the first level; 64 is the lab's. Compute grows with its square."""
     size: int = 256
-    """Edge of the square the network sees, in pixels."""
+    """Edge of the square the network sees, in pixels; by --fit crop, in pixels of the photo."""
     fit: Fit = "squash"
-    """How a photo becomes that square: stretched (the lab's), or kept in shape with black margins."""
+    """How a photo becomes that square: stretched (squash, the lab's), or kept in shape with black margins (pad); or patches of
+    that size are cut out of it for training, and it is predicted in overlapping tiles, at its own scale (crop)."""
 
     loss: Literal["bce_dice", "bce_tversky"] = "bce_dice"
     """BCE plus an overlap loss, on logits."""
