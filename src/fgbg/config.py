@@ -36,8 +36,8 @@ class TrainConfig:
     size: int = 256
     """Edge of the square the network sees, in pixels; by --fit crop, in pixels of the photo."""
     fit: Fit = "squash"
-    """How a photo becomes that square: stretched (squash, the lab's), or kept in shape with black margins (pad); or patches of
-    that size are cut out of it for training, and it is predicted in overlapping tiles, at its own scale (crop)."""
+    """How a photo becomes that square: stretched (squash, the lab's), or kept in shape with black margins (pad); or it stays
+    at its own scale (crop): trained on patches of that size, predicted in overlapping tiles."""
 
     loss: Literal["bce_dice", "bce_tversky"] = "bce_dice"
     """BCE plus an overlap loss, on logits."""

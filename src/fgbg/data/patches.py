@@ -92,13 +92,13 @@ def place_patches(shapes: NDArray[np.int64], size: int, *, seed: int, epoch: int
     """(rows, 2) top and left of each row's patch in its photo of (rows, 2) height and width.
 
     The patch's centre falls anywhere in the photo, and the patch is then moved inside: pixels near the photo's edge, which
-    few patches can hold, so get patches that lie against it. A photo smaller than the patch lies anywhere inside that
+    few patches can hold, so get patches that lie against it. A photo smaller than the patch lies anywhere in the patch
     (top or left are negative).
     """
-    draw = open_stream(seed, epoch, Purpose.PATCH).random(shapes.shape)
-    corners = np.floor(draw * shapes - size / 2).astype(np.int64)
-    room = shapes - size
-    return corners.clip(np.minimum(room, 0), np.maximum(room, 0))
+    draw, room = open_stream(seed, epoch, Purpose.PATCH).random(shapes.shape), shapes - size
+    inside = np.floor(draw * shapes - size / 2).clip(0, np.maximum(room, 0))
+    around = -np.floor(draw * (1 - room))
+    return np.where(room < 0, around, inside).astype(np.int64)
 
 
 def describe_patches(samples: SampleSet, size: int) -> str:
