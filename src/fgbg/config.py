@@ -35,9 +35,10 @@ class TrainConfig:
     width: int = 64
     """Channels of the first level; 64 is the lab's. Compute grows with its square."""
     size: int = 256
-    """Edge of the square the network sees, in pixels."""
+    """Edge of the square the network sees, in pixels; by --fit crop, in pixels of the photo."""
     fit: Fit = "squash"
-    """How a photo becomes that square: stretched (the lab's), or kept in shape with black margins."""
+    """How a photo becomes that square: stretched (squash, the lab's), or kept in shape with black margins (pad); or it stays
+    at its own scale (crop): trained on patches of that size, predicted in overlapping tiles."""
 
     loss: Literal["bce_dice", "bce_tversky"] = "bce_dice"
     """BCE plus an overlap loss, on logits."""

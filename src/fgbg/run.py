@@ -34,7 +34,7 @@ class EpochRecord:
     train_loss: float
     train_dice: float  # augmented images, at the training size, while the weights were still moving
     val_loss: float
-    val_dice: float  # at the training size
+    val_dice: float  # at the training size; of a model of patches, that is the photo's own
     val_dice_photo: float  # at each photo's own size: this one chooses `best`
     learning_rate: float
     images_per_second: float  # of training alone
@@ -124,7 +124,7 @@ class Run:
         return self.folder / f"scores_{split}.csv"
 
     def predictions(self, split: str) -> Path:
-        """Probabilities as uint8 at the training size."""
+        """Probabilities as uint8 at the training size; of a model of patches, that is the photo's own."""
         return self.folder / f"predictions_{split}"
 
     def thumbnails(self, split: str) -> Path:

@@ -199,7 +199,7 @@ def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
 
 def _keep_pictures(run: Run, label: str, sample_id: str, scored: ScoredPhoto) -> None:
     """The probability at the training size, a small copy of the photo, and of equal size where the answer is right."""
-    probability = (scored.square_logits.sigmoid() * 255).round().byte().cpu().numpy()
+    probability = (scored.logits_at_size.sigmoid() * 255).round().byte().cpu().numpy()
     Image.fromarray(probability).save(run.predictions(label) / f"{sample_id}.png")
     picture = Image.fromarray(scored.pixels)
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))

@@ -18,6 +18,7 @@ from fgbg.data.augment import Augment, PairedAugmentation
 from fgbg.data.cache import SQUARE_MARGIN, cache_photos, cache_squares
 from fgbg.data.masks import check_border
 from fgbg.data.parallel import show_progress
+from fgbg.data.patches import PatchStore, describe_patches
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
 from fgbg.data.split import find_overlaps, refuse_overlaps, split_set
@@ -106,6 +107,8 @@ def train(
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
     """Say what was understood before the work begins."""
     say(samples.describe())
+    if config.fit == "crop":
+        say(describe_patches(samples.of("train"), config.size))
     if samples.encoding.has_band:
         say(f"border = {config.border}")
     parameters = count_parameters(learner.predictor)
@@ -240,7 +243,7 @@ def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> Sa
                 f"{sample_set.name} has no {split} photos: training needs some to learn from and some to choose by"
             )
     count = len(sample_set.of("train").samples)
-    if config.batch_size > count:
+    if config.batch_size > count and config.fit != "crop":  # a photo may hold many patches
         raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
     check_border(config.border, sample_set.encoding)
     if not config.allow_overlap:
@@ -275,12 +278,10 @@ def prepare_learner(
     optimizer = torch.optim.Adam(predictor.parameters(), lr=config.learning_rate, fused=engine.device.type != "mps")
     module, prepared = engine.prepare(Trainable(predictor), optimizer)
 
-    ranges = config.augment
-    stored_size = round(SQUARE_MARGIN * config.size) if ranges.enabled or augment else config.size
     training, validation = samples.of("train"), samples.of("validation")
     if not engine.is_main:
         engine.wait()  # the main process fills the cache, the others then find it
-    squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
+    store = _open_store(config, training, engine, has_margin=config.augment.enabled or augment is not None)
     photos = cache_photos(validation, progress=show_progress)
     if engine.is_main:
         engine.wait()
@@ -289,12 +290,19 @@ def prepare_learner(
         predictor=predictor,
         module=module,
         optimizer=prepared,
-        store=TrainingStore(squares, config.border, engine.device, engine.free_bytes()),
-        names=[sample.id for sample in training.samples],
+        store=store,
+        names=[training.samples[photo].id for photo in store.photo_of_row],
         validation=photos,
         border=config.border,
         augment=augment
-        or PairedAugmentation(ranges, squares.aspects, size=config.size, seed=config.seed, device=engine.device),
+        or PairedAugmentation(
+            config.augment,
+            store.aspects,
+            size=config.size,
+            seed=config.seed,
+            device=engine.device,
+            reach=store.reach,
+        ),
         loss=loss
         or make_loss(
             config.loss,
@@ -308,6 +316,26 @@ def prepare_learner(
         batch_size=config.batch_size,
         seed=config.seed,
     )
+
+
+def _open_store(config: TrainConfig, training: SampleSet, engine: Engine, *, has_margin: bool) -> TrainingStore | PatchStore:
+    """The training photos as the network will see them: squares of whole photos, or patches at their own scale.
+
+    Raises:
+        UserError: A batch needs more patches than there are.
+    """
+    if config.fit != "crop":
+        stored_size = round(SQUARE_MARGIN * config.size) if has_margin else config.size
+        squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
+        return TrainingStore(squares, config.border, engine.device, engine.free_bytes())
+    photos = cache_photos(training, pixel_for_pixel=True, progress=show_progress)
+    store = PatchStore(photos, config.border, engine.device, size=config.size, seed=config.seed, has_margin=has_margin)
+    if config.batch_size > len(store):
+        raise UserError(
+            f"--batch-size {config.batch_size} is more than the {len(store)} patches of {config.size} px that the training "
+            f"photos hold: choose {len(store)} or less, or a smaller --size"
+        )
+    return store
 
 
 def _describe_model(config: TrainConfig, samples: SampleSet) -> ModelHeader:

@@ -110,9 +110,10 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
         return Fact(name, word(statement.get(key), digits, unit), meaning)
 
     size = statement.get("size", DASH)
+    at_size = fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it")
     return [
         fact("Pooled Dice", "pooled_dice", "all pixels of all photos in one count: large objects weigh more"),
-        fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it"),
+        *([] if statement.get("fit") == "crop" else [at_size]),  # of patches, that is the photo's own size
         fact("IoU", "mean_iou", "shared area over joint area; stricter than Dice, in the same order"),
         fact("Boundary IoU", "mean_boundary_iou", "the same, but only along the outlines: fur and limbs decide"),
         fact("Surface distance", "mean_surface_distance", "how far the two outlines are apart on average", 2, " px"),
