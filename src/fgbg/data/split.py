@@ -65,10 +65,10 @@ def group_samples(samples: SampleSet, group_by: str, progress: Progress | None =
     if group_by == NEAR_DUPLICATES:
         from fgbg.data.duplicates import DuplicatePair, cluster_pairs, find_near_duplicates, fingerprint_samples
 
-        pairs = find_near_duplicates(fingerprint_samples(samples, progress))
+        pairs = find_near_duplicates(fingerprint_samples(samples, progress), progress=progress)
         first_of: dict[str, int] = {}
-        for index, sample in enumerate(samples.samples):
-            pairs.append(DuplicatePair(first_of.setdefault(name_group(sample), index), index, 1.0, "group"))
+        for index, sample in enumerate(samples.samples):  # photos of one group hang together as copies do
+            pairs.append(DuplicatePair(first_of.setdefault(name_group(sample), index), index, 1.0, "same"))
         groups = [samples.samples[first].id for first in cluster_pairs(len(samples.samples), pairs)]
     else:
         columns = sorted({column for sample in samples.samples for column in sample.metadata})
