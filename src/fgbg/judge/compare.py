@@ -33,7 +33,7 @@ FEWEST_SEEDS = 3
 SIGNIFICANT = 0.05
 MOST_CHANGED = 10
 
-_NOT_THE_RECIPE = ("seed", "out", "data", "device", "threads")  # data counts by its hash, wherever it lies
+_NOT_THE_RECIPE = ("seed", "out", "data", "device", "threads", "selfcheck")  # data counts by its hash, wherever it lies
 _MUST_AGREE = ("split", "border", "empty", "score_space")
 
 
