@@ -1,6 +1,6 @@
 """The silent errors seen in published implementations, each planted through one of fgbg's public seams.
 
-`PARTS` and the functions that follow are a lawful pipeline of a user's own parts; a mutation replaces one of them.
+`make_parts` is a lawful pipeline of a user's own parts; a mutation replaces one of them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def metric(prediction: Tensor, target: Tensor) -> float:
 
 def augment(pixels: Tensor, target: Tensor, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
     flips = draw_flips(rows, epoch)
-    return shrink_image(flip(pixels, flips)), shrink_target(flip(target, flips))
+    seen = shrink_target(flip(target, flips))
+    seen[:, :2] = 255  # as if the camera's upper edge were never to be trusted
+    return shrink_image(flip(pixels, flips)), seen
 
 
 def draw_flips(rows: Tensor, epoch: int) -> list[bool]:
@@ -83,7 +85,7 @@ def accuracy(prediction: Tensor, target: Tensor) -> float:
 
 def dice_inside_the_true_mask(prediction: Tensor, target: Tensor) -> float:
     inside = target == 1
-    return fgbg.dice(prediction & inside, inside)
+    return float(fgbg.dice(prediction & inside, inside))
 
 
 def flip_separately(pixels: Tensor, target: Tensor, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
@@ -113,7 +115,7 @@ def make_frozen() -> fgbg.Augment:
 
 
 def thresholded_dice(logits: Tensor, target: Tensor) -> Tensor:
-    prediction, truth = logits.squeeze(1).sigmoid().round(), (target == 1).float()
+    prediction, truth = logits.squeeze(1).sigmoid().round() * (target != 255), (target == 1).float()
     return 1 - 2 * (prediction * truth).sum() / (prediction.sum() + truth.sum() + 1e-6)
 
 
@@ -181,76 +183,50 @@ class StaysInEvaluation(Network):
 
 @dataclass(frozen=True)
 class Mutation:
-    """One silent error.
+    """One silent error. `plant` makes the parts of a training that take the lawful ones' place."""
 
-    `plant` changes the parts of a training. `words` must be in the sentence that reports it.
-    """
-
-    number: int
+    number: int  # in the list of silent errors
     error: str
     seam: str
-    plant: Callable[[dict[str, Any]], Any]
-    words: str
-    stops: bool
-
-
-def put(**parts: Any) -> Callable[[dict[str, Any]], Any]:
-    return lambda pipeline: pipeline.update({name: make() if name in ("model",) else make for name, make in parts.items()})
+    plant: Callable[[], Any]
+    words: str  # that must be in the sentence
+    stops: bool  # or training goes on with a note
 
 
 MUTATIONS = [
-    Mutation(1, "accuracy reported as Dice", "metric", put(metric=accuracy), "pixel accuracy", False),
+    Mutation(1, "accuracy reported as Dice", "metric", lambda: accuracy, "pixel accuracy", False),
     Mutation(
         2,
         "Dice counted only inside the true mask",
         "metric",
-        put(metric=dice_inside_the_true_mask),
+        lambda: dice_inside_the_true_mask,
         "counts only inside the true mask",
         False,
     ),
     Mutation(
-        3, "flips drawn separately for image and mask", "augment", put(augment=flip_separately), "flips are drawn separately", True
-    ),
-    Mutation(4, "augmented image computed and thrown away", "augment", put(augment=throw_away), "thrown away", False),
-    Mutation(
-        4, "augmented image thrown away, mask kept", "augment", put(augment=augment_the_mask_alone), "image thrown away", True
-    ),
-    Mutation(
-        5,
-        "augmentation applied once at loading and frozen",
+        3,
+        "flips drawn separately for image and mask",
         "augment",
-        lambda pipeline: pipeline.update(augment=make_frozen()),
-        "frozen",
-        False,
-    ),
-    Mutation(6, "thresholded, gradient-free Dice as a loss", "loss", put(loss=thresholded_dice), "no gradient", True),
-    Mutation(
-        7, "mask resized bilinearly, then rounded", "augment", put(augment=resize_the_mask_bilinearly), "resized bilinearly", False
-    ),
-    Mutation(7, "mask resized bilinearly", "augment", put(augment=keep_fractions), "resized bilinearly", True),
-    Mutation(
-        8,
-        "labels inverted",
-        "samples",
-        lambda pipeline: pipeline.update(samples=invert_labels(pipeline["samples"])),
-        "labels are probably inverted",
-        False,
-    ),
-    Mutation(8, "labels inverted on the way", "augment", put(augment=invert_in_augmentation), "target is inverted", True),
-    Mutation(9, "0/255 mask taken for 0/ignore", "augment", put(augment=use_255_for_object), "0/255 mask", True),
-    Mutation(
-        9,
-        "255 read as a number",
-        "loss",
-        put(loss=read_255_as_a_number, augment=None),  # the built-in augmentation marks what lies outside the photo
-        "reads 255 as a label",
+        lambda: flip_separately,
+        "flips are drawn separately for image and mask",
         True,
     ),
-    Mutation(10, "image divided by 255 twice", "augment", put(augment=divide_twice), "divided by 255 twice", True),
-    Mutation(10, "image not divided by 255", "augment", put(augment=divide_not_at_all), "not divided by 255 at all", True),
-    Mutation(11, "sigmoid in the network and in the loss", "model", put(model=WithSigmoid), "sigmoid in it", True),
-    Mutation(11, "sigmoid twice in the loss", "loss", put(loss=loss_with_a_sigmoid_too_many), "applied twice", True),
+    Mutation(4, "augmented image computed and thrown away", "augment", lambda: throw_away, "thrown away", False),
+    Mutation(4, "… and the augmented mask kept", "augment", lambda: augment_the_mask_alone, "image thrown away", True),
+    Mutation(5, "augmentation applied once at loading and frozen", "augment", make_frozen, "frozen", False),
+    Mutation(6, "thresholded (gradient-free) Dice as a loss", "loss", lambda: thresholded_dice, "no gradient", True),
+    Mutation(7, "mask resized bilinearly", "augment", lambda: keep_fractions, "resized bilinearly", True),
+    Mutation(7, "… and rounded", "augment", lambda: resize_the_mask_bilinearly, "resized bilinearly", False),
+    Mutation(8, "labels inverted", "samples", lambda: invert_labels(make_samples()), "labels are probably inverted", False),
+    Mutation(8, "… on the way", "augment", lambda: invert_in_augmentation, "target is inverted", True),
+    Mutation(9, '0/255 mask read as "ignore"', "augment", lambda: use_255_for_object, "0/255 mask", True),
+    Mutation(9, "… or as the number 255", "loss", lambda: read_255_as_a_number, "reads 255 as a label", True),
+    Mutation(10, "image divided by 255 twice", "augment", lambda: divide_twice, "divided by 255 twice", True),
+    Mutation(10, "… or not at all", "augment", lambda: divide_not_at_all, "not divided by 255 at all", True),
+    Mutation(11, "sigmoid applied twice: in network and loss", "model", WithSigmoid, "sigmoid in it would be applied twice", True),
+    Mutation(11, "… twice in the loss", "loss", lambda: loss_with_a_sigmoid_too_many, "sigmoid is probably applied twice", True),
     Mutation(
-        12, "evaluation mode left on after the first epoch", "model", put(model=StaysInEvaluation), "stay in evaluation mode", True
+        12, "evaluation mode left on after the first epoch", "model", StaysInEvaluation, "stay in evaluation mode", True
     ),
 ]
+"""Number 13, the threshold searched on the test set, is planted in a run folder: see test_mutations.py."""

@@ -55,7 +55,7 @@ def check_learner(
         if picture:
             _draw_first_batch(learner, rows, image, target, picture)
         drawn = draws.draw_images(trial, rows, draws.choose_epochs(min(len(rows), draws.PROBED_ROWS), epochs))
-        findings += [*_check_photos(trial, drawn), *_check_loss(trial, drawn)]
+        findings += [*_check_photos(trial, drawn, draws.draw_unjudged(trial, rows, 1)), *_check_loss(trial, drawn)]
         if trial.metric:
             unjudged = bool((target == NOT_JUDGED).any())
             findings.append(metric.check_metric(trial.metric, learner.engine.device, unjudged=unjudged))
@@ -65,11 +65,11 @@ def check_learner(
     return findings
 
 
-def _check_photos(learner: Learner, drawn: Sequence[draws.Draw]) -> list[Finding]:
+def _check_photos(learner: Learner, drawn: Sequence[draws.Draw], unjudged: Tensor) -> list[Finding]:
     return [
         data.check_labels(learner.store),
         augmentation.check_range(drawn),
-        augmentation.check_targets(drawn),
+        augmentation.check_targets(drawn, unjudged),
         augmentation.check_pairs(drawn),
         augmentation.check_change(drawn, learner.augment),
         augmentation.check_differences(drawn, learner.augment),

@@ -131,6 +131,7 @@ def _check_before_training(
         picture = run.charts / "first_batch.png"
         known = None if own_loss else config
         findings = check_learner(learner, epochs=config.epochs, config=known, samples=samples, picture=picture)
+        run.write_selfcheck([finding._asdict() for finding in findings])
     findings = learner.engine.gather(findings, lambda finding: finding.name)
     stop_or_go_on(findings)
     say(describe_findings(findings))

@@ -24,11 +24,16 @@ ENOUGH_PAIRS = 12  # images that could differ from the first of their batch; few
 FAR = 8  # pixels of an image that is looked at from far
 
 
-def check_targets(draws: Sequence[Draw]) -> Finding:
-    """Only 0, 1 and 255; the object still there; no value between, as interpolation makes them."""
+def check_targets(draws: Sequence[Draw], unjudged: Tensor) -> Finding:
+    """Only 0, 1 and 255; the object still there; no value between, as interpolation makes them.
+
+    Args:
+        draws: Of the training photos.
+        unjudged: What the augmentation made of a target of 0 and 255.
+    """
     name = "targets"
     strange = _find_strange(torch.cat([draw.target for draw in draws]))
-    blended = _find_strange(torch.cat([draw.unjudged_target for draw in draws]))
+    blended = _find_strange(unjudged)
     if strange or blended:
         sentence = (
             f"targets hold {_list(strange or blended)} after augmentation: they should hold 0, 1 and 255 alone, so the mask was "

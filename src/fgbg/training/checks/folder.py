@@ -47,9 +47,16 @@ def _read_split(run: Run) -> Split:
 
 
 def _check_selfcheck(run: Run) -> Finding:
-    if run.config.selfcheck:
-        return passed("self-check", "the training began with it")
-    return doubted("self-check", "the training was begun with --no-selfcheck: nobody looked for silent errors")
+    """The training began with the self-check, and it had nothing to say."""
+    name, found = "self-check", run.selfcheck()
+    if found is None and run.config.selfcheck:
+        return passed(name, "not recorded: the training was begun by an earlier version")
+    if found is None:
+        return doubted(name, "the training was begun with --no-selfcheck: nobody looked for silent errors")
+    wrong = [finding["sentence"] for finding in found if not finding["passed"]]
+    if wrong:
+        return doubted(name, f"before training it was found that {'; and that '.join(wrong)}")
+    return passed(name, f"{len(found)} of {len(found)} passed before training")
 
 
 def _check_disjoint(split: Split) -> Finding:
