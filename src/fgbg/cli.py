@@ -61,6 +61,8 @@ class EvaluateArguments:
     """What a trimap's band counts as; the model's own rule by default."""
     empty: Literal["1", "0", "nan"] = "1"
     """Score of an image with no object that none is found in; nan leaves it out of the mean."""
+    allow_overlap: bool = False
+    """Score photos that the model has seen all the same; the score tells how many."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     threads: int = 0
@@ -95,6 +97,8 @@ class CompareArguments:
     """Which scores: test, validation, or the name of other data that was scored."""
     question: Literal["auto", "model", "recipe"] = "auto"
     """This model or that model, or this recipe or that recipe whatever the seed."""
+    allow_overlap: bool = False
+    """Compare scores of photos that a model has seen all the same; the verdict tells."""
     json: bool = False
     """Print everything as JSON."""
 
@@ -167,6 +171,7 @@ def evaluate_verb(argv: Sequence[str]) -> int:
         "split": arguments.split,
         "border": arguments.border,
         "empty": float(arguments.empty),
+        "allow_overlap": arguments.allow_overlap,
         "device": arguments.device,
         "threads": arguments.threads,
     }
@@ -216,7 +221,9 @@ def compare_verb(argv: Sequence[str]) -> int:
     from fgbg.run import open_run
 
     runs = [open_run(Path(run)) for run in arguments.runs]
-    comparisons = compare_runs(runs, split=arguments.split, question=arguments.question)
+    comparisons = compare_runs(
+        runs, split=arguments.split, question=arguments.question, allow_overlap=arguments.allow_overlap
+    )
     if arguments.json:
         content = [comparison.to_json() for comparison in comparisons]
         print(json.dumps(content[0] if len(content) == 1 else {"comparisons": content}, indent=2))

@@ -26,7 +26,7 @@ from fgbg.fit import fit_pixels, fit_target, resize_target
 from fgbg.storage import cache_folder
 from fgbg.words import Fit
 
-FORMAT = 1  # part of every key: a change of what is stored makes old entries unreachable, not wrong
+FORMAT = 2  # part of every key: a change of what is stored makes old entries unreachable, not wrong
 SQUARE_MARGIN = 1.25  # stored edge over training edge
 
 

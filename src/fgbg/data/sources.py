@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from fgbg.data.cut import split_lab, split_official
 from fgbg.data.figures import draw_figures
 from fgbg.data.images import list_images
 from fgbg.data.masks import TRIMAP
 from fgbg.data.parallel import Progress
 from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
-from fgbg.data.split import hold_out_validation, split_by_group, split_lab, split_official
+from fgbg.data.split import Locked, lock_splits, split_set
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder
 
@@ -36,7 +37,12 @@ def open_samples(
     *,
     split: SplitRule = "official",
     split_seed: int = 0,
+    group_by: str = "",
+    folds: int = 0,
+    fold: int = 0,
+    only: str | Path = "",
     object_values: Sequence[int] = (),
+    locked: Mapping[str, Locked] | None = None,
     progress: Progress | None = None,
 ) -> SampleSet:
     """Find, pair, split and understand the samples of DATA.
@@ -44,31 +50,51 @@ def open_samples(
     Args:
         data: `oxford-pet`, `figures`, or a folder.
         split: `official` (lists where there are some, else 80/10/10 by group) or `lab`, the report's cut.
-        split_seed: Seed of the 80/10/10 split.
+        split_seed: Seed of a cut that fgbg makes.
+        group_by: What keeps samples together in such a cut, see `fgbg.data.split.split_set`.
+        folds: Cut into that many parts, whatever the lists say.
+        fold: The part that tests.
+        only: A file with one id a line; the other samples are left out.
         object_values: Which stored mask values are object, where the set leaves it open.
+        locked: Splits that were decided before, by id (see `fgbg.run.Run.locked_splits`), in place of every other rule.
         progress: Shows how far reading is.
 
     Raises:
         UserError: The data do not exist, do not pair up, or cannot be understood.
     """
     name, folder = _find_folder(data)
+    encoding = None
     if _is_oxford(folder):
         trainval, test, remark = _read_oxford(folder)
         samples = split_lab(trainval, test) if split == "lab" else split_official(trainval, test)
-        return understand_samples(
-            name, samples, encoding=TRIMAP, object_values=object_values, remark=remark, progress=progress
-        )
-    if split == "lab":
+        encoding = TRIMAP
+    elif split == "lab":
         raise UserError(f"--split lab cuts the Oxford-IIIT Pet lists, and {folder} has no annotations/trainval.txt")
-    samples, remark = _read_folder(folder)
-    present = {sample.split for sample in samples}
-    if present == {""}:
-        samples = split_by_group(samples, seed=split_seed)
-        remark = f"split 80/10/10, seed {split_seed}"
-    elif "train" in present and "validation" not in present:
-        samples = hold_out_validation(samples, seed=split_seed)
-        remark = "; ".join(filter(None, [remark, "a tenth of train validates"]))
-    return understand_samples(name, samples, object_values=object_values, remark=remark, progress=progress)
+    else:
+        samples, remark = _read_folder(folder)
+    if locked is not None:
+        samples = lock_splits(samples, locked)
+    elif only:
+        samples, left_out = _keep_only(samples, Path(only))
+        remark = "; ".join(filter(None, [remark, left_out]))
+    sample_set = understand_samples(
+        name, samples, encoding=encoding, object_values=object_values, remark=remark, progress=progress
+    )
+    if locked is not None:
+        return sample_set
+    return split_set(sample_set, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
+
+
+def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[list[Sample], str]:
+    """The samples that a list names, and what is to be said of the rest."""
+    if not path.is_file():
+        raise UserError(f"--only {path} does not exist: a file with one id a line, as fgbg check --write-clean writes it")
+    wanted = set(filter(None, map(str.strip, _read_text(path).splitlines())))
+    strange = sorted(wanted - {sample.id for sample in samples})
+    if strange:
+        raise UserError(f"--only {path} lists {name_some(strange)}, which the data do not have: ids are names of photos")
+    kept = [sample for sample in samples if sample.id in wanted]
+    return kept, f"{len(samples) - len(kept)} left out by {path.name}"
 
 
 def _find_folder(data: str | Path) -> tuple[str, Path]:

@@ -116,6 +116,7 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}",
         f"border = {told['border']} · threshold {told['threshold']:g} · fit {told['fit']} · "
         f"{told['network']} (width {told['width']}, epoch {told['epoch']}){views}",
+        *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
         f"  Dice  mean over photos   {mean}  95 % bootstrap over {over}, at their own size",
         f"        all pixels pooled  {told['pooled_dice']:.4f}",
         *_describe_size(told),

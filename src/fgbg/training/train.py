@@ -21,12 +21,12 @@ from fgbg.data.parallel import show_progress
 from fgbg.data.patches import PatchStore, describe_patches
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
-from fgbg.data.split import split_by_group
+from fgbg.data.split import find_overlaps, refuse_overlaps, split_set
 from fgbg.data.store import TrainingStore
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.engine import Engine
 from fgbg.errors import UserError
-from fgbg.judge.evaluate import find_training_photos
+from fgbg.judge.evaluate import find_seen_photos
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
 from fgbg.models import build_network, count_parameters, require_model, wrap_network
@@ -36,7 +36,6 @@ from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, Trainable, train_epoch, validate
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.state import Progress, restore_state, save_state
-from fgbg.words import HASH_DIGITS
 
 RESUMABLE = frozenset({"epochs", "device", "threads", "out", "threshold_for"})  # settings that a resumed run may change
 
@@ -129,7 +128,7 @@ def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: 
         processes=engine.processes,
         after_epoch=progress.epoch,
     )
-    run.write_split(samples, config.split, config.split_seed)
+    run.write_split(samples, config)
 
 
 def _run_epochs(
@@ -174,7 +173,7 @@ def _choose_threshold(
     # A copy: the network in memory is the last epoch's, and a user's own stays as training left it.
     predictor, header = load_model(run.best, network=copy.deepcopy(learner.predictor.network))
     predictor.to(learner.engine.device)
-    leaked = find_training_photos(header, validation)
+    leaked = find_seen_photos(header, validation, "validation").trained
     if leaked:
         count = f"{len(leaked)} of {len(validation.samples)}"
         say(f"threshold 0.5: {count} validation photos also trained the model, so that none is chosen on them")
@@ -225,19 +224,19 @@ def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> Sa
         UserError: They cannot be understood, or are too few.
     """
     if samples is not None:
-        own = list(samples)
-        own = own if any(sample.split for sample in own) else split_by_group(own, seed=config.split_seed)
-        sample_set = understand_samples(config.data or "own samples", own, object_values=config.object_values)
+        own = understand_samples(config.data or "own samples", samples, object_values=config.object_values)
+        sample_set = split_set(
+            own,
+            seed=config.split_seed,
+            group_by=config.group_by,
+            folds=config.folds,
+            fold=config.fold,
+            progress=show_progress,
+        )
     else:
         if not config.data:
             raise UserError("which DATA? Give oxford-pet, figures, or a folder with images/ and masks/")
-        sample_set = open_samples(
-            config.data,
-            split=config.split,
-            split_seed=config.split_seed,
-            object_values=config.object_values,
-            progress=show_progress,
-        )
+        sample_set = open_samples(config.data, **config.data_options(), progress=show_progress)
     for split in ("train", "validation"):
         if not sample_set.of(split).samples:
             raise UserError(
@@ -247,6 +246,8 @@ def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> Sa
     if config.batch_size > count and config.fit != "crop":  # a photo may hold many patches
         raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
     check_border(config.border, sample_set.encoding)
+    if not config.allow_overlap:
+        refuse_overlaps(sample_set)
     return sample_set
 
 
@@ -351,7 +352,9 @@ def _describe_model(config: TrainConfig, samples: SampleSet) -> ModelHeader:
         epoch=0,
         validation_dice=0.0,
         fgbg_version=fgbg.__version__,
-        training_images=tuple(look.image_hash[:HASH_DIGITS] for look in samples.of("train").inspections),
+        training_images=samples.of("train").image_keys,
+        validation_images=samples.of("validation").image_keys,
+        overlap_count=len(find_overlaps(samples)),
     )
 
 

@@ -167,6 +167,8 @@ def list_rules(statement: dict[str, Any]) -> list[Fact]:
             f"{get('size', DASH)} px, weights of epoch {get('epoch', DASH)}",
         ),
     ]
+    if get("overlap"):
+        rules.insert(1, Fact("Not a clean test", str(get("overlap")), "allowed by --allow-overlap: the score is too good"))
     if get("tta", "none") != "none":
         rules.append(Fact("Views", str(get("tta")), VIEWS.get(str(get("tta")), "several views of each photo are averaged")))
     if get("members"):
