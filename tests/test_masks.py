@@ -126,6 +126,7 @@ class TestRefusal:
         ("values", "advice"),
         [
             ((0, 2), "for example --object-values 2"),
+            ((1, 2), "trimaps without a band or two classes: say --object-values 1 or --object-values 2"),
             ((0, 1, 2), "for example --object-values 2 or, for several, --object-values 1 2"),
             ((0, 128, 255), "for example --object-values 255 or, for several, --object-values 128 255"),
             ((0, 1, 2, 255), "--object-values 1 2; 255, often 'void', counts as ground unless it is named"),

@@ -61,6 +61,8 @@ class EvaluateArguments:
     """What a trimap's band counts as; the model's own rule by default."""
     empty: Literal["1", "0", "nan"] = "1"
     """Score of an image with no object that none is found in; nan leaves it out of the mean."""
+    object_values: tuple[int, ...] = ()
+    """Which stored mask values are object in DATA; only asked for where it leaves it open."""
     allow_overlap: bool = False
     """Score photos that the model has seen all the same; the score tells how many."""
     device: str = "auto"
@@ -172,6 +174,7 @@ def evaluate_verb(argv: Sequence[str]) -> int:
         "border": arguments.border,
         "empty": float(arguments.empty),
         "allow_overlap": arguments.allow_overlap,
+        "object_values": arguments.object_values,
         "device": arguments.device,
         "threads": arguments.threads,
     }

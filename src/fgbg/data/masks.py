@@ -113,12 +113,14 @@ def _advise(values: Sequence[int]) -> str:
             "--object-values 1 where 255 is ground; for void that is not judged, save trimaps (1 object, 2 ground, 3 void) "
             "and say --border ignore"
         )
+    if list(values) == [1, 2]:
+        return "trimaps without a band or two classes: say --object-values 1 or --object-values 2"
     named = [value for value in values if value]
     hint = ""
     if len(named) > 1 and named[-1] == 255 and named[-2] < 128:
         named.pop()
         hint = "; 255, often 'void', counts as ground unless it is named"
-    several = f" or, for several, --object-values {named[-2]} {named[-1]}" if len(named) > 1 else ""
+    several = f" or, for several, --object-values {named[-2]} {named[-1]}" if 1 < len(named) < len(values) else ""
     advice = f"say which are object, for example --object-values {named[-1]}{several}{hint}"
     return f"which fit neither 0/1, 0/255 nor a trimap 1/2/3: {advice}"
 

@@ -41,6 +41,7 @@ def evaluate_run(
     threads: int = 0,
     threshold_for: str = "",
     allow_overlap: bool = False,
+    object_values: Sequence[int] = (),
 ) -> Evaluation:
     """Score a run's best model; rows, predictions, thumbnails and panels are kept in the run folder.
 
@@ -56,6 +57,7 @@ def evaluate_run(
         threads: CPU threads; 0 shares the cores.
         threshold_for: What the threshold is chosen for, see `fgbg.config.OBJECTIVES`; what it was chosen for by default.
         allow_overlap: Score photos that the model has seen all the same.
+        object_values: Which stored mask values are object in `data`, where they leave it open.
 
     Raises:
         UserError: The run, its model or the data cannot be used, or the model has seen a photo.
@@ -64,7 +66,7 @@ def evaluate_run(
     engine = Engine(device, "fp32", threads)
     predictor, header = load_model(run.best)
     predictor.to(engine.device)
-    samples, label = _open_data(run, data, split)
+    samples, label = _open_data(run, data, split, object_values)
     if label == "validation" and border in (None, header.border) and not allow_overlap:
         evaluation = choose_on_validation(
             run, predictor, header, samples, engine=engine, threshold_for=threshold_for, empty=empty
@@ -168,6 +170,7 @@ def evaluate_together(
     device: str = "auto",
     threads: int = 0,
     allow_overlap: bool = False,
+    object_values: Sequence[int] = (),
 ) -> tuple[Evaluation, Run]:
     """Score several runs as one model that averages their probabilities, or one run that looks at each photo several ways.
 
@@ -177,7 +180,7 @@ def evaluate_together(
         folders: The runs; the first one's data and settings count.
         tta: Test-time augmentation of each.
         out: The folder to write to; beside the first run by default, named after what was done.
-        data, split, border, empty, device, threads, allow_overlap: As for `evaluate_run`.
+        data, split, border, empty, device, threads, allow_overlap, object_values: As for `evaluate_run`.
 
     Raises:
         UserError: As `evaluate_run`; or the models do not belong together; or `out` holds something else.
@@ -203,7 +206,7 @@ def evaluate_together(
         validation_images=tuple(sorted(chose)),
         overlap_count=max(header.overlap_count for header in headers),
     )
-    samples, label = _open_data(runs[0], data, split)
+    samples, label = _open_data(runs[0], data, split, object_values)
     members = [run.name for run in runs] if len(runs) > 1 else []
     run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
     evaluation = evaluate(
@@ -233,16 +236,18 @@ def _open_scorable(folder: Path) -> Run:
     return run
 
 
-def _open_data(run: Run, data: str, split: str) -> tuple[SampleSet, str]:
+def _open_data(run: Run, data: str, split: str, object_values: Sequence[int]) -> tuple[SampleSet, str]:
     """The photos of a split of the run's own data, or of other data, and what to call them in file names."""
     config = run.config
     if not data and not config.data:
         raise UserError(
             f"{run.folder} was trained on samples given to the Python API: name the DATA to score, or call fgbg.evaluate"
         )
+    if object_values and not data:
+        raise UserError("--object-values: the run knows its own masks; name other DATA to say what theirs mean")
     locked = run.locked_splits()
     if data:
-        named = open_samples(data, progress=show_progress)
+        named = open_samples(data, object_values=object_values, progress=show_progress)
         if named.fingerprint != run.fingerprint:
             # Scores on other data stand beside the run's own, never in their place.
             return named.of(split), f"{named.name}_{split}"
