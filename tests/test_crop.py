@@ -91,9 +91,9 @@ class TestPatches:
         shapes = np.full((4000, 2), 64)
         tops = place_patches(shapes, 16, seed=0, epoch=1)[:, 0]
         shown = np.array([((tops <= row) & (row < tops + 16)).mean() for row in range(64)])
-        # By hand: the centre falls on each of 64 rows alike, and 8 of them move the patch to the edge. A patch whose top
-        # were drawn evenly would show the first row in one of 49.
-        assert shown[0] == pytest.approx(8 / 64, abs=0.02)
+        # By hand: the centre falls on each of 64 rows alike; at the first 9 and the last 8 the patch lies against the edge.
+        # A patch whose top were drawn evenly would show the first row in one of 49.
+        assert shown[0] == pytest.approx(9 / 64, abs=0.02)
         assert shown[63] == pytest.approx(8 / 64, abs=0.02)
         assert shown[32] == pytest.approx(16 / 64, abs=0.02)
 
@@ -131,11 +131,11 @@ class TestPatches:
 
     def test_photos_that_are_reduced_are_said(self, tmp_path: Path) -> None:
         large = tmp_path / "large.png"
-        Image.new("RGB", (6000, 4001)).save(large)
-        sample = Sample("large", large, np.zeros((4001, 6000), np.uint8))
-        assert "note: 1 photos of more than 24 megapixels are reduced" in describe_patches(
-            understand_samples("one", [sample], object_values=(1,)), 256
-        )
+        Image.new("1", (6000, 4001)).save(large)
+        mask = np.zeros((4001, 6000), np.uint8)
+        mask[0] = 1
+        samples = understand_samples("one", [Sample("large", large, mask)])
+        assert "note: 1 photos of more than 24 megapixels are reduced" in describe_patches(samples, 256)
 
 
 class TestScale:
@@ -198,6 +198,13 @@ def crop_predictor(network: nn.Module, size: int = 16) -> Predictor:
     return Predictor(network, size=size, fit="crop").eval().to(memory_format=torch.channels_last)
 
 
+def answer_whole(predictor: Predictor, pixels: Tensor) -> Tensor:
+    """Logits of the network on the photo as it is, without tiles."""
+    image = (pixels.permute(2, 0, 1).float() / 255 - predictor.mean) / predictor.deviation
+    with torch.inference_mode():
+        return predictor.network(image[None])[0, 0]
+
+
 photo_shapes = pytest.mark.parametrize("shape", [(1, 1), (5, 9), (16, 16), (17, 16), (9, 50), (41, 23), (64, 100)])
 
 
@@ -237,8 +244,7 @@ class TestTiles:
     @photo_shapes
     def test_a_network_that_looks_at_single_pixels_answers_as_on_the_whole_photo(self, shape: tuple[int, int]) -> None:
         predictor, pixels = crop_predictor(FirstChannel()), torch.tensor(make_noise(*shape))
-        whole = predictor.logits((pixels.permute(2, 0, 1).float() / 255)[None])[0, 0]
-        torch.testing.assert_close(predictor.logits_at_size([pixels])[0], whole, atol=1e-5, rtol=0)
+        torch.testing.assert_close(predictor.logits_at_size([pixels])[0], answer_whole(predictor, pixels), atol=1e-5, rtol=0)
 
     def test_what_goes_wrong_at_a_tiles_edge_leaves_no_seam(self) -> None:
         size = 32
@@ -251,19 +257,9 @@ class TestTiles:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
         predictor, pixels = crop_predictor(network, 64), torch.tensor(make_noise(150, 200))
-        with torch.inference_mode():
-            whole = predictor.logits((pixels.permute(2, 0, 1).float() / 255)[None])[0, 0]
+        whole = answer_whole(predictor, pixels)
         blended = predictor.logits_at_size([pixels])[0]
         assert (blended - whole)[3:-3, 3:-3].abs().max() < 0.02 * whole.std()
-
-    @pytest.mark.parametrize("name", ["unet", "resnet34_unet"])
-    def test_a_photos_answer_depends_on_no_other_photo(self, name: str) -> None:
-        predictor = crop_predictor(make_network(name), 32)
-        photos = [torch.tensor(make_noise(10 + 15 * index, 70 - 6 * index, index)) for index in range(CHUNK)]
-        alone = [predictor.logits_at_size([photo])[0] for photo in photos]
-        for company in (slice(0, 3), slice(None), slice(None, None, -1)):
-            for one, other in zip(predictor.logits_at_size(photos[company]), alone[company], strict=True):
-                assert torch.equal(one, other)
 
     def test_memory_holds_a_chunk_of_tiles_at_a_time_and_small_photos_share_it(self) -> None:
         batches = []
@@ -328,22 +324,22 @@ class TestScores:
 class TestTraining:
     def test_an_interrupted_run_resumes_to_the_same_bits(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         config = small_config(tmp_path / "cut", fit="crop", size=24, epochs=2)
-        whole = fgbg.train(replace(config, out=str(tmp_path / "whole")), samples=make_samples())
+        whole = fgbg.train(replace(config, out=str(tmp_path / "whole")), samples=make_samples(8))
         steps, take_step = 0, loop.take_step
 
         def interrupt(*arguments: object) -> tuple[float, float]:
             nonlocal steps
             steps += 1
-            if steps == 9:  # the third of epoch 2: 12 photos of 32² hold 24 patches of 24², 6 batches
+            if steps == 5:  # the second of epoch 2: 6 photos of 32² hold 12 patches of 24², 3 batches
                 raise KeyboardInterrupt
             return take_step(*arguments)
 
         monkeypatch.setattr(loop, "take_step", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            fgbg.train(config, samples=make_samples())
+            fgbg.train(config, samples=make_samples(8))
         monkeypatch.undo()
         assert len(fgbg.open_run(tmp_path / "cut").epochs()) == 1
-        resumed = fgbg.train(config, samples=make_samples(), resume=True)
+        resumed = fgbg.train(config, samples=make_samples(8), resume=True)
         first, second = (torch.load(run.last, weights_only=True)["network"] for run in (whole, resumed))
         assert all(torch.equal(weight, second[name]) for name, weight in first.items())
         assert whole.scores("validation") == resumed.scores("validation")

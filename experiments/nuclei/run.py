@@ -2,9 +2,9 @@
 
     NUCLEI=FOLDER python experiments/nuclei/run.py [SEEDS]      # 2 recipes x SEEDS seeds (1 by default)
 
-FOLDER holds images/ and masks/ of the 2018 Data Science Bowl (stage 1, CC0): microscopy of nuclei, 256 to 1,388 pixels wide. Both
-recipes train the same network for about the same number of steps on squares of the same size: `squash.toml` on whole photos
-stretched to it, `crop.toml` on patches cut out at the photos' own scale.
+FOLDER holds images/ and masks/ of the 2018 Data Science Bowl (stage 1, CC0): microscopy of nuclei, 256 to 1,388 pixels wide.
+Both recipes train the same network for about the same number of steps on squares of the same size: `squash.toml` on whole
+photos stretched to it, `crop.toml` on patches cut out at the photos' own scale.
 """
 
 from __future__ import annotations

@@ -23,8 +23,9 @@ Augment = Callable[
 """What training calls for each batch: `(pixels, target, rows, epoch) -> (image, target)`.
 
 `pixels` are stored photos (0..255) and `target` their targets (0 ground, 1 object, 255 not judged), at the stored size;
-`rows` says which images of the training set they are, `epoch` counts from 1. The answer is at the training size, `image`
-in 0..1 and not yet normalised. It may depend on nothing but its arguments, or resuming changes the weights.
+`rows` says which images of the training set they are, `epoch` counts from 1. By `--fit crop` both are patches with a margin
+around them, and rows are patches. The answer is at the training size, `image` in 0..1 and not yet normalised. It may depend
+on nothing but its arguments, or resuming changes the weights.
 """
 
 CPU_PIECE = 4  # images at a time on a CPU: what passes between the steps then stays in its cache (1.8 x at 256 px)

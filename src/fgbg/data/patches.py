@@ -15,7 +15,7 @@ from fgbg.data.images import LARGEST_PHOTO_PIXELS
 from fgbg.data.masks import border_lookup
 from fgbg.data.samples import SampleSet
 from fgbg.data.streams import Purpose, open_stream
-from fgbg.words import NOT_JUDGED, Border
+from fgbg.words import BAND, NOT_JUDGED, Border
 
 PATCH_MARGIN = 0.25
 """Width of the frame around a patch, as a share of its edge, from which rotation, shift and scale fetch pixels. With the
@@ -51,7 +51,7 @@ class PatchStore:
         self.aspects = np.ones(len(self.photo_of_row))
         self.margin = round(PATCH_MARGIN * size) if has_margin else 0
         self.reach = size / (size + 2 * self.margin)
-        self._lookup = border_lookup(border)
+        self._band = border_lookup(border)[BAND]
         self._epoch = 0
         self._corners = np.empty((0, 2), np.int64)
 
@@ -74,9 +74,9 @@ class PatchStore:
             top, left = (self._corners[row] - self.margin).tolist()
             _cut(photo_pixels, top, left, pixels[index])
             _cut(photo_levels, top, left, levels[index])
-        target = torch.from_numpy(self._lookup[levels])
-        # Channels stay last in memory: turning each patch round would cost more than cutting it.
-        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2), target.to(self.device)
+        levels[levels == BAND] = self._band  # a look-up of every pixel would take longer than all the cutting
+        # Channels stay last in memory, for the same reason.
+        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2), torch.from_numpy(levels).to(self.device)
 
 
 def count_patches(shapes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
