@@ -79,9 +79,7 @@ def draw_panels(panels: Sequence[Panel], path: Path) -> None:
         sheet.save(aside, format="PNG")
 
 
-def draw_batch(
-    pixels: NDArray[np.uint8], targets: NDArray[np.uint8], names: Sequence[str], path: Path
-) -> None:
+def draw_batch(pixels: NDArray[np.uint8], targets: NDArray[np.uint8], names: Sequence[str], path: Path) -> None:
     """Draw images with their masks over them into a PNG; its folder is made if need be.
 
     Args:

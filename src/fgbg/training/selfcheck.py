@@ -88,9 +88,7 @@ def _check_loss(learner: Learner, drawn: Sequence[draws.Draw]) -> Iterator[Findi
     yield loss.check_unjudged(learner.loss, target, occurs=any(bool((draw.target == NOT_JUDGED).any()) for draw in drawn))
 
 
-def _check_network(
-    learner: Learner, config: TrainConfig | None, image: Tensor, target: Tensor
-) -> Iterator[Finding]:
+def _check_network(learner: Learner, config: TrainConfig | None, image: Tensor, target: Tensor) -> Iterator[Finding]:
     """On a few small images. The last check changes the weights of the learner's network, which is a copy."""
     predictor = learner.predictor
     size = network.choose_trial_size(predictor, learner.loss, len(image))
@@ -102,6 +100,8 @@ def _check_network(
     yield network.check_logits(predictor, image)
     yield network.check_modes(predictor, image)
     photos = [torch.tensor(learner.validation[index][0]) for index in range(min(3, len(learner.validation)))]
+    if predictor.fit == "crop":  # a tile of each
+        photos = [photo[:size, :size] for photo in photos]
     yield network.check_independence(predictor, photos, size)
     logits = network.answer(predictor.train(), image)
     yield loss.check_start(learner.loss, config, logits, target)
@@ -149,4 +149,6 @@ def stop_or_go_on(findings: Sequence[Finding]) -> None:
     """
     wrong = [finding.sentence for finding in findings if finding.stops]
     if wrong:
-        raise UserError(f"self-check: {'; and '.join(wrong)}; mend it, or train anyway with --no-selfcheck (selfcheck=False)")
+        raise UserError(
+            f"self-check: {'; and '.join(wrong)}; mend it, or train anyway with --no-selfcheck (selfcheck=False)"
+        )

@@ -38,7 +38,9 @@ from fgbg.training.losses import Loss, make_loss
 from fgbg.training.selfcheck import Finding, check_learner, describe_findings, stop_or_go_on
 from fgbg.training.state import Progress, restore_state, save_state
 
-RESUMABLE = frozenset({"epochs", "device", "threads", "out", "threshold_for", "selfcheck"})  # settings that a resumed run may change
+RESUMABLE = frozenset(
+    {"epochs", "device", "threads", "out", "threshold_for", "selfcheck"}
+)  # settings that a resumed run may change
 
 
 def train(

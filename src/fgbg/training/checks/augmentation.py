@@ -49,7 +49,9 @@ def check_targets(draws: Sequence[Draw], unjudged: Tensor) -> Finding:
             " is 255: object must be 1, and 255 means not judged (ignore), so a 0/255 mask was probably taken for a target",
         )
     if shares[NOT_JUDGED][1] == 1:
-        return failed(name, "every pixel of the targets is 255 (not judged) after augmentation: there is nothing to learn from")
+        return failed(
+            name, "every pixel of the targets is 255 (not judged) after augmentation: there is nothing to learn from"
+        )
     return passed(name, f"0, 1 and 255 alone; {lost:.0%} object, {shares[NOT_JUDGED][1]:.0%} not judged")
 
 
@@ -78,7 +80,9 @@ def check_pairs(draws: Sequence[Draw]) -> Finding:
     if not len(told):
         return passed(name, "not probed: too little of a picture is left after augmentation")
     if (told < -LEAST_AGREEMENT).all():
-        return failed(name, "object and ground change places in augmentation: the target is inverted (or every image a negative)")
+        return failed(
+            name, "object and ground change places in augmentation: the target is inverted (or every image a negative)"
+        )
     apart = agreement.abs() < LEAST_AGREEMENT
     count = int(apart.sum())
     if count <= STRAY_SHARE * len(told):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fgbg.data.samples import SPLITS, SampleSet, name_some
+from fgbg.data.patches import PatchStore
 from fgbg.data.store import TrainingStore
 from fgbg.training.checks.finding import Finding, doubted, passed
 from fgbg.words import GROUND, OBJECT
@@ -25,15 +26,17 @@ def check_splits(samples: SampleSet) -> Finding:
                 twice.setdefault((first, split), []).append(f"{sample.id} = {other}")
     if not twice:
         return passed(name, "no photo is in two splits")
-    told = "; ".join(f"{len(ids)} {split} photos are also {first} photos ({name_some(ids, 3)})" for (first, split), ids in twice.items())
+    told = "; ".join(
+        f"{len(ids)} {split} photos are also {first} photos ({name_some(ids, 3)})" for (first, split), ids in twice.items()
+    )
     return doubted(name, f"{told}: scores on them will flatter, so leave them out of one side")
 
 
-def check_labels(store: TrainingStore) -> Finding:
+def check_labels(store: TrainingStore | PatchStore) -> Finding:
     """The object is what the frame is not: object that covers the frame around ground is probably ground."""
     name = "labels"
     rows = torch.linspace(0, len(store) - 1, min(LOOKED_AT, len(store))).round().long().to(store.device)
-    _, target = store.take(rows)
+    _, target = store.take(rows, 1)
     frame = torch.ones(target.shape[-2:], dtype=torch.bool, device=target.device)
     frame[1:-1, 1:-1] = False
     on_frame, inside = target[:, frame].flatten(), target[:, ~frame].flatten()
@@ -43,5 +46,7 @@ def check_labels(store: TrainingStore) -> Finding:
     inner_share = inner_objects / max(1, inner_objects + inner_ground)
     told = f"object covers {frame_share:.0%} of the photos' frame and {inner_share:.0%} of the rest"
     if frame_share >= FRAME_SHARE and 1 - frame_share < (1 - inner_share) / 2:
-        return doubted(name, f"{told}: it should be the other way round, so the labels are probably inverted (ground marked as object)")
+        return doubted(
+            name, f"{told}: it should be the other way round, so the labels are probably inverted (ground marked as object)"
+        )
     return passed(name, told)

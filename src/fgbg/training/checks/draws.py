@@ -76,7 +76,7 @@ def draw_first_batch(learner: Learner) -> tuple[Tensor, Float[Tensor, "batch 3 s
     """(rows, image, target) of the first batch of epoch 1, as training will see it."""
     batch = next(deal_batches(len(learner.store), learner.batch_size, seed=learner.seed, epoch=1))
     rows = torch.tensor(learner.engine.share(batch), device=learner.engine.device)
-    return (rows, *learner.augment(*learner.store.take(rows), rows, 1))
+    return (rows, *learner.augment(*learner.store.take(rows, 1), rows, 1))
 
 
 def choose_epochs(images: int, epochs: int) -> list[int]:
@@ -94,7 +94,7 @@ def draw_images(learner: Learner, rows: Tensor, epochs: Sequence[int]) -> list[D
     rows = rows[:PROBED_ROWS]
     draws = []
     for epoch in epochs:
-        pixels, target = learner.store.take(rows)
+        pixels, target = learner.store.take(rows, 1)  # the same patches: what changes is then the augmentation's doing
         image, seen = learner.augment(pixels.clone(), target.clone(), rows, epoch)  # it may change them in place
         mask = draw_pattern(target.shape[-1]).to(target.device).expand_as(target)
         picture = DARK + (BRIGHT - DARK) * mask[:, None].expand(-1, 3, -1, -1)
@@ -106,7 +106,7 @@ def draw_images(learner: Learner, rows: Tensor, epochs: Sequence[int]) -> list[D
 def draw_unjudged(learner: Learner, rows: Tensor, epoch: int) -> Tensor:
     """What becomes of a target that is 0 and 255 in blocks: between them interpolation shows."""
     rows = rows[:PROBED_ROWS]
-    pixels, target = learner.store.take(rows)
+    pixels, target = learner.store.take(rows, epoch)
     unjudged = NOT_JUDGED * draw_pattern(target.shape[-1]).to(target.device)
     return learner.augment(pixels, unjudged.expand_as(target).clone(), rows, epoch)[1]
 

@@ -47,9 +47,13 @@ def check_shape(predictor: Predictor, image: Float[Tensor, "batch 3 size size"])
         logits = predictor.train().logits(image)
     wanted = (len(image), 1, *image.shape[-2:])
     if tuple(logits.shape) != wanted:
-        return failed(name, f"the network returns {tuple(logits.shape)} for images {tuple(image.shape)}: it should be {wanted}")
+        return failed(
+            name, f"the network returns {tuple(logits.shape)} for images {tuple(image.shape)}: it should be {wanted}"
+        )
     if not logits.isfinite().all():
-        return failed(name, "the fresh network returns values that are not finite: its weights or the images are out of range")
+        return failed(
+            name, "the fresh network returns values that are not finite: its weights or the images are out of range"
+        )
     return passed(name, f"{wanted}, {logits.min():.2g} to {logits.max():.2g}")
 
 
@@ -74,9 +78,7 @@ def check_logits(predictor: Predictor, image: Float[Tensor, "batch 3 size size"]
     return passed(name, "its output is not held between 0 and 1")
 
 
-def answer(
-    predictor: Predictor, image: Float[Tensor, "batch 3 size size"]
-) -> Float[Tensor, "batch 1 size size"]:
+def answer(predictor: Predictor, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 1 size size"]:
     """Logits without their gradient, in the mode that the predictor is in."""
     with torch.no_grad():
         return predictor.logits(image)
@@ -126,7 +128,9 @@ def check_modes(predictor: Predictor, image: Float[Tensor, "batch 3 size size"])
         )
     if still_training:
         named = name_some(sorted(label or "the network itself" for label in still_training), 3)
-        return doubted(name, f"{named} stay in training mode when the network is evaluated: scores would depend on chance or neighbours")
+        return doubted(
+            name, f"{named} stay in training mode when the network is evaluated: scores would depend on chance or neighbours"
+        )
     return passed(name, "the network switches to evaluation and back")
 
 
@@ -211,5 +215,3 @@ def check_overfit(lesson: Lesson, unknown: float, images: int) -> Finding:
     if first - best >= BARELY_LEARNT * abs(first) or 0 <= first < PERFECT * unknown:
         return passed(name, told)
     return doubted(name, f"{told}: it should fall, so network, loss and targets probably do not fit each other")
-
-
