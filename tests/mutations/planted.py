@@ -223,8 +223,12 @@ MUTATIONS = [
     Mutation(9, "… or as the number 255", "loss", lambda: read_255_as_a_number, "reads 255 as a label", True),
     Mutation(10, "image divided by 255 twice", "augment", lambda: divide_twice, "divided by 255 twice", True),
     Mutation(10, "… or not at all", "augment", lambda: divide_not_at_all, "not divided by 255 at all", True),
-    Mutation(11, "sigmoid applied twice: in network and loss", "model", WithSigmoid, "sigmoid in it would be applied twice", True),
-    Mutation(11, "… twice in the loss", "loss", lambda: loss_with_a_sigmoid_too_many, "sigmoid is probably applied twice", True),
+    Mutation(
+        11, "sigmoid applied twice: in network and loss", "model", WithSigmoid, "sigmoid in it would be applied twice", True
+    ),
+    Mutation(
+        11, "… twice in the loss", "loss", lambda: loss_with_a_sigmoid_too_many, "sigmoid is probably applied twice", True
+    ),
     Mutation(
         12, "evaluation mode left on after the first epoch", "model", StaysInEvaluation, "stay in evaluation mode", True
     ),

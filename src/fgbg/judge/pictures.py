@@ -1,4 +1,8 @@
-"""The lab's qualitative comparison: original, prediction, truth, photo × prediction and photo × truth; and a batch with masks."""
+"""Pictures of what a network is shown and of what it answers.
+
+The lab's qualitative comparison: original, prediction, truth, photo × prediction and photo × truth, side by side; and a
+batch with its masks over it.
+"""
 
 from __future__ import annotations
 
@@ -79,9 +83,7 @@ def draw_panels(panels: Sequence[Panel], path: Path) -> None:
         sheet.save(aside, format="PNG")
 
 
-def draw_batch(
-    pixels: NDArray[np.uint8], targets: NDArray[np.uint8], names: Sequence[str], path: Path
-) -> None:
+def draw_batch(pixels: NDArray[np.uint8], targets: NDArray[np.uint8], names: Sequence[str], path: Path) -> None:
     """Draw images with their masks over them into a PNG; its folder is made if need be.
 
     Args:

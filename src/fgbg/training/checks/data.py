@@ -25,7 +25,9 @@ def check_splits(samples: SampleSet) -> Finding:
                 twice.setdefault((first, split), []).append(f"{sample.id} = {other}")
     if not twice:
         return passed(name, "no photo is in two splits")
-    told = "; ".join(f"{len(ids)} {split} photos are also {first} photos ({name_some(ids, 3)})" for (first, split), ids in twice.items())
+    told = "; ".join(
+        f"{len(ids)} {split} photos are also {first} photos ({name_some(ids, 3)})" for (first, split), ids in twice.items()
+    )
     return doubted(name, f"{told}: scores on them will flatter, so leave them out of one side")
 
 
@@ -43,5 +45,7 @@ def check_labels(store: TrainingStore) -> Finding:
     inner_share = inner_objects / max(1, inner_objects + inner_ground)
     told = f"object covers {frame_share:.0%} of the photos' frame and {inner_share:.0%} of the rest"
     if frame_share >= FRAME_SHARE and 1 - frame_share < (1 - inner_share) / 2:
-        return doubted(name, f"{told}: it should be the other way round, so the labels are probably inverted (ground marked as object)")
+        return doubted(
+            name, f"{told}: it should be the other way round, so the labels are probably inverted (ground marked as object)"
+        )
     return passed(name, told)

@@ -77,7 +77,9 @@ def _check_training_photos(header: ModelHeader, split: Split) -> Finding:
     """The model was trained on what split.json says."""
     name = "training photos"
     if set(header.training_images) != {photo["image"] for photo in split["train"]}:
-        return failed(name, "the model says that it was trained on other photos than split.json lists: it is probably of another run")
+        return failed(
+            name, "the model says that it was trained on other photos than split.json lists: it is probably of another run"
+        )
     return passed(name, f"the model's {len(header.training_images)} are those of split.json")
 
 
@@ -87,7 +89,9 @@ def _check_epoch(run: Run, header: ModelHeader) -> Finding:
     best = [record.epoch for record in run.epochs() if record.best]
     if not best or header.epoch != best[-1]:
         chosen = f"epoch {best[-1]}" if best else "none"
-        return failed(name, f"the model is of epoch {header.epoch}, and validation chose {chosen}: it was not chosen on validation")
+        return failed(
+            name, f"the model is of epoch {header.epoch}, and validation chose {chosen}: it was not chosen on validation"
+        )
     return passed(name, f"{header.epoch}, chosen on validation")
 
 
@@ -144,9 +148,13 @@ def _check_scores(run: Run, header: ModelHeader | None, split: Split) -> Iterato
         if strangers:
             yield failed(name, f"{len(strangers)} are of photos that are not in that split ({name_some(strangers, 3)})")
         elif wrong:
-            yield failed(name, f"the Dice of {name_some(wrong, 3)} is not 2TP / (2TP + FP + FN) of its row: it was changed afterwards")
+            yield failed(
+                name, f"the Dice of {name_some(wrong, 3)} is not 2TP / (2TP + FP + FN) of its row: it was changed afterwards"
+            )
         elif dices and not math.isclose(mean, statement["mean_dice"], abs_tol=1e-9):
-            yield failed(name, f"the mean Dice is said to be {statement['mean_dice']:.4f}, and that of the rows is {mean:.4f}")
+            yield failed(
+                name, f"the mean Dice is said to be {statement['mean_dice']:.4f}, and that of the rows is {mean:.4f}"
+            )
         elif header and statement["threshold"] != header.threshold:
             yield doubted(
                 name,

@@ -25,14 +25,18 @@ def check_direction(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Finding
     name, right = "loss falls", _answer(target)
     costs = [loss(SURE * right, target), loss(torch.zeros_like(right), target), loss(-SURE * right, target)]
     if any(cost.numel() != 1 for cost in costs):
-        return failed(name, f"the loss returns {tuple(costs[0].shape)} values: it should return one number, the mean over images")
+        return failed(
+            name, f"the loss returns {tuple(costs[0].shape)} values: it should return one number, the mean over images"
+        )
     perfect, unknown, contrary = (cost.item() for cost in costs)
     told = f"{perfect:.3g} for a perfect prediction, {unknown:.3g} for none and {contrary:.3g} for its contrary"
     if not all(map(math.isfinite, (perfect, unknown, contrary))):
         return failed(name, f"the loss is {told}: it should be finite")
     if perfect >= contrary:
         return failed(
-            name, f"the loss is {told}: it should be lowest for the perfect one, so it has a wrong sign or reads the target wrongly"
+            name,
+            f"the loss is {told}: it should be lowest for the perfect one, so it has a wrong sign "
+            "or reads the target wrongly",
         )
     return passed(name, told)
 
@@ -63,8 +67,9 @@ def check_logits_taken(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Find
     if certain > SATURATED * unknown > 0 and certain <= perfect * (1 + 1e-4):
         return failed(
             name,
-            f"a perfect prediction still costs {certain:.3g}, where knowing nothing costs {unknown:.3g}: it should cost next to "
-            "nothing, so the sigmoid is probably applied twice (the network returns logits; take the sigmoid once, in the loss)",
+            f"a perfect prediction still costs {certain:.3g}, where knowing nothing costs {unknown:.3g}: it should cost "
+            "next to nothing, so the sigmoid is probably applied twice (the network returns logits; take the sigmoid once, "
+            "in the loss)",
         )
     return passed(name, f"a perfect prediction costs {certain:.3g}")
 
@@ -85,7 +90,9 @@ def check_unjudged(loss: Loss, target: UInt8[Tensor, "1 size size"], *, occurs: 
         return passed(name, "pixels that are not judged do not change it")
     told = f"pixels that are not judged (255 in the target) change the loss by {moved:.3g}: the loss should skip them"
     if moved > span:
-        return failed(name, f"{told}, but probably reads 255 as a label (was the target divided by 255, or used as a number?)")
+        return failed(
+            name, f"{told}, but probably reads 255 as a label (was the target divided by 255, or used as a number?)"
+        )
     return doubted(name, f"{told}, but counts them as ground or object")
 
 
@@ -104,7 +111,9 @@ def check_start(
     start, unknown = loss(logits, target).item(), loss(torch.zeros_like(logits), target).item()
     theory = expect_start(config, target) if config else unknown
     if abs(unknown - theory) > 1e-3 * max(1.0, theory):
-        return failed(name, f"the loss of knowing nothing is {unknown:.4g} on the first images, and should be {theory:.4g} by theory")
+        return failed(
+            name, f"the loss of knowing nothing is {unknown:.4g} on the first images, and should be {theory:.4g} by theory"
+        )
     told = f"the fresh network's loss is {start:.3g}; that of knowing nothing is {theory:.3g}"
     if not math.isfinite(start):
         return failed(name, f"{told}: it should be finite, so the images or the initial weights are probably out of range")
