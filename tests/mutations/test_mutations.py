@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from planted import MUTATIONS, Mutation, make_parts
 
 import fgbg
 from discs import make_samples, small_config
@@ -20,7 +21,6 @@ from fgbg.judge.runs import choose_on_validation
 from fgbg.models.checkpoint import load_model, read_header, replace_header
 from fgbg.run import Run
 from fgbg.training.selfcheck import Finding, check_run
-from planted import MUTATIONS, Mutation, make_parts
 
 PAGE = Path(__file__).parents[2] / "docs" / "selfcheck.md"
 

@@ -1,4 +1,8 @@
-"""The lab's qualitative comparison: original, prediction, truth, photo × prediction and photo × truth; and a batch with masks."""
+"""Pictures of what a network is shown and of what it answers.
+
+The lab's qualitative comparison: original, prediction, truth, photo × prediction and photo × truth, side by side; and a
+batch with its masks over it.
+"""
 
 from __future__ import annotations
 

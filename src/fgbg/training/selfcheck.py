@@ -5,7 +5,7 @@ Whatever it does, it does to copies: the training that follows is the same to th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,15 +15,35 @@ from fgbg.config import TrainConfig
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
 from fgbg.judge.pictures import draw_batch
+from fgbg.run import Run
 from fgbg.training.checks import augmentation, data, draws, loss, metric, network
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.training.checks.folder import check_run
 from fgbg.training.loop import Learner
 from fgbg.words import NOT_JUDGED
 
-__all__ = ["Finding", "check_learner", "check_run", "describe_findings", "stop_or_go_on"]
+__all__ = ["Finding", "check_before_training", "check_learner", "check_run", "describe_findings"]
 
 PICTURED = 8  # images of the first batch
+
+
+def check_before_training(
+    run: Run, config: TrainConfig, learner: Learner, samples: SampleSet, say: Callable[[str], None], *, own_loss: bool
+) -> None:
+    """The self-check, by the main process alone: it touches nothing that processes share.
+
+    Raises:
+        UserError: The training would be worthless.
+    """
+    findings: list[Finding] = []
+    if learner.engine.is_main:
+        picture = run.charts / "first_batch.png"
+        known = None if own_loss else config
+        findings = check_learner(learner, epochs=config.epochs, config=known, samples=samples, picture=picture)
+        run.write_selfcheck([finding._asdict() for finding in findings])
+    findings = learner.engine.gather(findings, lambda finding: finding.name)
+    _stop_or_go_on(findings)
+    say(describe_findings(findings))
 
 
 def check_learner(
@@ -107,7 +127,7 @@ def _check_network(learner: Learner, config: TrainConfig | None, image: Tensor, 
     yield loss.check_start(learner.loss, config, logits, target)
     lesson = network.overfit(predictor, learner.loss, image, target)
     yield network.check_gradients(lesson, sum(parameter.requires_grad for parameter in predictor.parameters()))
-    yield network.check_overfit(lesson, learner.loss(torch.zeros_like(logits), target).item(), len(image))
+    yield network.check_overfit(lesson, learner.loss(torch.zeros_like(logits), target).item(), target)
 
 
 def _check_modes_left(learner: Learner, trial: Learner) -> Finding:
@@ -141,7 +161,7 @@ def describe_findings(findings: Sequence[Finding]) -> str:
     return "\n".join([f"self-check: {len(findings) - len(wrong)} of {len(findings)} passed", *lines])
 
 
-def stop_or_go_on(findings: Sequence[Finding]) -> None:
+def _stop_or_go_on(findings: Sequence[Finding]) -> None:
     """Stop where the training would be worthless.
 
     Raises:

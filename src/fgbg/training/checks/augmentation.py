@@ -36,8 +36,8 @@ def check_targets(draws: Sequence[Draw], unjudged: Tensor) -> Finding:
     blended = _find_strange(unjudged)
     if strange or blended:
         sentence = (
-            f"targets hold {_list(strange or blended)} after augmentation: they should hold 0, 1 and 255 alone, so the mask was "
-            "probably resized bilinearly, or scaled (use nearest neighbour for masks)"
+            f"targets hold {_list(strange or blended)} after augmentation: they should hold 0, 1 and 255 alone, so the mask "
+            "was probably resized bilinearly, or scaled (use nearest neighbour for masks)"
         )
         return failed(name, sentence) if strange else doubted(name, sentence + "; here it shows in what is not judged")
     shares = {value: _share(draws, value) for value in (OBJECT, NOT_JUDGED)}
@@ -45,8 +45,9 @@ def check_targets(draws: Sequence[Draw], unjudged: Tensor) -> Finding:
     if made > 0 and lost == 0:
         return failed(
             name,
-            f"the masks are object in {made:.0%} of their pixels and in none after augmentation, where {shares[NOT_JUDGED][1]:.0%}"
-            " is 255: object must be 1, and 255 means not judged (ignore), so a 0/255 mask was probably taken for a target",
+            f"the masks are object in {made:.0%} of their pixels and in none after augmentation, where "
+            f"{shares[NOT_JUDGED][1]:.0%} is 255: object must be 1, and 255 means not judged (ignore), "
+            "so a 0/255 mask was probably taken for a target",
         )
     if shares[NOT_JUDGED][1] == 1:
         return failed(
@@ -89,8 +90,8 @@ def check_pairs(draws: Sequence[Draw]) -> Finding:
         return passed(name, f"a mask given as the photo agrees with its mask (median correlation {told.median():.2f})")
     return failed(
         name,
-        f"a picture of the mask, augmented as the photo, does not lie over the augmented mask in {count} of {len(told)} draws: "
-        f"{_explain_apart(draws, image[apart], target[apart])}, where one draw must move both",
+        f"a picture of the mask, augmented as the photo, does not lie over the augmented mask in {count} of {len(told)} "
+        f"draws: {_explain_apart(draws, image[apart], target[apart])}, where one draw must move both",
     )
 
 

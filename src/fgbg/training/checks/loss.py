@@ -35,7 +35,8 @@ def check_direction(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Finding
     if perfect >= contrary:
         return failed(
             name,
-            f"the loss is {told}: it should be lowest for the perfect one, so it has a wrong sign or reads the target wrongly",
+            f"the loss is {told}: it should be lowest for the perfect one, so it has a wrong sign "
+            "or reads the target wrongly",
         )
     return passed(name, told)
 
@@ -66,8 +67,9 @@ def check_logits_taken(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Find
     if certain > SATURATED * unknown > 0 and certain <= perfect * (1 + 1e-4):
         return failed(
             name,
-            f"a perfect prediction still costs {certain:.3g}, where knowing nothing costs {unknown:.3g}: it should cost next to "
-            "nothing, so the sigmoid is probably applied twice (the network returns logits; take the sigmoid once, in the loss)",
+            f"a perfect prediction still costs {certain:.3g}, where knowing nothing costs {unknown:.3g}: it should cost "
+            "next to nothing, so the sigmoid is probably applied twice (the network returns logits; take the sigmoid once, "
+            "in the loss)",
         )
     return passed(name, f"a perfect prediction costs {certain:.3g}")
 

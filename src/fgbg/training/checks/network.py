@@ -15,6 +15,7 @@ from fgbg.models import StridePadding
 from fgbg.models.predictor import Predictor
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.training.losses import Loss
+from fgbg.words import OBJECT
 
 SMALLEST_TRIAL = 32  # pixels
 STRONG = 100.0  # times the last layer's weights: logits grow with them, probabilities cannot
@@ -72,8 +73,8 @@ def check_logits(predictor: Predictor, image: Float[Tensor, "batch 3 size size"]
     if is_stuck and not torch.equal(answers[0], answers[1]):
         return failed(
             name,
-            "the network returns values between 0 and 1 however strong its last layer is: probabilities, where it should return "
-            "logits, so the sigmoid in it would be applied twice (leave it out: loss and predictor apply it)",
+            "the network returns values between 0 and 1 however strong its last layer is: probabilities, where it should "
+            "return logits, so the sigmoid in it would be applied twice (leave it out: loss and predictor apply it)",
         )
     return passed(name, "its output is not held between 0 and 1")
 
@@ -123,8 +124,9 @@ def check_modes(predictor: Predictor, image: Float[Tensor, "batch 3 size size"])
     if stuck:
         return failed(
             name,
-            f"{len(stuck)} of the network's {len(modules)} modules stay in evaluation mode after the first evaluation: train() should "
-            "bring them back, but something overrides it or calls eval(), so that batch norm and dropout would stop after epoch 1",
+            f"{len(stuck)} of the network's {len(modules)} modules stay in evaluation mode after the first evaluation: "
+            "train() should bring them back, but something overrides it or calls eval(), so that batch norm and dropout "
+            "would stop after epoch 1",
         )
     if still_training:
         named = name_some(sorted(label or "the network itself" for label in still_training), 3)
@@ -147,8 +149,8 @@ def check_independence(predictor: Predictor, photos: Sequence[UInt8[Tensor, "_ _
         if not moved <= tolerance:
             return failed(
                 name,
-                f"in evaluation mode a photo's logits change by up to {moved:.2g} with {what}: they should not, so batch norm "
-                "probably uses the batch's own statistics, or dropout is on, and scores would depend on batch size",
+                f"in evaluation mode a photo's logits change by up to {moved:.2g} with {what}: they should not, so batch "
+                "norm probably uses the batch's own statistics, or dropout is on, and scores would depend on batch size",
             )
     return passed(name, f"of batch and order, on {len(photos)} validation photos")
 
@@ -195,23 +197,25 @@ def check_gradients(lesson: Lesson, count: int) -> Finding:
         named = name_some(lesson.unreached, 3)
         return doubted(
             name,
-            f"no gradient reaches {len(lesson.unreached)} of the network's {count} parameters ({named}): they should all learn, "
-            "so a layer is probably unused, or cut off by detach() or no_grad()",
+            f"no gradient reaches {len(lesson.unreached)} of the network's {count} parameters ({named}): they should all "
+            "learn, so a layer is probably unused, or cut off by detach() or no_grad()",
         )
     return passed(name, f"reach all {count} parameters")
 
 
-def check_overfit(lesson: Lesson, unknown: float, images: int) -> Finding:
+def check_overfit(lesson: Lesson, unknown: float, target: UInt8[Tensor, "batch size size"]) -> Finding:
     """A few images can be learnt by heart.
 
     Args:
         lesson: How it went.
         unknown: The loss of knowing nothing.
-        images: How many there were.
+        target: What was learnt.
     """
     name = "overfits"
+    if not (target == OBJECT).any():
+        return passed(name, "not probed: the first images have no object")
     first, best = lesson.losses[0], min(lesson.losses)
-    told = f"the loss of {images} images went from {first:.3g} to {best:.3g} in {len(lesson.losses)} steps"
+    told = f"the loss of {len(target)} images went from {first:.3g} to {best:.3g} in {len(lesson.losses)} steps"
     if first - best >= BARELY_LEARNT * abs(first) or 0 <= first < PERFECT * unknown:
         return passed(name, told)
     return doubted(name, f"{told}: it should fall, so network, loss and targets probably do not fit each other")
