@@ -92,6 +92,8 @@ class TrainConfig:
     """Of training. auto: bf16 where the processor computes in it. Scoring is always fp32."""
     threads: int = 0
     """CPU threads; 0 shares the cores among the processes. Part of what makes a run repeatable to the bit."""
+    selfcheck: bool = True
+    """Look for silent errors in data, augmentation, loss and network before the first epoch."""
 
     def __post_init__(self) -> None:
         _require_type(self)

@@ -261,6 +261,15 @@ class Run:
         path = self.folder / "calibration.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
+    def write_selfcheck(self, findings: Sequence[Mapping[str, Any]]) -> None:
+        """Write what the self-check before the first epoch found: name, passed, sentence and stops of each check."""
+        self._write("selfcheck.json", json.dumps(list(findings), indent=1) + "\n")
+
+    def selfcheck(self) -> list[dict[str, Any]] | None:
+        """What `write_selfcheck` wrote; None where there was no self-check."""
+        path = self.folder / "selfcheck.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
     def _write(self, name: str, text: str) -> None:
         with replace_when_whole(self.folder / name) as aside:
             aside.write_text(text, encoding="utf-8")

@@ -33,7 +33,8 @@ FEWEST_SEEDS = 3
 SIGNIFICANT = 0.05
 MOST_CHANGED = 10
 
-_NOT_THE_RECIPE = ("seed", "out", "data", "only", "device", "threads")  # data counts by its hash, wherever it lies
+# Data count by their hash, wherever they lie and whatever list named them.
+_NOT_THE_RECIPE = ("seed", "out", "data", "only", "device", "threads", "selfcheck")
 _MUST_AGREE = ("split", "border", "empty", "score_space")
 
 

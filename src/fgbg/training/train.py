@@ -35,9 +35,12 @@ from fgbg.models.predictor import Predictor
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, Trainable, train_epoch, validate
 from fgbg.training.losses import Loss, make_loss
+from fgbg.training.selfcheck import Finding, check_learner, describe_findings, stop_or_go_on
 from fgbg.training.state import Progress, restore_state, save_state
 
-RESUMABLE = frozenset({"epochs", "device", "threads", "out", "threshold_for"})  # settings that a resumed run may change
+RESUMABLE = frozenset(
+    {"epochs", "device", "threads", "out", "threshold_for", "selfcheck"}
+)  # settings that a resumed run may change
 
 
 def train(
@@ -92,6 +95,8 @@ def train(
         say(f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is constant")
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
+    if config.selfcheck and not progress.epoch:
+        _check_before_training(run, config, learner, sample_set, say, own_loss=loss is not None)
     try:
         _run_epochs(run, config, learner, progress, _describe_model(config, sample_set), say)
         _choose_threshold(run, config, learner, sample_set.of("validation"), say)
@@ -115,6 +120,25 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
     say(f"{config.model}, {parameters:,} parameters, {config.size} px · {learner.engine.describe()}")
     if config.loss == "bce_tversky" and config.false_positive_weight == config.false_negative_weight == 0.5:
         say("note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as bce_dice")
+
+
+def _check_before_training(
+    run: Run, config: TrainConfig, learner: Learner, samples: SampleSet, say: Callable[[str], None], *, own_loss: bool
+) -> None:
+    """The self-check, by the main process alone: it touches nothing that processes share.
+
+    Raises:
+        UserError: The training would be worthless.
+    """
+    findings: list[Finding] = []
+    if learner.engine.is_main:
+        picture = run.charts / "first_batch.png"
+        known = None if own_loss else config
+        findings = check_learner(learner, epochs=config.epochs, config=known, samples=samples, picture=picture)
+        run.write_selfcheck([finding._asdict() for finding in findings])
+    findings = learner.engine.gather(findings, lambda finding: finding.name)
+    stop_or_go_on(findings)
+    say(describe_findings(findings))
 
 
 def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: Engine, progress: Progress) -> None:
