@@ -63,6 +63,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "device": words,
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "threads": st.integers(0, 512),
+    "selfcheck": st.booleans(),
 }
 
 
@@ -105,7 +106,7 @@ def test_any_one_setting_survives_its_file(tmp_path: Path) -> None:
                 *("bce_tversky", 0.0, 1e-7, 1e16, 0.1 + 0.2, "batch"),
                 *(1, 1, 1e-5, 2**63 - 1),
                 *("recall:0.75", "ignore", "lab", 4, (0, 255)),
-                *(AugmentRanges(enabled=False), "cuda:1", "bf16", 3),
+                *(AugmentRanges(enabled=False), "cuda:1", "bf16", 3, False),
             ],
             strict=True,
         )
