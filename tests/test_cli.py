@@ -176,7 +176,10 @@ def mistakes() -> dict[str, tuple[str, str]]:
         "compare one": ("compare {run}", r"two"),
         "compare a run with itself": ("compare {run} {run}", r"twice|same run"),
         "compare what has no scores": ("compare {run} {tmp}/other", r"run fgbg evaluate .* first"),
-        "a training photo": ("evaluate {run} {tmp}/leak", r"photos trained this model"),
+        "a training photo": (
+            "evaluate {run} {tmp}/leak",
+            r"2 trained this model \(renamed_0, renamed_1\): score others, or go on with --allow-overlap",
+        ),
     }
 
 

@@ -131,7 +131,7 @@ def test_an_augmentation_that_keeps_its_pictures_is_told_and_keeps_the_true_ones
     assert "frozen" in " ".join(alarms(check(config, samples, augment=keep)))
     learner = prepare_learner(config, understand_data(config, samples), Engine("cpu", "fp32", 1))
     for row, image in kept.items():
-        pixels, _ = learner.store.take(torch.tensor([row]))
+        pixels, _ = learner.store.take(torch.tensor([row]), 1)
         assert torch.equal(image, pixels[0, :, :32, :32].float() / 255)
 
 
@@ -312,7 +312,7 @@ def test_no_epoch_is_asked_for_that_will_not_come() -> None:
 def test_shared_photos_are_told(tmp_path: Path) -> None:
     samples = make_samples()
     samples[0] = replace(samples[0], image=samples[1].image)
-    (sentence,) = alarms(check(small_config(tmp_path), samples))
+    (sentence,) = alarms(check(small_config(tmp_path, allow_overlap=True), samples))
     assert "1 validation photos are also train photos (disc_00 = disc_01)" in sentence
 
 

@@ -224,7 +224,7 @@ def test_four_images_overfit(tmp_path: Path) -> None:
     samples = make_samples(8)
     four = [replace(sample, split="train") for sample in samples[:4]]
     seen = [replace(sample, id=f"again_{sample.id}", split="validation") for sample in four]
-    config = small_config(tmp_path / "run", epochs=60, learning_rate=1e-2, width=8, augment=NO_CHANGE)
+    config = small_config(tmp_path / "run", epochs=60, learning_rate=1e-2, width=8, augment=NO_CHANGE, allow_overlap=True)
     run = fgbg.train(config, samples=four + seen)
     assert max(record.val_dice_photo for record in run.epochs()) > 0.95
 
@@ -323,9 +323,8 @@ def test_validation_scores_as_evaluate_does(tmp_path: Path) -> None:
     samples = make_samples()
     run = fgbg.train(small_config(tmp_path / "run"), samples=samples)
     model = fgbg.load(run.folder)
-    validation = [replace(sample, split="test") for sample in samples if sample.split == "validation"]
-    sample_set = understand_samples("discs", validation)
-    evaluation = evaluate(model.predictor, model.header, sample_set, engine=Engine("cpu", "fp32", 1), split="test")
+    sample_set = understand_samples("discs", [sample for sample in samples if sample.split == "validation"])
+    evaluation = evaluate(model.predictor, model.header, sample_set, engine=Engine("cpu", "fp32", 1), split="validation")
     record = run.epochs()[model.header.epoch - 1]
     assert evaluation.mean_dice.mean == pytest.approx(record.val_dice_photo, abs=1e-12)
     assert evaluation.statement["dice_at_size"] == pytest.approx(record.val_dice, abs=1e-12)
