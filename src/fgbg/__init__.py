@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fgbg.data.figures import draw_figures as draw_figures
     from fgbg.data.samples import Sample as Sample
     from fgbg.data.sources import open_samples as open_samples
-    from fgbg.doctor.audit import check_data as check
+    from fgbg.doctor.audit import check_data
     from fgbg.errors import UserError as UserError
     from fgbg.judge.compare import compare_runs as compare_runs
     from fgbg.judge.distances import boundary_iou as boundary_iou
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from fgbg.training.loop import Metric as Metric
     from fgbg.training.losses import Loss as Loss
     from fgbg.training.train import train as train
+
+    check = check_data
 
 __version__ = "0.1.0"
 

@@ -295,7 +295,11 @@ def _attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list
         for line in filter(None, map(str.strip, _read_text(path).splitlines())):
             sample_id = line if line in by_id else Path(line).stem
             if sample_id not in by_id:
-                fault("missing-image", [folder / "images" / line], f"{path} lists '{line}', which is not in {folder / 'images'}")
+                fault(
+                    "missing-image",
+                    [folder / "images" / line],
+                    f"{path} lists '{line}', which is not in {folder / 'images'}",
+                )
             elif sample_id in split_of:
                 kind = "duplicate" if split_of[sample_id] == split else "leak"
                 sentence = f"{path} lists '{line}', which is already {split_of[sample_id]}: one list a photo"

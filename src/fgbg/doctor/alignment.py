@@ -25,7 +25,7 @@ FAINTEST = 0.02  # squared gradient that stands out of nothing: noise of flat gr
 REACH = 0.3  # of each edge: how far shifts go
 SLACK = 2  # pixels: an outline drawn this much beside is in its place
 APART = 4  # pixels: a shift begins here
-SMALLEST_OVERLAP = 0.4  # of the outline that must lie on the photo
+SMALLEST_OVERLAP = 0.6  # of the outline that must lie on the photo
 
 Field = NDArray[np.complexfloating]
 
@@ -100,9 +100,8 @@ def _reduce(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> tuple[NDArr
     scale = min(1.0, EDGE / max(levels.shape))
     size = tuple(max(1, round(edge * scale)) for edge in levels.shape[::-1])
     share = np.array([0, 255, 128], np.uint8)[np.minimum(levels, BAND)]
-    small = (np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BOX)) for each in (pixels, share))
-    photo, mask = (each.astype(np.float32) / 255 for each in small)
-    return photo, mask
+    photo, mask = (Image.fromarray(each).resize(size, Image.Resampling.BOX) for each in (pixels, share))
+    return np.asarray(photo, np.float32) / 255, np.asarray(mask, np.float32) / 255
 
 
 def _square_gradient(channel: NDArray[np.float32]) -> Field:

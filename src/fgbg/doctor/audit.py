@@ -154,7 +154,9 @@ def _name_facts(
     for name, (image, mask) in files.items():
         seen, photo = masks[name], looks[name].photo
         problems += [
-            Problem("corrupt", (file,), error, (name,)) for file, error in ((image, photo.error), (mask, seen.error)) if error
+            Problem("corrupt", (file,), error, (name,))
+            for file, error in ((image, photo.error), (mask, seen.error))
+            if error
         ]
         if seen.histogram is None:
             continue
@@ -195,7 +197,9 @@ def _conclude(
     remarks += remark_on_types(_find_other_types(whole, decoded), is_oxford=of_oxford)
     if of_oxford:
         listed = {sample.id for sample in listing.samples}
-        remarks += remark_on_unlisted([path.stem for path in list_images(listing.folder / "images") if path.stem not in listed])
+        remarks += remark_on_unlisted(
+            [path.stem for path in list_images(listing.folder / "images") if path.stem not in listed]
+        )
     named = note_known(problems) if of_oxford else problems
     return Audit(
         name=listing.name,
@@ -230,7 +234,7 @@ def _find_other_types(samples: Sequence[Sample], decoded: Mapping[str, PairLook]
 def _take_statistics(decoded: Mapping[str, PairLook]) -> dict[str, tuple[float, ...]]:
     """QUANTILES of what the photos are like. A measure that no photo has is left out."""
     looks = list(decoded.values())
-    measures = {
+    measures: dict[str, Sequence[float]] = {
         "width": [look.photo.width for look in looks],
         "height": [look.photo.height for look in looks],
         "object_share": [look.geometry.object_share for look in looks if look.geometry],

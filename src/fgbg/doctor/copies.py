@@ -38,7 +38,9 @@ def name_copies(
         if len(names) > 1:
             same_bytes = len({looks[name].photo.hash for name in names}) == 1
             same_mask = len({masks[name].hash for name in names if name in masks}) <= 1
-            detail = f"the same {'bytes' if same_bytes else 'pixels'}, {'with the same mask' if same_mask else 'but other masks'}"
+            detail = (
+                f"the same {'bytes' if same_bytes else 'pixels'}, {'with the same mask' if same_mask else 'but other masks'}"
+            )
             problems += _name_group("duplicate", names, detail, samples, files)
     firsts = [names[0] for names in by_pixels.values()]
     for first, second, detail in _find_near(firsts, looks):
@@ -49,7 +51,7 @@ def name_copies(
 def _find_near(names: Sequence[str], looks: Mapping[str, PairLook]) -> list[tuple[str, str, str]]:
     if len(names) < 2:
         return []
-    fingerprints = np.stack([looks[name].fingerprint for name in names])
+    fingerprints = np.stack([looks[name].fingerprint for name in names if looks[name].fingerprint is not None])
     return [
         (names[pair.first], names[pair.second], f"{pair.relation}, details correlate by {pair.similarity:.2f}")
         for pair in find_near_duplicates(fingerprints)

@@ -59,7 +59,7 @@ def _find_common(histograms: Sequence[NDArray[np.int64]]) -> MaskEncoding | None
 
     def count(encoding: MaskEncoding) -> tuple[int, int]:
         fitting = [histogram for histogram in histograms if _fits(encoding, histogram)]
-        return len(fitting), sum(histogram[list(encoding.object_values)].any() for histogram in fitting)
+        return len(fitting), sum(bool(histogram[list(encoding.object_values)].any()) for histogram in fitting)
 
     best = max(COMMON, key=count)
     return best if 2 * count(best)[0] > len(histograms) else None

@@ -16,7 +16,7 @@ SPECK_RATIO = 0.01  # largest speck against a typical part of the same mask
 FAR = 0.03  # of the diagonal: nearer specks are tips of hair and whiskers
 BOX_SIDE = 8  # pixels: smallest side of a rectangle that is meant
 BOX_PART = 0.1  # of the largest part: smaller rectangles are accidents of pixels
-CUT_PIXELS = 8
+CUT_PIXELS, CUT_EDGE = 8, 0.045  # shortest cut-off: pixels, or share of the edge where that is more
 AT_FRAME = 0.02  # of an edge: what ends here ends at the frame
 _EIGHT = np.ones((3, 3))
 
@@ -115,7 +115,7 @@ def _measure_cut(levels: NDArray[np.uint8], body: NDArray[np.bool_]) -> float:
         margin, step = max(2, round(AT_FRAME * part.shape[1])), max(3, round(AT_FRAME * part.shape[1]))
         before = np.concatenate([np.zeros(step, extent.dtype), extent[:-step]])[:-1]
         sudden = ends >= 0.3 * extent[:-1] if has_band else (ends >= 0.7 * extent[:-1]) & (extent[:-1] >= 0.75 * before)
-        sudden &= ends >= CUT_PIXELS
+        sudden &= ends >= max(CUT_PIXELS, CUT_EDGE * part.shape[0])
         ends = (ends * sudden)[margin:-margin]
         longest = max(longest, ends.max(initial=0) / max(1, extent.max()))
     return float(longest)

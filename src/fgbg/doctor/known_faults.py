@@ -30,12 +30,12 @@ SUSPECT_TRIMAPS = frozenset(
     "Egyptian_Mau_20 Persian_259 japanese_chin_199 keeshond_7 saint_bernard_60 saint_bernard_78 wheaten_terrier_195".split()
 )
 UNLISTED = frozenset(
-    "Abyssinian_34 Abyssinian_82 Bombay_11 Bombay_22 Bombay_32 Bombay_69 Bombay_85 Bombay_92 Bombay_99 Bombay_189 Bombay_190 "
-    "Bombay_192 Bombay_203 Bombay_206 Bombay_209 Bombay_210 Bombay_217 Bombay_220 Egyptian_Mau_41 Egyptian_Mau_71 "
-    "Egyptian_Mau_129 Egyptian_Mau_139 Egyptian_Mau_145 Egyptian_Mau_167 Egyptian_Mau_177 Egyptian_Mau_183 Egyptian_Mau_191 "
-    "Egyptian_Mau_202 Siamese_203 boxer_82 english_cocker_spaniel_162 english_cocker_spaniel_163 english_cocker_spaniel_164 "
-    "english_cocker_spaniel_179 keeshond_59 newfoundland_152 newfoundland_153 newfoundland_154 newfoundland_155 "
-    "staffordshire_bull_terrier_2 staffordshire_bull_terrier_22".split()
+    "Abyssinian_34 Abyssinian_82 Bombay_11 Bombay_189 Bombay_190 Bombay_192 Bombay_203 Bombay_206 Bombay_209 "
+    "Bombay_210 Bombay_217 Bombay_22 Bombay_220 Bombay_32 Bombay_69 Bombay_85 Bombay_92 Bombay_99 Egyptian_Mau_129 "
+    "Egyptian_Mau_139 Egyptian_Mau_145 Egyptian_Mau_167 Egyptian_Mau_177 Egyptian_Mau_183 Egyptian_Mau_191 "
+    "Egyptian_Mau_202 Egyptian_Mau_41 Egyptian_Mau_71 Siamese_203 boxer_82 english_cocker_spaniel_162 "
+    "english_cocker_spaniel_163 english_cocker_spaniel_164 english_cocker_spaniel_179 keeshond_59 newfoundland_152 "
+    "newfoundland_153 newfoundland_154 newfoundland_155 staffordshire_bull_terrier_2 staffordshire_bull_terrier_22".split()
 )
 NOTES = {
     "empty-mask": (EMPTY_TRIMAPS | SUSPECT_TRIMAPS, "a known fault of Oxford-IIIT Pet: other loaders leave this trimap out"),

@@ -70,15 +70,15 @@ def look_at_mask(path: Path, results: Results) -> MaskLook:
         try:
             values = read_mask_values(path)
         except UserError as error:
-            return MaskLook(content_hash, error=str(error))
+            return MaskLook(content_hash, error=_shorten(str(error), path))
         counts = np.bincount(values.ravel(), minlength=256)
         told = {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
         kept = {"height": values.shape[0], "width": values.shape[1], "counts": told}, b""
         results.keep(key, *kept)
-    told, _ = kept
+    look, _ = kept
     histogram = np.zeros(256, np.int64)
-    histogram[[int(value) for value in told["counts"]]] = list(told["counts"].values())
-    return MaskLook(content_hash, told["height"], told["width"], histogram)
+    histogram[[int(value) for value in look["counts"]]] = list(look["counts"].values())
+    return MaskLook(content_hash, look["height"], look["width"], histogram)
 
 
 def look_at_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None, results: Results) -> PairLook:
@@ -92,7 +92,7 @@ def look_at_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None, 
         try:
             kept = _measure_pair(sample, mask, encoding)
         except UserError as error:
-            return PairLook(PhotoLook(content_hash, error=str(error)))
+            return PairLook(PhotoLook(content_hash, error=_shorten(str(error), sample.image)))
         results.keep(key, *kept)
     told, fingerprint = kept
     return PairLook(
@@ -143,6 +143,11 @@ def reduce_pair(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> tuple[N
     size = max(1, round(levels.shape[1] * scale)), max(1, round(levels.shape[0] * scale))
     photo = Image.fromarray(pixels).resize(size, Image.Resampling.BOX)
     return np.asarray(photo), np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.NEAREST))
+
+
+def _shorten(sentence: str, path: Path) -> str:
+    """An error without the path that it begins with: a problem names its file already."""
+    return sentence.removeprefix("mask ").removeprefix(f"{path} ")
 
 
 def _or_none(value: float) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fgbg.doctor.audit import QUANTILES, Audit
 from fgbg.doctor.problems import KINDS
+from fgbg.judge.page.wording import plural
 
 FIRST = 5  # problems of a kind that are printed; the page and --json have all
 MEASURES: Mapping[str, tuple[str, str]] = {
@@ -28,12 +29,24 @@ def describe_audit(audit: Audit) -> str:
         if not problems:
             continue
         lines.append(f"{kind} ({len(problems)}{'' if about.is_fact else ', look at this'}): {about.meaning} {about.cure}")
-        lines += [f"  {', '.join(problem.files[:4])}{_say_more(problem.files)}: {problem.detail}" for problem in problems[:FIRST]]
+        lines += [
+            f"  {', '.join(problem.files[:4])}{_say_more(problem.files)}: {problem.detail}" for problem in problems[:FIRST]
+        ]
         if len(problems) > FIRST:
             lines.append(f"  … and {len(problems) - FIRST} more")
-    facts = sum(KINDS[problem.kind].is_fact for problem in audit.problems)
-    lines.append(_conclude(facts, len(audit.problems) - facts))
+    lines.append(say_verdict(audit))
     return "\n".join(lines)
+
+
+def say_verdict(audit: Audit) -> str:
+    """How many problems there are, in a few words."""
+    facts = sum(KINDS[problem.kind].is_fact for problem in audit.problems)
+    suspicions = len(audit.problems) - facts
+    if not audit.problems:
+        return "No problem found"
+    mend = [f"{plural(facts, 'problem')} to mend"] if facts else []
+    look = [f"{plural(suspicions, 'suspicion')} to look at"] if suspicions else []
+    return ", ".join(mend + look)
 
 
 def _list_statistics(audit: Audit) -> list[str]:
@@ -47,11 +60,3 @@ def _list_statistics(audit: Audit) -> list[str]:
 
 def _say_more(files: tuple[str, ...]) -> str:
     return f" and {len(files) - 4} more files" if len(files) > 4 else ""
-
-
-def _conclude(facts: int, suspicions: int) -> str:
-    if not facts and not suspicions:
-        return "no problem found"
-    words = [f"{facts} to mend"] if facts else []
-    words += [f"{suspicions} to look at"] if suspicions else []
-    return f"problems: {', '.join(words)}"
