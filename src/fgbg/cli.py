@@ -292,10 +292,14 @@ def check_verb(argv: Sequence[str]) -> int:
         return _check_run(Path(arguments.target))
     from fgbg.data.parallel import show_progress
     from fgbg.doctor.audit import check_data
-    from fgbg.doctor.clean_list import write_clean_list
-    from fgbg.doctor.page import write_page
+    from fgbg.doctor.clean_list import require_place, write_clean_list
+    from fgbg.doctor.page import require_page_name, write_page
     from fgbg.doctor.wording import describe_audit
 
+    if arguments.page:
+        require_page_name(Path(arguments.page))
+    if arguments.write_clean:
+        require_place(Path(arguments.write_clean), "--write-clean")
     options = {name: getattr(arguments, name) for name in ("split", "split_seed", "object_values")}
     audit = check_data(arguments.target, progress=show_progress, **options)
     print(json.dumps(audit.to_json(), indent=2) if arguments.json else describe_audit(audit))

@@ -101,7 +101,8 @@ def _reduce(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> tuple[NDArr
     size = tuple(max(1, round(edge * scale)) for edge in levels.shape[::-1])
     share = np.array([0, 255, 128], np.uint8)[np.minimum(levels, BAND)]
     photo, mask = (Image.fromarray(each).resize(size, Image.Resampling.BOX) for each in (pixels, share))
-    return np.asarray(photo, np.float32) / 255, np.asarray(mask, np.float32) / 255
+    white = np.float32(255)
+    return np.asarray(photo, np.float32) / white, np.asarray(mask, np.float32) / white
 
 
 def _square_gradient(channel: NDArray[np.float32]) -> Field:

@@ -51,7 +51,7 @@ def name_copies(
 def _find_near(names: Sequence[str], looks: Mapping[str, PairLook]) -> list[tuple[str, str, str]]:
     if len(names) < 2:
         return []
-    fingerprints = np.stack([looks[name].fingerprint for name in names if looks[name].fingerprint is not None])
+    fingerprints = np.stack([looks[name].fingerprint for name in names])
     return [
         (names[pair.first], names[pair.second], f"{pair.relation}, details correlate by {pair.similarity:.2f}")
         for pair in find_near_duplicates(fingerprints)

@@ -20,6 +20,7 @@ from fgbg.words import GROUND
 
 EDGE = 320  # pixels: twice what a card is wide, for fine screens
 OUTLINE = (230, 0, 92)
+DIMMED = 0.55  # ground, so that an inverted mask shows
 HALO = (255, 255, 255)  # beside the outline, so that it shows on any photo
 
 
@@ -70,8 +71,8 @@ def _shrink(image: Image.Image) -> Image.Image:
 
 
 def _outline(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The photo with a line on the mask's edge, light outside of it."""
-    drawn = pixels.copy()
+    """The photo with its ground dimmed and a line on the mask's edge, light outside of it."""
+    drawn = np.where(mask[:, :, None], pixels, (DIMMED * pixels).astype(np.uint8))
     wide = ndimage.binary_dilation(mask, iterations=2)
     drawn[wide & ~ndimage.binary_dilation(mask)] = HALO
     drawn[ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask, border_value=1)] = OUTLINE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class PairLook:
     """What photo and mask tell together. Measures are None where the two do not fit each other."""
 
     photo: PhotoLook
-    fingerprint: NDArray[np.uint8] | None = None
+    fingerprint: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     tone_contrast: float | None = None
     irregularity: float | None = None
     geometry: Geometry | None = None

@@ -56,13 +56,22 @@ def write_page(audit: Audit, path: Path) -> Path:
     Raises:
         UserError: The name does not end in .html, or its folder does not exist.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--page {path} must end in .html")
-    require_place(path, "--page")
+    require_page_name(path)
     text = render_page(audit)
     with replace_when_whole(path) as aside:
         aside.write_text(text, encoding="utf-8")
     return path
+
+
+def require_page_name(path: Path) -> None:
+    """Refuse what is no name for a page; worth asking before an audit that takes minutes.
+
+    Raises:
+        UserError: The name does not end in .html, or its folder does not exist.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--page {path} must end in .html")
+    require_place(path, "--page")
 
 
 def render_page(audit: Audit) -> str:
