@@ -5,8 +5,8 @@ compared with a few windows of every other one on a coarse grid: products of mat
 candidate is laid over the photo that proposed it, and only where the details agree nearly everywhere are the two called a
 pair. Photos of one animal and tiles of one slide look alike, and are no pair: their details differ.
 
-Found is what keeps about 90 % of each side or more. Photos that were turned are not looked for. Pictures of nothing but one
-plain shape on plain ground can be laid over one another, and are taken for copies.
+Copies may have lost up to about 5 % at each edge. Photos that were turned are not looked for. Pictures of nothing but one
+plain shape on plain ground can be laid over one another, and may be taken for copies.
 """
 
 from __future__ import annotations
@@ -32,14 +32,12 @@ FINE, MIDDLE, COARSE = 64, 32, 16  # cells along a side: of a fingerprint, of th
 FINGERPRINT_LENGTH = FINE * FINE
 
 CUT = 0.05  # of a side: what a window of the search leaves out at an edge
-UNCUT, LATE, EARLY, INNER = (0.0, 1.0), (CUT, 1.0), (0.0, 1 - CUT), (CUT, 1 - CUT)  # spans of a side
-WINDOWS = np.array(
-    [(UNCUT, UNCUT), (INNER, INNER), *itertools.product((LATE, EARLY), repeat=2)]
-)  # windows 2 2: down, across
+UNCUT, LATE, EARLY, INNER = (0.0, 1.0), (CUT, 1.0), (0.0, 1 - CUT), (CUT, 1 - CUT)  # start and stop along a side
+WINDOWS = np.array([(UNCUT, UNCUT), (INNER, INNER), *itertools.product((LATE, EARLY), repeat=2)])  # down and across
 
 CANDIDATE_COUNT = 8  # a photo as it is, and as many mirrored: bounds the time where a whole set looks alike
 LIKELY, PROMISING = 0.35, 0.5  # correlations that a candidate must reach on the coarse and on the middle grid
-SAME = 0.75  # correlation on the fine grid that makes a pair; benchmarks/bm_duplicates.py shows what it parts
+SAME = 0.8  # correlation on the fine grid that makes a pair; benchmarks/bm_duplicates.py shows what it parts
 FEWEST_DETAILS = 0.02  # of a photo: two single spots on black are not one photo
 UNMOVED = 0.015  # of a side: copies whose edges lie farther apart were cut
 ROWS, PAIRS = 256, 64  # in a chunk of the search and of the alignment: bounds memory
@@ -87,18 +85,19 @@ def fingerprint_samples(samples: SampleSet, progress: Progress | None = None) ->
 def find_near_duplicates(
     fingerprints: UInt8[np.ndarray, "photos length"], *, threshold: float = SAME, progress: Progress | None = None
 ) -> list[DuplicatePair]:
-    """Every two photos that show the same picture, sorted by index; exact copies are among them.
+    """Every two photos that show the same picture, sorted by index.
 
-    Of many copies of one photo not every two are named, but they hang together: see `cluster_pairs`.
+    Exact copies are among them, unless there is nothing to see in them. Of many copies of one photo not every two are named,
+    but they hang together: see `cluster_pairs`.
 
     Args:
         fingerprints: As `take_fingerprint` makes them.
         threshold: The least similarity of a pair, to 1.
         progress: Shows how far the search is.
     """
-    found: dict[tuple[int, int], DuplicatePair] = {}
     if len(fingerprints) < 2:
         return []
+    found: dict[tuple[int, int], DuplicatePair] = {}
     candidates = _propose_candidates(fingerprints, progress)
     chunks = [candidates[start : start + PAIRS] for start in range(0, len(candidates), PAIRS)]
     for pairs in map_in_order(lambda chunk: _verify(fingerprints, chunk, threshold), chunks, progress, "comparing copies"):
