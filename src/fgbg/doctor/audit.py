@@ -105,7 +105,7 @@ def check_data(
         looks = _look_at_pairs(samples, masks, settled, results, progress)
     problems = [*inventory.problems, *_name_facts(files, masks, looks, settled)]
     decoded = {name: look for name, look in looks.items() if not look.photo.error}
-    problems += name_copies(samples, decoded, masks, files)
+    problems += name_copies(samples, decoded, masks, files, progress)
     shaped = {name: look.geometry for name, look in decoded.items() if look.geometry and look.geometry.has_outline}
     placed = {name: look.alignment for name, look in decoded.items() if name in shaped and look.alignment}
     problems += name_suspicions(shaped, placed, files)

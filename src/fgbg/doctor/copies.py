@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fgbg.data.duplicates import find_near_duplicates
+from fgbg.data.parallel import Progress
 from fgbg.data.samples import Sample
 from fgbg.doctor.looks import MaskLook, PairLook
 from fgbg.doctor.problems import Problem
@@ -21,6 +22,7 @@ def name_copies(
     looks: Mapping[str, PairLook],
     masks: Mapping[str, MaskLook],
     files: Mapping[str, tuple[str, str]],
+    progress: Progress | None = None,
 ) -> list[Problem]:
     """Exact and near duplicates, and all leaks between splits.
 
@@ -29,6 +31,7 @@ def name_copies(
         looks: At the photos that can be decoded, by id.
         masks: At the masks of the set, by id.
         files: Photo and mask of each id, as problems name them.
+        progress: Shows how far the search is.
     """
     by_pixels: dict[str, list[str]] = defaultdict(list)
     for name, look in looks.items():
@@ -43,18 +46,19 @@ def name_copies(
             )
             problems += _name_group("duplicate", names, detail, samples, files)
     firsts = [names[0] for names in by_pixels.values()]
-    for first, second, detail in _find_near(firsts, looks):
+    for first, second, detail in _find_near(firsts, looks, progress):
         problems += _name_group("near-duplicate", [first, second], detail, samples, files)
     return problems + _name_group_leaks(samples, files)
 
 
-def _find_near(names: Sequence[str], looks: Mapping[str, PairLook]) -> list[tuple[str, str, str]]:
+def _find_near(names: Sequence[str], looks: Mapping[str, PairLook], progress: Progress | None) -> list[tuple[str, str, str]]:
+    """Two ids of each pair, and what is to be said of them."""
     if len(names) < 2:
         return []
     fingerprints = np.stack([looks[name].fingerprint for name in names])
     return [
         (names[pair.first], names[pair.second], f"{pair.relation}, details correlate by {pair.similarity:.2f}")
-        for pair in find_near_duplicates(fingerprints)
+        for pair in find_near_duplicates(fingerprints, progress=progress)
     ]
 
 

@@ -74,4 +74,8 @@ def remark_on_types(wrong_types: Mapping[str, str], *, is_oxford: bool) -> list[
 def remark_on_unlisted(unlisted: Sequence[str]) -> list[str]:
     """A sentence on photos in neither list of a copy of Oxford-IIIT Pet."""
     known = sum(name in UNLISTED for name in unlisted)
-    return [f"{known} of the photos on no list are known to be on none in Oxford-IIIT Pet (41 in all)"] if known else []
+    return (
+        [f"of the photos on no list, {known} belong to the 41 that the lists of Oxford-IIIT Pet are known to lack"]
+        if known
+        else []
+    )
