@@ -46,7 +46,7 @@ def measure(case: dict[str, object], figures: Path) -> None:
     learner = prepare_learner(config, understand_data(config, None), engine)
     steps = len(learner.store) // config.batch_size
     rows = torch.arange(config.batch_size, device=engine.device)
-    image, target = learner.augment(*learner.store.take(rows), rows, 1)
+    image, target = learner.augment(*learner.store.take(rows, 1), rows, 1)
     epochs = iter(range(1, 1000))
 
     def run_loop() -> int:

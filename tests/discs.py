@@ -28,7 +28,16 @@ def make_samples(count: int = 16, size: int = 32) -> list[fgbg.Sample]:
 
 def small_config(out: Path, **changes: object) -> fgbg.TrainConfig:
     config = fgbg.TrainConfig(
-        out=str(out), width=4, size=32, epochs=3, batch_size=4, device="cpu", threads=1, precision="fp32", learning_rate=3e-3
+        out=str(out),
+        width=4,
+        size=32,
+        epochs=3,
+        batch_size=4,
+        device="cpu",
+        threads=1,
+        precision="fp32",
+        learning_rate=3e-3,
+        selfcheck=False,  # it calls a test's own parts too; tests/test_selfcheck.py and the command line have it on
     )
     return replace(config, **changes)  # type: ignore[arg-type]
 

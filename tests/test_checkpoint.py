@@ -70,7 +70,7 @@ def leftovers(folder: Path) -> list[str]:
 # Round trip
 
 
-@pytest.mark.parametrize("fit", ["squash", "pad"])
+@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
 @pytest.mark.parametrize("border", ["foreground", "background", "ignore"])
 def test_a_model_comes_back_bit_equal(tmp_path: Path, fit: Any, border: Any) -> None:
     network = make_unet().to(memory_format=torch.channels_last)

@@ -264,7 +264,7 @@ def test_a_loss_without_weight_is_refused() -> None:
         ("data = 3", r"data = 3: must be of type str"),
         ("[augment]\nenabled = 1", r"augment\.enabled = 1: must be of type bool"),
         ('[augment]\nhue = "much"', r"augment\.hue = 'much': must be of type float"),
-        ('fit = "squish"', r"unknown fit 'squish': choose one of squash, pad \(did you mean 'squash'\?\)"),
+        ('fit = "squish"', r"unknown fit 'squish': choose one of squash, pad, crop \(did you mean 'squash'\?\)"),
         ('border = "ignored"', r"unknown border 'ignored'.*did you mean 'ignore'"),
         ('precision = "fp16"', r"unknown precision 'fp16'"),
         ('[augment]\npadding = "black"', r"unknown augment\.padding 'black'"),

@@ -46,7 +46,7 @@ def photos(count: int = 3) -> list[Tensor]:
 
 def test_the_mean_of_the_probabilities_by_hand() -> None:
     together = Ensemble([constant(0.9), constant(0.6), constant(0.3)])
-    assert together.square_logits(photos()).sigmoid().numpy() == pytest.approx(0.6)
+    assert torch.stack(together.logits_at_size(photos())).sigmoid().numpy() == pytest.approx(0.6)
     assert together.probability(make_noise(12, 9), 12, 9) == pytest.approx(np.full((12, 9), 0.6, np.float32))
 
 
@@ -60,24 +60,24 @@ def test_members_of_one_size_average_to_the_mean_of_their_answers() -> None:
 def test_members_of_several_sizes_meet_at_the_largest() -> None:
     together = Ensemble([trained(0, 32), trained(1, 48)])
     assert together.size == 48
-    assert together.square_logits(photos()).shape == (3, 48, 48)
+    assert [logits.shape for logits in together.logits_at_size(photos())] == [(48, 48)] * 3
 
 
 def test_one_member_is_itself() -> None:
     member = trained(0)
-    alone, together = member.square_logits(photos()), Ensemble([member]).square_logits(photos())
-    assert torch.allclose(together.sigmoid(), alone.sigmoid(), atol=1e-6)
+    for alone, together in zip(member.square_logits(photos()), Ensemble([member]).logits_at_size(photos()), strict=True):
+        assert torch.allclose(together.sigmoid(), alone.sigmoid(), atol=1e-6)
 
 
 def test_flip_averages_with_the_mirrored_answer_to_the_mirrored_photo() -> None:
     member = Predictor(LeftSeesMore(), size=8, mean=(0.5,) * 3, deviation=IMAGENET_DEVIATION).eval()
     photo = photos(1)[0]
-    straight = member.square_logits([photo]).sigmoid()
-    mirrored = member.square_logits([photo.flip(1)]).sigmoid().flip(2)
+    straight = member.square_logits([photo])[0].sigmoid()
+    mirrored = member.square_logits([photo.flip(1)])[0].sigmoid().flip(1)
     assert not torch.allclose(straight, mirrored, atol=0.05)
-    flip = Ensemble([member], "flip").square_logits([photo]).sigmoid()
+    flip = Ensemble([member], "flip").logits_at_size([photo])[0].sigmoid()
     assert torch.allclose(flip, (straight + mirrored) / 2, atol=1e-6)
-    of_the_mirror = Ensemble([member], "flip").square_logits([photo.flip(1)]).sigmoid().flip(2)
+    of_the_mirror = Ensemble([member], "flip").logits_at_size([photo.flip(1)])[0].sigmoid().flip(1)
     assert torch.allclose(flip, of_the_mirror, atol=1e-6)
 
 
@@ -89,22 +89,22 @@ def test_scale_looks_three_times() -> None:
             seen.append(image.shape[-1])
             return image[:, :1]
 
-    answer = Ensemble([Predictor(Sizes(), size=64).eval()], "scale").square_logits(photos())
+    answer = Ensemble([Predictor(Sizes(), size=64).eval()], "scale").logits_at_size(photos())
     assert seen == [48, 64, 80] == [round(64 * scale) for scale in SCALES]
-    assert answer.shape == (3, 64, 64)
+    assert [logits.shape for logits in answer] == [(64, 64)] * 3
 
 
 @pytest.mark.parametrize("tta", ["none", "flip", "scale"])
 def test_a_photo_is_answered_alike_in_any_company(tta: Tta) -> None:
     together = Ensemble([trained(0), trained(1)], tta)
-    three = together.square_logits(photos(3))
+    three = together.logits_at_size(photos(3))
     for index, photo in enumerate(photos(3)):
-        assert torch.equal(together.square_logits([photo])[0], three[index])
+        assert torch.equal(together.logits_at_size([photo])[0], three[index])
 
 
 def test_certainty_has_no_infinite_logit() -> None:
     sure = Predictor(Constant(1.0), size=4).eval()
-    assert torch.isfinite(Ensemble([sure, sure]).square_logits(photos())).all()
+    assert all(logits.isfinite().all() for logits in Ensemble([sure, sure]).logits_at_size(photos()))
 
 
 def test_the_threshold_is_the_mean_of_the_members() -> None:

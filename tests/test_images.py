@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgbg.data import images
-from fgbg.data.images import list_images, read_mask_values, read_photo, read_photo_size
+from fgbg.data.images import (
+    INDEX,
+    list_images,
+    read_mask,
+    read_mask_values,
+    read_photo,
+    read_photo_size,
+    require_whole_photo,
+)
 from fgbg.errors import UserError
 
 ORIENTATION = 0x0112
@@ -39,6 +48,28 @@ def save(image: Image.Image | NDArray, path: Path, **options: object) -> Path:
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     image.save(path, **options)
     return path
+
+
+def write_png(path: Path, rows: NDArray, colour_type: int, palette: bytes = b"") -> Path:
+    """A PNG of 8 or 16 bits a channel by the book, in kinds that Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width = rows.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 8 * rows.itemsize, colour_type, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(row.dtype.newbyteorder(">")).tobytes() for row in rows)
+    chunks = chunk(b"IHDR", header) + (chunk(b"PLTE", palette) if palette else b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+    return path
+
+
+def retag(path: Path, tag: int, old: int, new: int) -> None:
+    """Change one value in a TIFF's directory."""
+    before, after = (struct.pack("<HHII", tag, 3, 1, value) for value in (old, new))
+    content = path.read_bytes()
+    assert content.count(before) == 1
+    path.write_bytes(content.replace(before, after))
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -86,12 +117,90 @@ class TestPhotos:
         for suffix in (".png", ".tif"):
             assert read_photo(save(deep, tmp_path / f"a{suffix}"))[0, :, 0].tolist() == [0, 0, 1, 128, 255]
 
-    def test_a_photo_of_floating_point_numbers_is_not_silently_black(self, tmp_path: Path) -> None:
-        bright = save(np.full((4, 4), 0.9, np.float32), tmp_path / "a.tif")
-        try:
-            assert read_photo(bright).max() > 200
-        except UserError as error:
-            assert str(bright) in str(error)
+    def test_16_bits_a_channel_keep_their_upper_8_and_are_no_mask(self, tmp_path: Path) -> None:
+        deep = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), np.uint16)
+        path = write_png(tmp_path / "a.png", deep, colour_type=2)
+        np.testing.assert_array_equal(read_photo(path), deep >> 8)
+        path = write_png(path, np.uint16([[[0, 0, 0], [1, 1, 1]]]), colour_type=2)  # whose upper 8 bits are all 0
+        with pytest.raises(UserError, match="several channels of 16 bits: save it as 8-bit grey"):
+            read_mask_values(path)
+
+    def test_16_bits_with_a_transparent_value_are_not_clipped_to_white(self, tmp_path: Path) -> None:
+        deep = np.array([[0x0100, 0x8000]], np.uint16)
+        path = save(deep, tmp_path / "a.png", transparency=7)
+        with Image.open(path) as image:
+            assert image.info["transparency"] == 7
+        assert read_photo(path)[0, :, 0].tolist() == [1, 128]
+
+    @pytest.mark.parametrize(
+        ("value", "kind"), [(np.float32(0.9), "floating-point values"), (np.int32(200), "32-bit or signed values")]
+    )
+    def test_a_photo_without_an_agreed_white_is_refused(self, value: np.generic, kind: str, tmp_path: Path) -> None:
+        path = save(np.full((4, 4), value), tmp_path / "a.tif")
+        with pytest.raises(UserError, match=rf"a\.tif holds {kind}, .*: save it with 8 or 16 bits"):
+            read_photo(path)
+
+    @pytest.mark.parametrize(
+        ("tag", "old", "new", "kind"),
+        [(262, 1, 0, "16 bits of which 0 is white"), (258, 16, 12, "12 bits")],
+    )
+    def test_a_deep_tiff_that_would_be_misread_is_refused(
+        self, tag: int, old: int, new: int, kind: str, tmp_path: Path
+    ) -> None:
+        path = save(noise(6, 8).astype(np.uint16) * 257, tmp_path / "a.tif")
+        retag(path, tag, old, new)
+        for read in (read_photo, read_mask_values, read_photo_size):
+            with pytest.raises(UserError, match=rf"a\.tif is a TIFF with {kind}, which would be misread: save it as PNG"):
+                read(path)
+
+    def test_a_tiff_with_16_bits_in_separate_planes_is_refused(self, tmp_path: Path) -> None:
+        path = save(noise(6, 8, 3), tmp_path / "a.tif")
+        retag(path, 284, 1, 2)
+        path.write_bytes(path.read_bytes().replace(struct.pack("<HHH", 8, 8, 8), struct.pack("<HHH", 16, 16, 16)))
+        with pytest.raises(UserError, match="16 bits in separate planes"):
+            read_photo(path)
+
+    def test_a_tiff_of_signed_bytes_is_refused(self, tmp_path: Path) -> None:
+        path = save(noise(6, 8), tmp_path / "a.tif", tiffinfo={339: 2})
+        with pytest.raises(UserError, match="signed 8-bit values"):
+            read_photo(path)
+
+    def test_print_colours_are_the_colours_that_were_saved(self, tmp_path: Path) -> None:
+        colours = np.kron(np.uint8([[[200, 40, 40], [40, 200, 40]], [[40, 40, 200], [230, 230, 230]]]), np.ones((16, 16, 1)))
+        cmyk = Image.fromarray(colours.astype(np.uint8)).convert("CMYK")
+        for name in ("a.jpg", "a.tif"):
+            np.testing.assert_allclose(read_photo(save(cmyk, tmp_path / name)).astype(float), colours, atol=8)
+
+    @pytest.mark.parametrize("transparency", [1, b"\xff\x00\xff"], ids=["one colour", "a table"])
+    @pytest.mark.parametrize("suffix", [".png", ".gif"])
+    def test_a_palette_may_have_a_transparent_colour(self, suffix: str, transparency: int | bytes, tmp_path: Path) -> None:
+        image = Image.frombytes("P", (3, 1), bytes([0, 1, 2]))
+        image.putpalette([10, 20, 30, 200, 200, 200, 70, 80, 90])
+        if suffix == ".gif" and isinstance(transparency, bytes):
+            pytest.skip("a GIF has one transparent colour")
+        path = save(image, tmp_path / f"a{suffix}", transparency=transparency)
+        assert read_photo(path).tolist() == [[[10, 20, 30], [0, 0, 0], [70, 80, 90]]]
+
+    @pytest.mark.parametrize("form", ["GIF", "TIFF", "PNG", "WEBP"])
+    def test_of_several_frames_the_first_is_read(self, form: str, tmp_path: Path) -> None:
+        first, second = (np.full((6, 9), value, np.uint8) for value in (40, 200))
+        path = save(first, tmp_path / "a.gif", format=form, save_all=True, append_images=[Image.fromarray(second)])
+        assert abs(int(read_photo(path).max()) - 40) <= 1
+        assert abs(int(read_mask_values(path).max()) - 40) <= 1
+
+    @pytest.mark.parametrize("form", ["PNG", "GIF", "WEBP", "TIFF", "BMP"])
+    def test_the_content_counts_and_not_the_ending(self, form: str, tmp_path: Path) -> None:
+        pixels = np.zeros((6, 9, 3), np.uint8)
+        pixels[:3] = 255
+        path = save(pixels, tmp_path / "a.jpg", format=form, **({"lossless": True} if form == "WEBP" else {}))
+        np.testing.assert_array_equal(read_photo(path), pixels)
+        np.testing.assert_array_equal(read_mask_values(path), pixels[:, :, 0])
+        require_whole_photo(path)
+
+    def test_metadata_that_cannot_be_read_are_passed_over(self, tmp_path: Path) -> None:
+        path = save(noise(6, 9), tmp_path / "a.png", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01")
+        np.testing.assert_array_equal(read_photo(path)[:, :, 0], noise(6, 9))
+        assert read_photo_size(path) == (6, 9)
 
 
 class TestOrientation:
@@ -148,10 +257,10 @@ class TestVeryLargePhotos:
 
 
 class TestMasks:
-    def test_1_bit_masks_hold_0_and_1(self, tmp_path: Path) -> None:
+    def test_the_white_of_1_bit_masks_is_255(self, tmp_path: Path) -> None:
         mask = noise(5, 7) > 128
         for suffix in (".png", ".bmp", ".tif"):
-            np.testing.assert_array_equal(read_mask_values(save(mask, tmp_path / f"a{suffix}")), mask)
+            np.testing.assert_array_equal(read_mask_values(save(mask, tmp_path / f"a{suffix}")), mask * 255)
 
     def test_grey_masks_hold_what_is_stored(self, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_mask_values(save(noise(5, 7), tmp_path / "a.png")), noise(5, 7))
@@ -175,23 +284,11 @@ class TestMasks:
             read = read_mask_values(save(np.repeat(mask[:, :, None], 3, 2), tmp_path / name, **options))
             np.testing.assert_array_equal(read > 127, mask > 127)
 
-    def test_coloured_masks_are_refused_with_the_cure(self, tmp_path: Path) -> None:
-        red = np.zeros((4, 4, 3), np.uint8)
-        red[1, 1, 0] = 255
-        path = save(red, tmp_path / "a.png")
-        with pytest.raises(UserError, match="holds colours: save it as one channel") as error:
-            read_mask_values(path)
-        assert str(path) in str(error.value)
-
-    def test_16_bit_masks_are_refused_with_the_cure(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="pixel mode I;16: save it as 8-bit grey"):
-            read_mask_values(save(noise(4, 4).astype(np.uint16), tmp_path / "a.png"))
-
-    def test_a_palette_shorter_than_its_pixels_need_is_not_black_and_white(self) -> None:
-        mask = Image.new("P", (2, 2))
-        mask.putdata([0, 1, 1, 2])
-        mask.putpalette([0, 0, 0, 255, 255, 255])
-        assert not images._is_black_and_white(mask), "index 2 has no colour at all"
+    def test_a_palette_shorter_than_its_pixels_need_is_a_table_of_indices(self, tmp_path: Path) -> None:
+        black_and_white = bytes([0, 0, 0, 255, 255, 255])
+        stored = read_mask(write_png(tmp_path / "a.png", np.uint8([[0, 1, 2]]), colour_type=3, palette=black_and_white))
+        assert stored.values.tolist() == [[0, 1, 2]], "index 2 has no colour at all"
+        assert stored.place == INDEX
 
     def test_an_opaque_black_and_white_mask_with_an_alpha_channel_is_read(self, tmp_path: Path) -> None:
         mask = (noise(5, 7) > 128).astype(np.uint8) * 255
@@ -202,6 +299,29 @@ class TestMasks:
         alpha = (noise(5, 7) > 128).astype(np.uint8) * 255
         cutout = np.concatenate([noise(5, 7, 3), alpha[:, :, None]], -1)
         np.testing.assert_array_equal(read_mask_values(save(cutout, tmp_path / "a.png")), alpha)
+
+
+class TestWholePhotos:
+    @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+    def test_a_photo_that_was_cut_short_is_found_and_a_whole_one_passes(self, form: str, tmp_path: Path) -> None:
+        path = save(noise(40, 40, 3), tmp_path / "a.png", format=form)
+        require_whole_photo(path)
+        content = path.read_bytes()
+        for kept in (0.3, 0.6, 0.9):
+            path.write_bytes(content[: int(kept * len(content))])
+            with pytest.raises(UserError, match=r"a\.png is (damaged|not an image)"):
+                require_whole_photo(path)
+
+    @pytest.mark.parametrize("form", ["PNG", "JPEG"])
+    def test_what_follows_the_end_does_no_harm(self, form: str, tmp_path: Path) -> None:
+        path = save(noise(40, 40, 3), tmp_path / "a.png", format=form)
+        path.write_bytes(path.read_bytes() + b"a note of the camera" * 20)
+        require_whole_photo(path)
+
+    def test_a_photo_of_no_bytes_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "a.png").touch()
+        with pytest.raises(UserError, match="not an image that can be read"):
+            require_whole_photo(tmp_path / "a.png")
 
 
 READERS = pytest.mark.parametrize("read", [read_photo, read_mask_values, read_photo_size])
@@ -227,8 +347,8 @@ class TestUnreadable:
             read(tmp_path / "a.jpg")
 
     @DECODERS
-    @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
-    @pytest.mark.parametrize("kept", [0.4, 0.7])
+    @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+    @pytest.mark.parametrize("kept", [0.02, 0.4, 0.7, 0.95])
     def test_a_file_that_was_cut_short(self, read, form: str, kept: float, tmp_path: Path) -> None:
         file = io.BytesIO()
         Image.fromarray(noise(40, 40)).save(file, form)

@@ -123,6 +123,23 @@ class TestCompression:
 
 class TestRefusal:
     @pytest.mark.parametrize(
+        ("values", "advice"),
+        [
+            ((0, 2), "for example --object-values 2"),
+            ((1, 2), "trimaps without a band or two classes: say --object-values 1 or --object-values 2"),
+            ((0, 1, 2), "for example --object-values 2 or, for several, --object-values 1 2"),
+            ((0, 128, 255), "for example --object-values 255 or, for several, --object-values 128 255"),
+            ((0, 1, 2, 255), "--object-values 1 2; 255, often 'void', counts as ground unless it is named"),
+            ((0, 15, 255), "for example --object-values 15; 255, often 'void', counts as ground unless it is named"),
+            ((0, 1, 255), "--object-values 1 255 where both are object or --object-values 1 where 255 is ground"),
+        ],
+    )
+    def test_the_advice_names_values_of_the_set(self, values: tuple[int, ...], advice: str) -> None:
+        with pytest.raises(UserError) as error:
+            understand_masks(histogram_of(*values))
+        assert advice in str(error.value)
+
+    @pytest.mark.parametrize(
         "values", [(0, 1, 2), (0, 1, 255), (0, 128, 255), (1, 2), (0, 2), (2, 3), (0, 1, 2, 3), (1, 2, 3, 4)]
     )
     def test_values_that_fit_no_encoding_stop_with_the_values_and_the_flag(self, values: tuple[int, ...]) -> None:

@@ -311,7 +311,7 @@ def test_a_photo_reduced_on_decoding_is_answered_at_its_own_size(red_model: Path
 # One answer, whoever asks
 
 
-@pytest.mark.parametrize("fit", ["squash", "pad"])
+@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
 def test_loading_and_calling_answers_as_predict_writes(unet_model: Path, tmp_path: Path, fit: Any) -> None:
     header = make_header(
         network="unet", width=3, size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION, fit=fit, threshold=0.6

@@ -16,8 +16,8 @@ from fgbg.models.predictor import CHUNK, IMAGENET_DEVIATION, IMAGENET_MEAN, Pred
 from fgbg.words import Fit
 from trivial import FirstChannel, draw, make_network, make_noise, paint, red_predictor
 
-FITS: tuple[Fit, ...] = ("squash", "pad")
-both_fits = pytest.mark.parametrize("fit", FITS)
+FITS: tuple[Fit, ...] = ("squash", "pad", "crop")
+all_fits = pytest.mark.parametrize("fit", FITS)
 both_networks = pytest.mark.parametrize("name", ["unet", "resnet34_unet"])
 
 
@@ -47,7 +47,7 @@ def test_the_probability_has_the_photos_size(height: int, width: int, fit: Fit, 
         assert probability.max() <= 1 + 1e-6
 
 
-@both_fits
+@all_fits
 @pytest.mark.parametrize("edges", [(1, 1), (1, 200), (200, 1), (3, 1), (1, 17)])
 def test_photos_of_one_pixel_edges_have_an_answer(edges: tuple[int, int], fit: Fit) -> None:
     probability = make_predictor(size=17, fit=fit).probability(make_noise(*edges), *edges)
@@ -63,7 +63,7 @@ def test_a_reduced_photo_is_answered_at_the_size_asked_for() -> None:
     assert not found[:, 40:].any()
 
 
-@both_fits
+@all_fits
 @pytest.mark.parametrize("edges", [(8, 16), (16, 8), (5, 40)])
 def test_object_up_to_the_frame_is_object_up_to_the_frame(fit: Fit, edges: tuple[int, int]) -> None:
     everywhere = np.ones(edges, bool)
@@ -110,15 +110,15 @@ def test_scoring_leaves_the_network_as_it_was() -> None:
 
 
 @both_networks
-@both_fits
+@all_fits
 def test_a_photos_answer_depends_on_no_other_photo(name: str, fit: Fit) -> None:
     predictor = make_predictor(name, fit=fit)
     photos = [as_tensor(make_noise(20 + 5 * index, 60 - 3 * index, index)) for index in range(CHUNK)]
-    alone = [predictor.square_logits([photo])[0] for photo in photos]
+    alone = [predictor.logits_at_size([photo])[0] for photo in photos]
     for count in range(1, CHUNK + 1):
-        for index, logits in enumerate(predictor.square_logits(photos[:count])):
+        for index, logits in enumerate(predictor.logits_at_size(photos[:count])):
             assert torch.equal(logits, alone[index]), (count, index)
-    for index, logits in enumerate(predictor.square_logits(photos[::-1])):
+    for index, logits in enumerate(predictor.logits_at_size(photos[::-1])):
         assert torch.equal(logits, alone[-1 - index])
     assert len({float(logits.sum()) for logits in alone}) == CHUNK, "and they do differ"
 
@@ -137,12 +137,12 @@ def test_no_photos_have_no_answer() -> None:
 
 
 @both_networks
-@both_fits
+@all_fits
 def test_calling_it_is_scoring_and_enlarging(name: str, fit: Fit) -> None:
     predictor, pixels = make_predictor(name, fit=fit), make_noise(45, 70)
     with torch.inference_mode():
         called = predictor(as_tensor(pixels))
-    scored = predictor.enlarge(predictor.square_logits([as_tensor(pixels)])[0].sigmoid(), 45, 70)
+    scored = predictor.enlarge(predictor.logits_at_size([as_tensor(pixels)])[0].sigmoid(), 45, 70)
     torch.testing.assert_close(called, scored, atol=1e-5, rtol=0)  # one photo and eight take other kernels
     np.testing.assert_array_equal(predictor.probability(pixels, 45, 70), scored.numpy())
     assert scored.std() > 0.1

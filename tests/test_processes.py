@@ -101,28 +101,34 @@ def test_two_processes_train_one_run(tmp_path: Path) -> None:
 EVALUATE = """
     from fgbg.data.samples import understand_samples
     from fgbg.judge.evaluate import evaluate
-    model = fgbg.load(out / "run")
-    samples = [replace(sample, split="test") for sample in make_samples(11) if sample.split == "validation"]
+    # Photos that the model has not seen: darker, and negatives of that.
+    samples = [replace(sample, image=sample.image // 2, split="test")
+               for sample in make_samples(11) if sample.split == "validation"]
     samples += [replace(sample, id="b" + sample.id, image=255 - sample.image) for sample in samples]
     engine = Engine("cpu", "fp32", 1)
-    run = fgbg.Run(out / f"scores_{engine.processes}")
-    run.folder.mkdir(exist_ok=True)
-    evaluation = evaluate(model.predictor, model.header, understand_samples("discs", samples),
-                          engine=engine, split="test", run=run)
-    assert [row.id for row in evaluation.rows] == [sample.id for sample in samples]
+    for fit in ("squash", "crop"):
+        model = fgbg.load(out / fit)
+        run = fgbg.Run(out / f"{fit}_scores_{engine.processes}")
+        run.folder.mkdir(exist_ok=True)
+        evaluation = evaluate(model.predictor, model.header, understand_samples("discs", samples),
+                              engine=engine, split="test", run=run)
+        assert [row.id for row in evaluation.rows] == [sample.id for sample in samples]
     assert torch.get_num_threads() == engine.threads == 1, "nobody changes the threads behind the engine's back"
 """
 
 
 def test_two_processes_give_the_rows_of_one(tmp_path: Path) -> None:
-    fgbg.train(small_config(tmp_path / "run", epochs=2), samples=make_samples())
+    fgbg.train(small_config(tmp_path / "squash", epochs=2), samples=make_samples())
+    fgbg.train(small_config(tmp_path / "crop", epochs=2, fit="crop", size=24), samples=make_samples())
     for count in (1, 2):
         run_processes(count, tmp_path, EVALUATE)
-    first, second = ((tmp_path / f"scores_{count}" / "scores_test.csv").read_bytes() for count in (1, 2))
-    assert first == second
-    assert len(first.splitlines()) == 7
-    for count in (1, 2):
-        assert len(list((tmp_path / f"scores_{count}" / "predictions_test").iterdir())) == 6
+    for fit in ("squash", "crop"):
+        folders = [tmp_path / f"{fit}_scores_{count}" for count in (1, 2)]
+        first, second = ((folder / "scores_test.csv").read_bytes() for folder in folders)
+        assert first == second
+        assert len(first.splitlines()) == 7
+        for folder in folders:
+            assert len(list((folder / "predictions_test").iterdir())) == 6
 
 
 def test_a_batch_that_cannot_be_shared_is_said(tmp_path: Path) -> None:

@@ -297,14 +297,17 @@ def test_the_split_names_every_photo_with_its_hashes(tmp_path: Path) -> None:
     mask = np.eye(4, dtype=np.uint8)
     splits = ["train", "validation", "test", "train"]
     samples = understand_samples(
-        "own", [Sample(f"p{index}", make_noise(4, 4, index), mask, split=split) for index, split in enumerate(splits)]
+        "own",
+        [
+            Sample(f"p{index}", make_noise(4, 4, index), mask, split=split, group="g" if split == "validation" else "")
+            for index, split in enumerate(splits)
+        ],
     )
     run = create_run(tmp_path / "run")
-    run.write_split(samples, "official", 9)
+    run.write_split(samples, TrainConfig(split_seed=9, folds=4, fold=3))
     told = json.loads((run.folder / "split.json").read_text())
-    assert {key: told[key] for key in ("rule", "seed", "data", "fingerprint")} == {
-        "rule": "official",
-        "seed": 9,
+    assert {key: told[key] for key in ("rules", "data", "fingerprint")} == {
+        "rules": {"split": "official", "split_seed": 9, "group_by": "", "folds": 4, "fold": 3, "only": ""},
         "data": "own",
         "fingerprint": samples.fingerprint,
     }
@@ -314,7 +317,13 @@ def test_the_split_names_every_photo_with_its_hashes(tmp_path: Path) -> None:
         ["p2"],
     ]
     look = samples.inspections[1]
-    assert told["validation"] == [{"id": "p1", "image": look.image_hash[:16], "mask": look.mask_hash[:16]}]
+    assert told["validation"] == [{"id": "p1", "image": look.image_hash[:16], "mask": look.mask_hash[:16], "group": "g"}]
+    assert run.locked_splits() == {
+        "p0": ("train", ""),
+        "p1": ("validation", "g"),
+        "p2": ("test", ""),
+        "p3": ("train", ""),
+    }
     assert len(look.image_hash) == 64
     assert run.fingerprint == samples.fingerprint
     assert create_run(tmp_path / "unsplit").fingerprint == ""

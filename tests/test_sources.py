@@ -80,7 +80,7 @@ def refusal(data: str | Path, **options: Any) -> str:
 
 class TestImagesAndMasks:
     @pytest.mark.parametrize(
-        ("encoding", "understood"), [("0/1", ZERO_ONE), ("0/255", ZERO_255), ("1-bit", ZERO_ONE), ("trimap", TRIMAP)]
+        ("encoding", "understood"), [("0/1", ZERO_ONE), ("0/255", ZERO_255), ("1-bit", ZERO_255), ("trimap", TRIMAP)]
     )
     def test_pairs_are_found_and_their_masks_understood(self, make_folder, encoding: str, understood) -> None:
         samples = open_samples(make_folder(6, encoding))
@@ -125,7 +125,7 @@ class TestImagesAndMasks:
         samples = open_samples(tmp_path / "cells")
         assert samples.describe() == (
             f"cells: 5 pairs (3 train, 1 validation, 1 test) · hash {samples.fingerprint} · "
-            "masks with values {0, 255}: object = 255, 40% of pixels, 1 empty · split 80/10/10, seed 0"
+            "masks with values {0, 255}: object = 255, 40% of pixels, 1 mask empty · split 80/10/10, seed 0"
         )
 
     def test_progress_is_told_how_many_files_there_are(self, make_folder) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fgbg.data.cut import split_by_group, split_lab, split_official
 from fgbg.data.samples import Sample
-from fgbg.data.split import split_by_group, split_lab, split_official
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.errors import UserError
 
@@ -151,6 +151,7 @@ class TestStreams:
             "NETWORK": 2,
             "SPLIT": 3,
             "BOOTSTRAP": 4,
+            "PATCH": 5,
         }
         assert open_stream(0, 1, Purpose.AUGMENT).random(3).tolist() == pytest.approx(
             [0.8133540609793564, 0.7513314251083365, 0.6716490436969984], rel=1e-15

@@ -62,6 +62,10 @@ class EvaluateArguments:
     """What a trimap's band counts as; the model's own rule by default."""
     empty: Literal["1", "0", "nan"] = "1"
     """Score of an image with no object that none is found in; nan leaves it out of the mean."""
+    object_values: tuple[int, ...] = ()
+    """Which stored mask values are object in DATA; only asked for where it leaves it open."""
+    allow_overlap: bool = False
+    """Score photos that the model has seen all the same; the score tells how many."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     threads: int = 0
@@ -96,6 +100,8 @@ class CompareArguments:
     """Which scores: test, validation, or the name of other data that was scored."""
     question: Literal["auto", "model", "recipe"] = "auto"
     """This model or that model, or this recipe or that recipe whatever the seed."""
+    allow_overlap: bool = False
+    """Compare scores of photos that a model has seen all the same; the verdict tells."""
     json: bool = False
     """Print everything as JSON."""
 
@@ -132,7 +138,13 @@ class CheckArguments:
     split: Literal["official", "lab"] = "official"
     """How Oxford-IIIT Pet is split, as in training: leaks depend on it."""
     split_seed: int = 0
-    """Seed of the 80/10/10 split, as in training."""
+    """Seed of a cut that fgbg makes, as in training."""
+    group_by: str = ""
+    """What such a cut keeps together, as in training: near-duplicates, or a column of metadata.csv."""
+    folds: int = 0
+    """Cut into that many parts, as in training."""
+    fold: int = 0
+    """The part that tests."""
     clear_cache: bool = False
     """Remove what fgbg keeps on the disk, and say what it was."""
 
@@ -193,6 +205,8 @@ def evaluate_verb(argv: Sequence[str]) -> int:
         "split": arguments.split,
         "border": arguments.border,
         "empty": float(arguments.empty),
+        "allow_overlap": arguments.allow_overlap,
+        "object_values": arguments.object_values,
         "device": arguments.device,
         "threads": arguments.threads,
     }
@@ -242,7 +256,9 @@ def compare_verb(argv: Sequence[str]) -> int:
     from fgbg.run import open_run
 
     runs = [open_run(Path(run)) for run in arguments.runs]
-    comparisons = compare_runs(runs, split=arguments.split, question=arguments.question)
+    comparisons = compare_runs(
+        runs, split=arguments.split, question=arguments.question, allow_overlap=arguments.allow_overlap
+    )
     if arguments.json:
         content = [comparison.to_json() for comparison in comparisons]
         print(json.dumps(content[0] if len(content) == 1 else {"comparisons": content}, indent=2))
@@ -300,7 +316,9 @@ def check_verb(argv: Sequence[str]) -> int:
         require_page_name(Path(arguments.page))
     if arguments.write_clean:
         require_place(Path(arguments.write_clean), "--write-clean")
-    options = {name: getattr(arguments, name) for name in ("split", "split_seed", "object_values")}
+    options = {
+        name: getattr(arguments, name) for name in ("split", "split_seed", "group_by", "folds", "fold", "object_values")
+    }
     audit = check_data(arguments.target, progress=show_progress, **options)
     print(json.dumps(audit.to_json(), indent=2) if arguments.json else describe_audit(audit))
     said = []

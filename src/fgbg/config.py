@@ -18,6 +18,7 @@ from fgbg.words import Border, Fit
 
 PRESETS = Path(__file__).parent / "presets"
 LARGEST_SIZE = 4096
+FEWEST_FOLDS = 3  # to test, to choose, to learn
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ class TrainConfig:
     width: int = 64
     """Channels of the first level; 64 is the lab's. Compute grows with its square."""
     size: int = 256
-    """Edge of the square the network sees, in pixels."""
+    """Edge of the square the network sees, in pixels; by --fit crop, in pixels of the photo."""
     fit: Fit = "squash"
-    """How a photo becomes that square: stretched (the lab's), or kept in shape with black margins."""
+    """How a photo becomes that square: stretched (squash, the lab's), or kept in shape with black margins (pad); or it stays
+    at its own scale (crop): trained on patches of that size, predicted in overlapping tiles."""
 
     loss: Literal["bce_dice", "bce_tversky"] = "bce_dice"
     """BCE plus an overlap loss, on logits."""
@@ -68,6 +70,16 @@ class TrainConfig:
     """Official lists (a folder without lists: 80/10/10), or the lab's own cut of Oxford-IIIT Pet."""
     split_seed: int = 0
     """Seed of the 80/10/10 split. Apart from --seed, so that seeded runs stay comparable."""
+    group_by: str = ""
+    """What that split keeps together: a column of metadata.csv, or near-duplicates; groups.csv where there is one."""
+    folds: int = 0
+    """Cut into so many parts instead, whatever lists say: one tests, the next validates, the others train."""
+    fold: int = 0
+    """The part that tests, from 0."""
+    only: str = ""
+    """A file of ids to use, one a line, as fgbg check --write-clean writes it; other photos are left out."""
+    allow_overlap: bool = False
+    """Train although a photo or group stands in two splits. Every score of the model will tell."""
     object_values: tuple[int, ...] = ()
     """Which stored mask values are object; only asked for where a set leaves it open."""
 
@@ -80,6 +92,8 @@ class TrainConfig:
     """Of training. auto: bf16 where the processor computes in it. Scoring is always fp32."""
     threads: int = 0
     """CPU threads; 0 shares the cores among the processes. Part of what makes a run repeatable to the bit."""
+    selfcheck: bool = True
+    """Look for silent errors in data, augmentation, loss and network before the first epoch."""
 
     def __post_init__(self) -> None:
         _require_type(self)
@@ -96,11 +110,21 @@ class TrainConfig:
         for name in ("bce_weight", "overlap_weight", "false_positive_weight", "false_negative_weight"):
             _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "0 or more")
         _require(self.bce_weight + self.overlap_weight > 0, "overlap_weight", 0, "more than 0 when --bce-weight is 0")
+        _require(self.folds == 0 or self.folds >= FEWEST_FOLDS, "folds", self.folds, f"0 (off) or {FEWEST_FOLDS} or more")
+        _require(0 <= self.fold < max(1, self.folds), "fold", self.fold, f"from 0 to below --folds ({self.folds})")
+        _require(
+            not (self.folds and self.split == "lab"), "folds", self.folds, "0 with --split lab, which is a cut of its own"
+        )
         for name in ("seed", "split_seed"):
             _require(0 <= getattr(self, name) < 2**63, name, getattr(self, name), "0 or a positive whole number")
         _require(self.threads >= 0, "threads", self.threads, "0 (all) or more")
         _require(all(0 <= value <= 255 for value in self.object_values), "object_values", self.object_values, "0 to 255")
         _check_ranges(self.augment)
+
+    def data_options(self) -> dict[str, Any]:
+        """How `fgbg.open_samples` is to read and split the data."""
+        names = ("split", "split_seed", "group_by", "folds", "fold", "only", "object_values")
+        return {name: getattr(self, name) for name in names}
 
     def differences(self, other: TrainConfig) -> list[str]:
         """Names of the fields (as in a file: `augment.flip`) in which two configurations differ."""

@@ -25,13 +25,20 @@ class Placement:
 
 
 def place_photo(height: int, width: int, size: int, fit: Fit) -> Placement:
-    """Where a photo of `height` x `width` pixels lies in a square of edge `size`.
+    """Where a photo of `height` x `width` pixels lies in a square of edge `size`; by `crop`, where a piece of it does.
 
     >>> place_photo(100, 200, 64, "pad")
     Placement(top=16, left=0, height=32, width=64)
+
+    Raises:
+        ValueError: `crop` changes no size, and the piece is larger than the square.
     """
     if fit == "squash":
         return Placement(0, 0, size, size)
+    if fit == "crop":
+        if max(height, width) > size:
+            raise ValueError(f"{width}×{height} pixels do not lie in a square of {size}: cut tiles out of them")
+        return Placement(0, 0, height, width)
     longer = max(height, width)
     inner_height = max(1, round(height * size / longer))
     inner_width = max(1, round(width * size / longer))
@@ -48,14 +55,16 @@ def fit_pixels(pixels: UInt8[Tensor, "height width 3"], size: int, fit: Fit) -> 
 def fit_target(target: UInt8[Tensor, "height width"], size: int, fit: Fit) -> UInt8[Tensor, "size size"]:
     """Levels or a target as that square: nearest neighbour, 255 (not judged) where no photo is."""
     place = place_photo(target.shape[0], target.shape[1], size, fit)
-    small = F.interpolate(target[None, None], (place.height, place.width), mode="nearest-exact")[0, 0]
-    return _surround(small, place, size, NOT_JUDGED)
+    return _surround(resize_target(target, place.height, place.width), place, size, NOT_JUDGED)
 
 
-def unfit_probability(
-    probability: Float[Tensor, "size size"], height: int, width: int, fit: Fit
-) -> Float[Tensor, "height width"]:
-    """The square's answer at the photo's own size: the part that the photo covers, enlarged."""
+def unfit_probability(probability: Float[Tensor, "_ _"], height: int, width: int, fit: Fit) -> Float[Tensor, "height width"]:
+    """The square's answer at the photo's own size: the part that the photo covers, enlarged.
+
+    By `crop` the answer is of the photo as it was decoded: it covers all of it, and grows only where that was reduced.
+    """
+    if fit == "crop":
+        return resize(probability[None], height, width)[0]
     place = place_photo(height, width, probability.shape[-1], fit)
     inner = probability[place.top : place.top + place.height, place.left : place.left + place.width]
     return resize(inner[None], height, width)[0]
@@ -64,6 +73,11 @@ def unfit_probability(
 def resize(image: Float[Tensor, "channels _ _"], height: int, width: int) -> Float[Tensor, "channels height width"]:
     """Another size: antialiased bilinear, linear in the values."""
     return F.interpolate(image[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def resize_target(target: UInt8[Tensor, "_ _"], height: int, width: int) -> UInt8[Tensor, "height width"]:
+    """Levels or a target at another size: the nearest pixel by centres, so that no value is invented."""
+    return F.interpolate(target[None, None], (height, width), mode="nearest-exact")[0, 0]
 
 
 def _surround(image: Tensor, place: Placement, size: int, value: float) -> Tensor:

@@ -18,6 +18,7 @@ from typing import Any
 
 from fgbg.config import TrainConfig, read_config, to_toml
 from fgbg.data.samples import SPLITS, SampleSet
+from fgbg.data.split import Locked
 from fgbg.errors import UserError
 from fgbg.storage import replace_when_whole
 from fgbg.words import HASH_DIGITS
@@ -33,7 +34,7 @@ class EpochRecord:
     train_loss: float
     train_dice: float  # augmented images, at the training size, while the weights were still moving
     val_loss: float
-    val_dice: float  # at the training size
+    val_dice: float  # at the training size; of a model of patches, that is the photo's own
     val_dice_photo: float  # at each photo's own size: this one chooses `best`
     learning_rate: float
     images_per_second: float  # of training alone
@@ -123,7 +124,7 @@ class Run:
         return self.folder / f"scores_{split}.csv"
 
     def predictions(self, split: str) -> Path:
-        """Probabilities as uint8 at the training size."""
+        """Probabilities as uint8 at the training size; of a model of patches, that is the photo's own."""
         return self.folder / f"predictions_{split}"
 
     def thumbnails(self, split: str) -> Path:
@@ -182,13 +183,15 @@ class Run:
             environment = first
         self._write("environment.json", json.dumps(environment, indent=2) + "\n")
 
-    def write_split(self, samples: SampleSet, rule: str, seed: int) -> None:
+    def write_split(self, samples: SampleSet, config: TrainConfig) -> None:
         """Write which photo went where, with the hash of its content."""
         splits: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
         for sample, look in zip(samples.samples, samples.inspections, strict=True):
             image, mask = look.image_hash[:HASH_DIGITS], look.mask_hash[:HASH_DIGITS]
-            splits[sample.split].append({"id": sample.id, "image": image, "mask": mask})
-        content = {"rule": rule, "seed": seed, "data": samples.name, "fingerprint": samples.fingerprint, **splits}
+            group = {"group": sample.group} if sample.group else {}
+            splits[sample.split].append({"id": sample.id, "image": image, "mask": mask, **group})
+        rules = {name: value for name, value in config.data_options().items() if name != "object_values"}
+        content = {"rules": rules, "data": samples.name, "fingerprint": samples.fingerprint, **splits}
         self._write("split.json", json.dumps(content, indent=1) + "\n")
 
     @property
@@ -196,6 +199,12 @@ class Run:
         """Hash of the data that the run was split on; empty before that."""
         path = self.folder / "split.json"
         return json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else ""
+
+    def locked_splits(self) -> dict[str, Locked]:
+        """The split and group of every photo that the run knew, by id; empty before it was split."""
+        path = self.folder / "split.json"
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {photo["id"]: Locked(split, photo.get("group", "")) for split in SPLITS for photo in content.get(split, ())}
 
     def write_scores(self, split: str, rows: Sequence[ScoreRow], statement: Mapping[str, Any]) -> None:
         """Write the rows, and beside them the statement of what they mean and their mean."""
@@ -250,6 +259,15 @@ class Run:
     def calibration(self) -> dict[str, Any] | None:
         """What `write_calibration` wrote; None before that."""
         path = self.folder / "calibration.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def write_selfcheck(self, findings: Sequence[Mapping[str, Any]]) -> None:
+        """Write what the self-check before the first epoch found: name, passed, sentence and stops of each check."""
+        self._write("selfcheck.json", json.dumps(list(findings), indent=1) + "\n")
+
+    def selfcheck(self) -> list[dict[str, Any]] | None:
+        """What `write_selfcheck` wrote; None where there was no self-check."""
+        path = self.folder / "selfcheck.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def _write(self, name: str, text: str) -> None:

@@ -16,8 +16,9 @@ HASH_DIGITS = 16
 Border = Literal["foreground", "background", "ignore"]
 """What the band counts as: object, ground, or not judged at all."""
 
-Fit = Literal["squash", "pad"]
+Fit = Literal["squash", "pad", "crop"]
 """How a photo becomes a square.
 
-`squash` stretches it; `pad` keeps its shape and fills the rest with black (letterbox).
+`squash` stretches it; `pad` keeps its shape and fills the rest with black (letterbox); `crop` cuts squares out of it at its
+own scale.
 """

@@ -23,8 +23,9 @@ Augment = Callable[
 """What training calls for each batch: `(pixels, target, rows, epoch) -> (image, target)`.
 
 `pixels` are stored photos (0..255) and `target` their targets (0 ground, 1 object, 255 not judged), at the stored size;
-`rows` says which images of the training set they are, `epoch` counts from 1. The answer is at the training size, `image`
-in 0..1 and not yet normalised. It may depend on nothing but its arguments, or resuming changes the weights.
+`rows` says which images of the training set they are, `epoch` counts from 1. By `--fit crop` both are patches with a margin
+around them, and rows are patches. The answer is at the training size, `image` in 0..1 and not yet normalised. It may depend
+on nothing but its arguments, or resuming changes the weights.
 """
 
 CPU_PIECE = 4  # images at a time on a CPU: what passes between the steps then stays in its cache (1.8 x at 256 px)
@@ -39,17 +40,26 @@ class PairedAugmentation:
         size: Edge of the training image, in pixels.
         seed: The run's seed.
         device: Where the batches are.
+        reach: Share of the stored square's edge that an unaugmented image shows. Squares of whole photos are shown whole;
+            around a patch there is a margin.
     """
 
     def __init__(
-        self, ranges: AugmentRanges, aspects: NDArray[np.float64], *, size: int, seed: int, device: torch.device
+        self,
+        ranges: AugmentRanges,
+        aspects: NDArray[np.float64],
+        *,
+        size: int,
+        seed: int,
+        device: torch.device,
+        reach: float = 1.0,
     ) -> None:
         self.ranges, self.aspects, self.seed, self.device = ranges.in_force(), aspects, seed, device
         ticks = (torch.arange(size, device=device, dtype=torch.float32) * 2 + 1) / size - 1
         y, x = torch.meshgrid(ticks, ticks, indexing="ij")
         # Homogeneous places of the output pixels, as a matrix: one small product makes a whole batch's grid.
         self.places: Float[Tensor, "3 pixels"] = torch.stack([x.flatten(), y.flatten(), torch.ones_like(x.flatten())])
-        self.size = size
+        self.size, self.reach = size, reach
         self._epoch = 0
         self._table: dict[str, Tensor] = {}
 
@@ -62,7 +72,8 @@ class PairedAugmentation:
     ) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
         """See `Augment`."""
         if epoch != self._epoch:
-            self._table = _move(draw_table(self.ranges, self.aspects, seed=self.seed, epoch=epoch), self.device)
+            table = draw_table(self.ranges, self.aspects, seed=self.seed, epoch=epoch)
+            self._table = _move(table, self.reach, self.device)
             self._epoch = epoch
         sample = _sample_photo if self.ranges.padding == "ignore" else _sample_crop
         piece = CPU_PIECE if self.device.type == "cpu" else len(rows)
@@ -80,11 +91,12 @@ class PairedAugmentation:
         return torch.cat(images), torch.cat(targets)
 
 
-def _move(table: AugmentTable, device: torch.device) -> dict[str, Tensor]:
-    """The table as tensors on the device, with both ways from an output place: to the crop, and to the photo."""
+def _move(table: AugmentTable, reach: float, device: torch.device) -> dict[str, Tensor]:
+    """The table as tensors on the device, with both ways from an output place: to the crop, and to the stored square."""
     to_crop = np.concatenate([table.rotation, table.shift[:, :, None]], -1)
     to_photo = to_crop * table.crop_half[:, :, None]
     to_photo[:, :, 2] += table.crop_centre
+    to_photo *= reach
     arrays = {
         "to_crop": to_crop,
         "to_photo": to_photo,

@@ -1,7 +1,8 @@
 """Every image decoded once: memory-mapped uint8 on disk, keyed by the content of the files and the settings.
 
 Two stores. Training reads *squares*, a little larger than the training size so that a crop loses nothing. Validation reads
-*photos* at their own size, since that is where a score is measured, and it does so after every epoch.
+*photos* at their own size, since that is where a score is measured, and it does so after every epoch; so does training that
+cuts patches out of them.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from numpy.typing import NDArray
 
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SampleSet
-from fgbg.fit import fit_pixels, fit_target
+from fgbg.fit import fit_pixels, fit_target, resize_target
 from fgbg.storage import cache_folder
 from fgbg.words import Fit
 
-FORMAT = 1  # part of every key: a change of what is stored makes old entries unreachable, not wrong
+FORMAT = 2  # part of every key: a change of what is stored makes old entries unreachable, not wrong
 SQUARE_MARGIN = 1.25  # stored edge over training edge
 
 
@@ -87,23 +88,32 @@ def cache_squares(samples: SampleSet, *, size: int, fit: Fit, progress: Progress
     return Squares(_open_array(folder / "pixels.npy"), _open_array(folder / "levels.npy"), aspects)
 
 
-def cache_photos(samples: SampleSet, *, progress: Progress | None = None) -> Photos:
-    """The samples at their own sizes, decoded now or at an earlier time."""
+def cache_photos(samples: SampleSet, *, pixel_for_pixel: bool = False, progress: Progress | None = None) -> Photos:
+    """The samples at their own sizes, decoded now or at an earlier time.
+
+    Args:
+        samples: What to decode.
+        pixel_for_pixel: Where a photo is reduced on decode, reduce its levels too.
+        progress: Shows how far it is.
+    """
 
     def build(folder: Path) -> None:
         def read(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-            return samples.samples[index].read_pixels(), samples.read_levels(index)
+            pixels, levels = samples.samples[index].read_pixels(), samples.read_levels(index)
+            if pixel_for_pixel and levels.shape != pixels.shape[:2]:
+                levels = resize_target(torch.tensor(levels), *pixels.shape[:2]).numpy()
+            return pixels, levels
 
         shapes = []
         with (folder / "pixels.raw").open("wb") as pixel_file, (folder / "levels.raw").open("wb") as level_file:
             indices = range(len(samples.samples))
-            for pixels, levels in map_in_order(read, indices, progress, "decoding validation photos"):
+            for pixels, levels in map_in_order(read, indices, progress, "decoding photos"):
                 pixel_file.write(pixels.tobytes())
                 level_file.write(levels.tobytes())
                 shapes.append((*pixels.shape[:2], *levels.shape))
         np.save(folder / "shapes.npy", np.array(shapes, np.int64).reshape(-1, 4))
 
-    folder = _find_or_build(_key(samples, "photos"), build)
+    folder = _find_or_build(_key(samples, "pairs" if pixel_for_pixel else "photos"), build)
     shapes = np.load(folder / "shapes.npy")
     return Photos(_open_flat(folder / "pixels.raw"), _open_flat(folder / "levels.raw"), shapes)
 

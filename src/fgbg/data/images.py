@@ -1,15 +1,22 @@
-"""Photos and masks from disk: one decoding for the whole package, with EXIF orientation applied to both."""
+"""Photos and masks from disk: one decoding for the whole package, with EXIF orientation applied to both.
+
+Of a file with several frames or pages (GIF, TIFF, WebP, PNG) the first is read.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from fgbg.errors import UserError
 
@@ -17,6 +24,23 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".t
 LARGEST_PHOTO_PIXELS = 24_000_000  # beyond it a photo is reduced on decode: networks see 256 px, memory sees all of it
 _TRANSPOSED = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange width and height
 _EXIF_ORIENTATION = 0x0112
+_TIFF_BITS, _TIFF_WHITE, _TIFF_PLANES, _TIFF_FORMAT = 258, 262, 284, 339
+_WHOLE_ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
+_CURE = "save it as 8-bit grey with two values, such as 0 and 255"
+
+GREY, INDEX, ALPHA = "grey values", "palette indices", "an alpha channel"
+BLACK_AND_WHITE = "black and white of a palette"
+"""What a mask's values are in its file; a fifth is a colour on black, such as "RGB (200, 0, 0)"."""
+EMPTY = "0 everywhere"
+"""Grey values of a mask without an object: they tell nothing of how the set is stored."""
+
+
+@dataclass(frozen=True)
+class StoredMask:
+    """A mask as its file stores it: uint8 values (height, width), upright and not interpreted, and what they are."""
+
+    values: NDArray[np.uint8]
+    place: str
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -47,18 +71,17 @@ def to_upright_rgb(image: Image.Image, *, name: str = "the photo") -> Image.Imag
     """Any Pillow image as upright RGB: EXIF orientation applied, transparent parts over black, 16-bit grey scaled.
 
     Raises:
-        UserError: The image holds floating-point values.
+        UserError: The image holds floating-point values, or whole numbers of 32 bits or with a sign.
     """
     upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("F", "I"):
+        kind = "floating-point values" if upright.mode == "F" else "32-bit or signed values"
+        raise UserError(f"{name} holds {kind}, of which none is agreed to be white: save it with 8 or 16 bits")
+    if upright.mode.startswith("I;16"):  # Pillow's own conversion would clip it to white
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     if upright.has_transparency_data:
         shown = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
-    if upright.mode == "F":
-        raise UserError(
-            f"{name} holds floating-point values, of which none is agreed to be white: save it with 8 or 16 bits"
-        )
-    if upright.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip it to white
-        upright = Image.fromarray((np.asarray(upright).clip(0, 65535) >> 8).astype(np.uint8))
     return upright.convert("RGB")
 
 
@@ -76,70 +99,116 @@ def read_photo_size(path: Path) -> tuple[int, int]:
 
 
 def require_whole_photo(path: Path) -> None:
-    """Refuse a photo that is cut short, at the price of a few bytes: a whole JPEG ends with a marker.
+    """Refuse a photo that is cut short, at the price of a few bytes where the format says how a whole file ends.
 
     Raises:
         UserError: The photo is damaged.
     """
     with path.open("rb") as file:
-        is_jpeg = file.read(2) == b"\xff\xd8"
+        expected = _WHOLE_ENDINGS.get(file.read(2))
         file.seek(-min(64, path.stat().st_size), 2)
         ending = file.read().rstrip(b"\0")
-    if is_jpeg and not ending.endswith(b"\xff\xd9"):
-        read_photo(path)  # something else may follow the marker: only decoding tells
+    if expected is None or not ending.endswith(expected):
+        read_photo(path)  # another format, or something follows the end: only decoding tells
 
 
 def read_mask_values(path: Path) -> NDArray[np.uint8]:
-    """The mask's stored values (height, width), upright and not yet interpreted: 1-bit as 0/1, palettes as indices.
-
-    Of a picture with transparent parts the alpha channel is the mask.
+    """The mask's stored values (height, width), upright and not yet interpreted.
 
     Raises:
-        UserError: The file cannot be read, or holds colours or more than 8 bits.
+        UserError: As `read_mask`.
+    """
+    return read_mask(path).values
+
+
+def read_mask(path: Path) -> StoredMask:
+    """The mask as it is stored: grey values (a 1-bit picture's white is 255), palette indices, an alpha channel, or 255
+    where a picture in black and one colour shows the colour.
+
+    Raises:
+        UserError: The file cannot be read, or stores its mask in no way that is known.
     """
     with open_image(path) as image:
+        if any(";16" in str(tile[3]) for tile in image.tile) and not image.mode.startswith("I"):
+            # Pillow keeps the upper 8 bits, in which 1 is 0.
+            raise UserError(f"mask {path} has several channels of 16 bits: {_CURE}")
         mask = ImageOps.exif_transpose(image)
+        if mask.mode in ("P", "PA"):
+            return _read_palette_mask(mask, path, indexed=image.format != "GIF")
         if mask.mode in ("RGBA", "LA"):
-            alpha = mask.getchannel("A")
-            if alpha.getextrema() != (255, 255):  # a cut-out: what is opaque is the object
-                return np.asarray(alpha)
+            alpha = np.asarray(mask.getchannel("A"))
+            if (alpha < 255).any():  # a cut-out: what is opaque is the object
+                return StoredMask(alpha, ALPHA)
             mask = mask.convert(mask.mode[:-1])
-        if mask.mode == "1":
-            return np.asarray(mask).astype(np.uint8)
-        if mask.mode == "L" or (mask.mode == "P" and not _is_black_and_white(mask)):
-            return np.asarray(mask)
-        if mask.mode == "P":  # a picture in two colours, in whatever order its palette has them
-            return np.asarray(mask.convert("L"))
+        if mask.mode in ("I", "F") or mask.mode.startswith("I;16"):
+            return StoredMask(_narrow(np.asarray(mask), path), GREY)
+        if mask.mode in ("1", "L"):
+            return StoredMask(np.asarray(mask.convert("L")), GREY)
         if mask.mode == "RGB":
-            channels = np.asarray(mask)
-            if (channels == channels[:, :, :1]).all():
-                return np.ascontiguousarray(channels[:, :, 0])
-            raise UserError(f"mask {path} holds colours: save it as one channel with two values, such as 0 and 255")
-    raise UserError(f"mask {path} has pixel mode {mask.mode}: save it as 8-bit grey with two values, such as 0 and 255")
+            return _read_colour_mask(np.asarray(mask), path)
+    raise UserError(f"mask {path} has pixel mode {mask.mode}: {_CURE}")
 
 
-def _is_black_and_white(mask: Image.Image) -> bool:
-    """Whether a palette picture uses no colours but pure black and white."""
+def _read_palette_mask(mask: Image.Image, path: Path, *, indexed: bool) -> StoredMask:
+    """A palette is a table of classes or only a way to store few colours; in a GIF (not `indexed`) always the latter."""
+    indices = np.asarray(mask.getchannel(0))
     palette = np.array(mask.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    indices = np.unique(np.asarray(mask))
-    if indices.max(initial=0) >= len(palette):  # a palette may be shorter than what the pixels count on
-        return False
-    used = palette[indices]
-    return bool(((used == 0).all(axis=1) | (used == 255).all(axis=1)).all())
+    if mask.has_transparency_data:
+        alpha = np.asarray(mask.convert("RGBA").getchannel("A"))
+        if (alpha < 255).any():
+            if indexed and len(np.unique(indices[alpha > 0])) > 1:
+                raise UserError(f"mask {path} has both a palette of classes and transparent parts: {_CURE}")
+            return StoredMask(alpha, ALPHA)
+    used = np.unique(indices)
+    if used.max(initial=0) >= len(palette) or len(np.unique(palette[used], axis=0)) < len(used):
+        return StoredMask(indices, INDEX)  # the palette does not tell the values apart: nobody looked at its colours
+    shown = palette[indices]
+    if (palette == palette[:, :1]).all():
+        return StoredMask(np.ascontiguousarray(shown[:, :, 0]), GREY)
+    if not indexed or len(np.unique(palette, axis=0)) <= 2:
+        return _read_colour_mask(shown, path)
+    if (shown == shown[:, :, :1]).all() and np.isin(shown, (0, 255)).all():
+        place = GREY if (shown[:, :, 0] == indices).all() else BLACK_AND_WHITE
+        return StoredMask(np.ascontiguousarray(shown[:, :, 0]), place)
+    return StoredMask(indices, INDEX)
+
+
+def _read_colour_mask(shown: NDArray[np.uint8], path: Path) -> StoredMask:
+    """A mask stored as RGB (height, width, 3): grey in all three channels, or black and one colour."""
+    spread = shown.max(axis=2) - shown.min(axis=2)
+    if not spread.any() or (spread.max() <= 2 and shown.max() > 127):  # lossy WebP tints black and white a little
+        return StoredMask(shown.max(axis=2), GREY)
+    painted = shown.any(axis=2)
+    colours = shown[painted]
+    if (colours != colours[0]).any():
+        raise UserError(f"mask {path} holds colours that are more than black and one other: {_CURE}")
+    return StoredMask(np.where(painted, 255, 0).astype(np.uint8), "RGB ({}, {}, {})".format(*colours[0]))
+
+
+def _narrow(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+    """Deep values as uint8: 0 and 65535 as 0 and 255, whole numbers up to 255 as they are."""
+    if np.isin(values, (0, 65535)).all():
+        return np.where(values != 0, 255, 0).astype(np.uint8)
+    odd = values[~np.isin(values, np.arange(256))]
+    if odd.size:
+        raise UserError(f"mask {path} holds {odd[0]}, neither 0 to 255 nor 0 and 65535: {_CURE}")
+    return values.astype(np.uint8)
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
+def open_image(path: Path) -> Iterator[ImageFile]:
     """Open and decode an image file, with every way that this fails said in one sentence.
 
     Raises:
-        UserError: The file is missing, is no image, is cut short, or is too large to be meant.
+        UserError: The file is missing, is no image, is cut short, is too large to be meant, or would be misread.
     """
     try:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on; a photo of that size is a photo. From 179 on it refuses, and so do we.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # It also warns of metadata that it cannot read, which say nothing of the pixels.
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
+                _refuse_misread(image, path)
                 yield image
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check the path") from None
@@ -153,3 +222,26 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         raise UserError(f"{path} has more than 179 million pixels: reduce it first") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise on damaged files
         raise UserError(f"{path} is damaged ({error}): replace it or leave it out") from None
+
+
+def _refuse_misread(image: ImageFile, path: Path) -> None:
+    """Refuse the files of which Pillow would give wrong pixels without a word.
+
+    Raises:
+        UserError: It is one of these.
+    """
+    if isinstance(image, BmpImageFile) and image.mode == "1":
+        header = path.read_bytes()[:30]
+        if header[24 if header[14] == 12 else 28] != 1:  # bits a pixel, in a header of 12 bytes or more
+            raise UserError(f"{path} is a BMP with a palette of two colours, which would be misread: save it as PNG")
+    if not isinstance(image, TiffImageFile):
+        return
+    bits = image.tag_v2.get(_TIFF_BITS, (1,))
+    misread = {
+        "12 bits": 12 in bits,
+        "signed 8-bit values": 2 in image.tag_v2.get(_TIFF_FORMAT, ()) and image.mode == "L",
+        "16 bits of which 0 is white": 16 in bits and image.tag_v2.get(_TIFF_WHITE) == 0,
+        "16 bits in separate planes": 16 in bits and len(bits) > 1 and image.tag_v2.get(_TIFF_PLANES) == 2,
+    }
+    for kind in filter(misread.get, misread):
+        raise UserError(f"{path} is a TIFF with {kind}, which would be misread: save it as PNG")

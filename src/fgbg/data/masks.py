@@ -1,17 +1,19 @@
 """From the values in mask files to levels (0 ground, 1 object, 2 band), and from levels to a target.
 
 The commonest masks store 0 and 255, others 0 and 1, a trimap 1, 2 and 3; a file alone cannot tell ("all 1" is an empty
-trimap's object or a full mask). So the encoding is decided once for the whole set, and never guessed.
+trimap's object or a full mask). So the encoding is decided once for the whole set, and never guessed. Files of a set may
+differ where they cannot contradict each other: a 1-bit picture's white is 255, as that of a grey one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fgbg.data.images import ALPHA, EMPTY, GREY
 from fgbg.errors import UserError
 from fgbg.words import BAND, GROUND, NOT_JUDGED, OBJECT, Border
 
@@ -52,12 +54,18 @@ class MaskEncoding:
         return levels
 
     def check_values(self, histogram: NDArray[np.int64], *, name: str) -> None:
-        """Refuse a mask, by its (256,) pixel counts, that holds values this encoding does not know.
+        """Refuse a mask, by its (256,) pixel counts, that this encoding would not read as it was meant.
 
         Raises:
-            UserError: It does.
+            UserError: It holds values that the encoding does not know, or numbered classes where all else is noise.
         """
-        self.read_levels(np.flatnonzero(histogram).astype(np.uint8)[None], name=name)
+        values = np.flatnonzero(histogram).tolist()
+        self.read_levels(np.array([values], np.uint8), name=name)
+        if self == NEAR_BINARY and 0 < max(values, default=0) < 128:  # 0/1 masks among JPEGs would be empty ones
+            raise UserError(
+                f"{name} holds {_shorten(values)} and nothing of 128 and more, unlike the rest of the set ({self.name}): "
+                "save it with 0 and 255"
+            )
 
 
 TRIMAP = MaskEncoding("trimap: object = 1, ground = 2, band = 3", (1,), (2,), (3,))
@@ -78,7 +86,7 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
     Raises:
         UserError: The values fit no known encoding; the sentence names the flag that settles it.
     """
-    values = tuple(int(value) for value in np.flatnonzero(histogram))
+    values = np.flatnonzero(histogram).tolist()
     wanted = tuple(sorted(set(object_values)))
     if wanted:
         absent = [value for value in wanted if value not in values]
@@ -94,10 +102,49 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
         return TRIMAP
     if _is_near_binary(histogram):
         return NEAR_BINARY
-    raise UserError(
-        f"the masks hold the values {_shorten(values)}, which fit neither 0/1, 0/255 nor a trimap 1/2/3: "
-        f"say which are object, for example --object-values {max(values)}"
-    )
+    raise UserError(f"the masks hold the values {_shorten(values)}, {_advise(values)}")
+
+
+def _advise(values: Sequence[int]) -> str:
+    """What is unclear about the values of a set, and the flag that settles it."""
+    if list(values) == [0, 1, 255]:
+        return (
+            "files of 0/1 mixed with files of 0/255, or 255 for 'void': say --object-values 1 255 where both are object or "
+            "--object-values 1 where 255 is ground; for void that is not judged, save trimaps (1 object, 2 ground, 3 void) "
+            "and say --border ignore"
+        )
+    if list(values) == [1, 2]:
+        return "trimaps without a band or two classes: say --object-values 1 or --object-values 2"
+    named = [value for value in values if value]
+    hint = ""
+    if len(named) > 1 and named[-1] == 255 and named[-2] < 128:
+        named.pop()
+        hint = "; 255, often 'void', counts as ground unless it is named"
+    several = f" or, for several, --object-values {named[-2]} {named[-1]}" if 1 < len(named) < len(values) else ""
+    advice = f"say which are object, for example --object-values {named[-1]}{several}{hint}"
+    return f"which fit neither 0/1, 0/255 nor a trimap 1/2/3: {advice}"
+
+
+def check_places(places: Mapping[str, str]) -> None:
+    """Refuse a set in which some files keep the mask where others may keep something else.
+
+    Args:
+        places: What the values of a mask are (`StoredMask.place`, `EMPTY` for grey values that are all 0) -> a mask of which
+            this is true.
+
+    Raises:
+        UserError: Alpha channels beside anything else (which may be opaque all over), two of a palette's indices, its black
+            and white, one colour and another colour, or a colour beside white.
+    """
+    special = [place for place in places if place not in (GREY, EMPTY)]
+    beside = [place for place in places if place == GREY or (place == EMPTY and ALPHA in special)]
+    excludes_grey = any(place == ALPHA or place.startswith("RGB") for place in special)
+    if len(special) > 1 or (excludes_grey and beside):
+        one, other = [*special, *beside][:2]
+        raise UserError(
+            f"the masks may store the object in two ways, as {one} ({places[one]}) and as {other} ({places[other]}): "
+            "save all as 8-bit grey with two values, such as 0 and 255"
+        )
 
 
 def _is_near_binary(histogram: NDArray[np.int64]) -> bool:
@@ -142,6 +189,6 @@ def _lookup(levels: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:
     return lookup
 
 
-def _shorten(values: tuple[int, ...]) -> str:
+def _shorten(values: Sequence[int]) -> str:
     shown = ", ".join(map(str, values[:6]))
     return f"{{{shown}, … {len(values)} in all}}" if len(values) > 6 else f"{{{shown}}}"

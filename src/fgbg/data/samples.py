@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.images import read_mask_values, read_photo, read_photo_size, require_whole_photo
-from fgbg.data.masks import MaskEncoding, understand_masks
+from fgbg.data.images import EMPTY, GREY, StoredMask, read_mask, read_photo, read_photo_size, require_whole_photo
+from fgbg.data.masks import MaskEncoding, check_places, understand_masks
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
+from fgbg.words import HASH_DIGITS
 
 SPLITS = ("train", "validation", "test")
 
@@ -45,7 +46,13 @@ class Sample:
 
     def read_mask(self) -> NDArray[np.uint8]:
         """The mask's stored values (height, width), upright, not interpreted."""
-        return read_mask_values(self.mask) if isinstance(self.mask, Path) else self.mask.astype(np.uint8, copy=False)
+        return self.read_stored_mask().values
+
+    def read_stored_mask(self) -> StoredMask:
+        """The mask's stored values, and what they are in its file."""
+        if isinstance(self.mask, Path):
+            return read_mask(self.mask)
+        return StoredMask(self.mask.astype(np.uint8, copy=False), GREY)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Inspection:
     height: int
     width: int
     histogram: NDArray[np.int64]  # 256: pixels of the mask that hold each value
+    place: str = GREY  # what these values are in the mask's file, or EMPTY
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,11 @@ class SampleSet:
             digest.update(f"{sample.id}\0{look.image_hash}\0{look.mask_hash}\n".encode())
         return digest.hexdigest()[:12]
 
+    @property
+    def image_keys(self) -> tuple[str, ...]:
+        """The first digits of each photo's hash, by which runs and models know it again."""
+        return tuple(look.image_hash[:HASH_DIGITS] for look in self.inspections)
+
     def of(self, split: str) -> SampleSet:
         """The samples of one split, in order."""
         keep = [index for index, sample in enumerate(self.samples) if sample.split == split]
@@ -91,17 +104,28 @@ class SampleSet:
         sample = self.samples[index]
         return self.encoding.read_levels(sample.read_mask(), name=f"mask of {sample.id}")
 
+    @property
+    def object_shares(self) -> NDArray[np.float64]:
+        """(samples,) the share of each mask's pixels that are object."""
+        histograms = np.stack([look.histogram for look in self.inspections])
+        return histograms[:, list(self.encoding.object_values)].sum(1) / np.maximum(1, histograms.sum(1))
+
     def describe(self) -> str:
         """What was understood, in one line."""
         counts = Counter(sample.split for sample in self.samples)
         parts = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
-        histogram = np.sum([look.histogram for look in self.inspections], axis=0)
-        share = histogram[list(self.encoding.object_values)].sum() / max(1, histogram.sum())
-        objects = [look.histogram[list(self.encoding.object_values)].sum() for look in self.inspections]
-        empty = sum(count == 0 for count in objects)
-        words = [f"{self.name}: {len(self.samples):,} pairs ({parts})", f"hash {self.fingerprint}"]
-        words.append(f"masks with {self.encoding.name}, {share:.0%} of pixels" + (f", {empty} empty" if empty else ""))
+        words = [f"{self.name}: {len(self.samples):,} pairs ({parts})", f"hash {self.fingerprint}", self.describe_masks()]
         return " · ".join([*words, self.remark] if self.remark else words)
+
+    def describe_masks(self) -> str:
+        """How the masks were understood, how much of all pixels is object, and how many masks have no object."""
+        histogram = np.sum([look.histogram for look in self.inspections], axis=0)
+        values = list(self.encoding.object_values)
+        share = histogram[values].sum() / max(1, histogram.sum())
+        empty = sum(not look.histogram[values].any() for look in self.inspections)
+        special = sorted({look.place for look in self.inspections} - {GREY, EMPTY})
+        words = [f"masks with {self.encoding.name}", *(f"stored as {place}" for place in special), f"{share:.0%} of pixels"]
+        return ", ".join([*words, f"{empty} {'mask' if empty == 1 else 'masks'} empty"] if empty else words)
 
 
 def understand_samples(
@@ -130,6 +154,7 @@ def understand_samples(
     if twice:
         raise UserError(f"{name} has {name_some(twice)} more than once: give every pair a name of its own")
     inspections = tuple(map_in_order(inspect_sample, samples, progress, "reading the set"))
+    check_places({look.place: f"mask of {sample.id}" for sample, look in zip(samples, inspections, strict=True)})
     if encoding is None or object_values:
         encoding = understand_masks(np.sum([look.histogram for look in inspections], axis=0), object_values)
     for sample, look in zip(samples, inspections, strict=True):
@@ -145,7 +170,8 @@ def inspect_sample(sample: Sample) -> Inspection:
     """
     _check_array(f"image of {sample.id}", sample.image, ("uint8",), "height, width, 3")
     _check_array(f"mask of {sample.id}", sample.mask, ("uint8", "bool"), "height, width")
-    values = sample.read_mask()
+    stored = sample.read_stored_mask()
+    values = stored.values
     if isinstance(sample.image, Path):
         height, width = read_photo_size(sample.image)
         require_whole_photo(sample.image)
@@ -157,7 +183,8 @@ def inspect_sample(sample: Sample) -> Inspection:
             "they must be the same size"
         )
     histogram = np.bincount(values.ravel(), minlength=256)
-    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, histogram)
+    place = stored.place if stored.place != GREY or histogram[1:].any() else EMPTY
+    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, histogram, place)
 
 
 def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str, ...], shape: str) -> None:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from fgbg.data.cut import split_lab, split_official
 from fgbg.data.figures import draw_figures
 from fgbg.data.images import list_images
 from fgbg.data.masks import TRIMAP, MaskEncoding
 from fgbg.data.parallel import Progress
 from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
-from fgbg.data.split import hold_out_validation, split_by_group, split_lab, split_official
+from fgbg.data.split import Locked, lock_splits, split_set
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder
 
@@ -54,12 +55,27 @@ def refuse(_kind: str, _files: Sequence[Path], sentence: str) -> None:
     raise UserError(sentence)
 
 
+def pass_over(kind: str, files: Sequence[Path], sentence: str) -> None:
+    """The `Fault` where a list says what to keep: files without a partner are left out, and no list may hold them.
+
+    Raises:
+        UserError: Lists contradict each other.
+    """
+    if kind in ("duplicate", "leak"):
+        refuse(kind, files, sentence)
+
+
 def open_samples(
     data: str | Path,
     *,
     split: SplitRule = "official",
     split_seed: int = 0,
+    group_by: str = "",
+    folds: int = 0,
+    fold: int = 0,
+    only: str | Path = "",
     object_values: Sequence[int] = (),
+    locked: Mapping[str, Locked] | None = None,
     progress: Progress | None = None,
 ) -> SampleSet:
     """Find, pair, split and understand the samples of DATA.
@@ -67,22 +83,36 @@ def open_samples(
     Args:
         data: `oxford-pet`, `figures`, or a folder.
         split: `official` (lists where there are some, else 80/10/10 by group) or `lab`, the report's cut.
-        split_seed: Seed of the 80/10/10 split.
+        split_seed: Seed of a cut that fgbg makes.
+        group_by: What keeps samples together in such a cut, see `fgbg.data.split.split_set`.
+        folds: Cut into that many parts, whatever the lists say.
+        fold: The part that tests.
+        only: A file with one id a line; the other samples are left out.
         object_values: Which stored mask values are object, where the set leaves it open.
+        locked: Splits that were decided before, by id (see `fgbg.run.Run.locked_splits`), in place of every other rule.
         progress: Shows how far reading is.
 
     Raises:
         UserError: The data do not exist, do not pair up, or cannot be understood.
     """
-    listing = complete_split(list_samples(data, split=split), seed=split_seed)
-    return understand_samples(
+    listing = list_samples(data, split=split, fault=pass_over if only else refuse)
+    samples, remark = listing.samples, listing.remark
+    if locked is not None:
+        samples = tuple(lock_splits(samples, locked))
+    elif only:
+        samples, left_out = _keep_only(samples, Path(only))
+        remark = "; ".join(filter(None, [remark, left_out]))
+    sample_set = understand_samples(
         listing.name,
-        listing.samples,
+        samples,
         encoding=listing.encoding,
         object_values=object_values,
-        remark=listing.remark,
+        remark=remark,
         progress=progress,
     )
+    if locked is not None:
+        return sample_set
+    return split_set(sample_set, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
 
 
 def list_samples(data: str | Path, *, split: SplitRule = "official", fault: Fault = refuse) -> Listing:
@@ -104,20 +134,16 @@ def list_samples(data: str | Path, *, split: SplitRule = "official", fault: Faul
     return Listing(name, folder, tuple(samples), remark=remark)
 
 
-def complete_split(listing: Listing, *, seed: int) -> Listing:
-    """The listing with a split for every sample: 80/10/10 by group where there are no lists, a tenth of train to validate.
-
-    Raises:
-        UserError: There are too few samples to split.
-    """
-    present = {sample.split for sample in listing.samples}
-    if present == {""}:
-        samples = split_by_group(listing.samples, seed=seed)
-        return replace(listing, samples=tuple(samples), remark=f"split 80/10/10, seed {seed}")
-    if "train" in present and "validation" not in present:
-        remark = "; ".join(filter(None, [listing.remark, "a tenth of train validates"]))
-        return replace(listing, samples=tuple(hold_out_validation(listing.samples, seed=seed)), remark=remark)
-    return listing
+def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[tuple[Sample, ...], str]:
+    """The samples that a list names, and what is to be said of the rest."""
+    if not path.is_file():
+        raise UserError(f"--only {path} does not exist: a file with one id a line, as fgbg check --write-clean writes it")
+    wanted = set(filter(None, map(str.strip, _read_text(path).splitlines())))
+    strange = sorted(wanted - {sample.id for sample in samples})
+    if strange:
+        raise UserError(f"--only {path} lists {name_some(strange)}, which the data do not have: ids are names of photos")
+    kept = tuple(sample for sample in samples if sample.id in wanted)
+    return kept, f"{len(samples) - len(kept)} left out by {path.name}"
 
 
 def _find_folder(data: str | Path) -> tuple[str, Path]:

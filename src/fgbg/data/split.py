@@ -2,82 +2,136 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
-from fgbg.data.samples import SPLITS, Sample
+from fgbg.data.cut import hold_out_validation, name_group, split_by_group, split_folds
+from fgbg.data.parallel import Progress
+from fgbg.data.samples import Sample, SampleSet, name_some
 from fgbg.errors import UserError
 
-TEST_SHARE = VALIDATION_SHARE = 0.1
-VALIDATION_STRIDE = 10  # every 10th photo of an official training list validates
+NEAR_DUPLICATES = "near-duplicates"
 
 
-def split_by_group(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
-    """80/10/10, whole groups together (a sample without a group is its own), the same for the same names and seed.
+def split_set(
+    samples: SampleSet, *, seed: int, group_by: str = "", folds: int = 0, fold: int = 0, progress: Progress | None = None
+) -> SampleSet:
+    """Give every sample a split where the data leave it open, with small and large objects in each.
 
-    Groups are ranked by a hash of their name, so neither the order of the files nor a renamed folder moves a sample.
+    Args:
+        samples: With the splits that their lists gave, or none.
+        seed: Decides the cut.
+        group_by: What keeps samples together: empty for the groups that they have, `near-duplicates` for photos that show
+            the same, or the name of a column of metadata.csv.
+        folds: Cut into that many parts, whatever the lists say; 0 keeps the lists, and cuts 80/10/10 where there are none.
+        fold: The part that tests.
+        progress: Shows how far the search for near duplicates is.
 
     Raises:
-        UserError: Fewer than three groups cannot fill three splits.
+        UserError: Too few groups, an unknown column, or groups for a cut that lists have made already.
     """
-    group_of = {sample.id: sample.group or f"sample {sample.id}" for sample in samples}
-    sizes = Counter(group_of.values())
-    if len(sizes) < len(SPLITS):
+    given = {sample.split for sample in samples.samples}
+    is_listed = given != {""}
+    if group_by and is_listed and not folds:
         raise UserError(
-            f"{len(samples)} pairs in {len(sizes)} groups cannot be split three ways: "
-            "give more photos, or list them in train.txt, val.txt and test.txt"
+            f"--group-by {group_by}: the data's own lists say what trains and tests; cut anew with --folds 5, say"
         )
-    test = _take_groups(sizes, round(TEST_SHARE * len(samples)), seed, leave=2)
-    rest = {group: size for group, size in sizes.items() if group not in test}
-    validation = _take_groups(rest, round(VALIDATION_SHARE * len(samples)), seed, leave=1)
-    split_of = {**dict.fromkeys(test, "test"), **dict.fromkeys(validation, "validation")}
-    return [replace(sample, split=split_of.get(group_of[sample.id], "train")) for sample in samples]
-
-
-def hold_out_validation(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
-    """Let a tenth of the training samples validate: every 10th (index 0, 10, …), or whole groups where there are some."""
-    learnt = [sample for sample in samples if sample.split == "train"]
-    if any(sample.group for sample in learnt):
-        sizes = Counter(sample.group or f"sample {sample.id}" for sample in learnt)
-        groups = _take_groups(sizes, round(VALIDATION_SHARE * len(learnt)), seed, leave=1)
-        chosen = {sample.id for sample in learnt if (sample.group or f"sample {sample.id}") in groups}
+    grouped = group_samples(samples, group_by, progress) if group_by else samples
+    shares = grouped.object_shares.tolist()
+    if folds:
+        split = split_folds(grouped.samples, folds=folds, fold=fold, seed=seed, object_shares=shares)
+        said = f"part {fold} of {folds} tests, seed {seed}" + (", whatever the lists say" if is_listed else "")
+    elif not is_listed:
+        split = split_by_group(grouped.samples, seed=seed, object_shares=shares)
+        said = f"split 80/10/10, seed {seed}"
+    elif "train" in given and "validation" not in given:
+        split = hold_out_validation(grouped.samples, seed=seed, object_shares=shares)
+        said = "a tenth of train validates"
     else:
-        chosen = {sample.id for sample in learnt[::VALIDATION_STRIDE]}
-    return [replace(sample, split="validation") if sample.id in chosen else sample for sample in samples]
+        return samples
+    said += f", by {group_by}" if group_by else ""
+    return replace(grouped, samples=tuple(split), remark="; ".join(filter(None, [grouped.remark, said])))
 
 
-def _take_groups(sizes: Mapping[str, int], wanted: int, seed: int, *, leave: int) -> set[str]:
-    """Groups that together have about `wanted` samples, in an order that the seed decides.
+def group_samples(samples: SampleSet, group_by: str, progress: Progress | None = None) -> SampleSet:
+    """Put samples into groups by a column of their metadata, or photos that show the same into one.
 
-    At least one group is taken, and `leave` groups stay for the other splits where there are enough.
+    Near duplicates join the groups that the samples have: what either holds together stays together.
 
-    A group that is larger than what is still wanted is passed over: a tenth must not become nine tenths.
+    Raises:
+        UserError: No sample has such a column.
     """
-    ranked = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest(), reverse=True)
-    taken: set[str] = set()
-    for group in ranked:
-        if sizes[group] <= wanted and len(sizes) - len(taken) > leave:
-            taken.add(group)
-            wanted -= sizes[group]
-    return taken or {min(ranked, key=lambda group: (sizes[group], ranked.index(group)))}
+    if group_by == NEAR_DUPLICATES:
+        from fgbg.data.duplicates import DuplicatePair, cluster_pairs, find_near_duplicates, fingerprint_samples
+
+        pairs = find_near_duplicates(fingerprint_samples(samples, progress), progress=progress)
+        first_of: dict[str, int] = {}
+        for index, sample in enumerate(samples.samples):  # photos of one group hang together as copies do
+            pairs.append(DuplicatePair(first_of.setdefault(name_group(sample), index), index, 1.0, "same"))
+        groups = [samples.samples[first].id for first in cluster_pairs(len(samples.samples), pairs)]
+    else:
+        columns = sorted({column for sample in samples.samples for column in sample.metadata})
+        if group_by not in columns:
+            raise UserError(
+                f"--group-by {group_by}: choose {NEAR_DUPLICATES}, or a column of metadata.csv "
+                f"({name_some(columns) or 'there is none'})"
+            )
+        groups = [sample.metadata.get(group_by, "") for sample in samples.samples]
+    pairs_of = zip(samples.samples, groups, strict=True)
+    return replace(samples, samples=tuple(replace(sample, group=group) for sample, group in pairs_of))
 
 
-def split_official(trainval: Sequence[Sample], test: Sequence[Sample]) -> list[Sample]:
-    """The official lists; every 10th photo of the first one (index 0, 10, …) validates."""
-    learnt = [
-        replace(sample, split="train" if index % VALIDATION_STRIDE else "validation")
-        for index, sample in enumerate(trainval)
-    ]
-    return learnt + [replace(sample, split="test") for sample in test]
+class Locked(NamedTuple):
+    """What a run decided of one sample."""
+
+    split: str
+    group: str
 
 
-def split_lab(trainval: Sequence[Sample], test: Sequence[Sample]) -> list[Sample]:
-    """The lab report's own cut: both lists joined in file order, then 80/10/10. Not comparable with official figures."""
-    joined = [*trainval, *test]
-    first, second = int(0.8 * len(joined)), int(0.9 * len(joined))
-    return [
-        replace(sample, split="train" if index < first else "validation" if index < second else "test")
-        for index, sample in enumerate(joined)
-    ]
+def lock_splits(samples: Sequence[Sample], locked: Mapping[str, Locked]) -> list[Sample]:
+    """The samples that a run knew, with the splits that it gave them; samples that came later are left out.
+
+    Raises:
+        UserError: One of them is gone.
+    """
+    kept = [replace(sample, **locked[sample.id]._asdict()) for sample in samples if sample.id in locked]
+    gone = sorted(set(locked) - {sample.id for sample in kept})
+    if gone:
+        raise UserError(f"{name_some(gone)}: gone since the run was trained; restore them, or name other DATA to score")
+    return kept
+
+
+class Overlap(NamedTuple):
+    """Two samples that stand in different splits although they show the same, or belong together."""
+
+    first: Sample
+    second: Sample
+
+
+def find_overlaps(samples: SampleSet) -> list[Overlap]:
+    """Samples of different splits with the same photo, by its content, or of the same group: one for each pair of splits."""
+    first_of: dict[str, dict[str, Sample]] = {}
+    overlaps = []
+    for sample, look in zip(samples.samples, samples.inspections, strict=True):
+        for key in filter(None, (look.image_hash, sample.group and f"group {sample.group}")):
+            known = first_of.setdefault(key, {})
+            if sample.split not in known:
+                overlaps += [Overlap(other, sample) for other in known.values()]
+                known[sample.split] = sample
+    return overlaps
+
+
+def refuse_overlaps(samples: SampleSet) -> None:
+    """A model that has seen its test photos is judged by what it remembers.
+
+    Raises:
+        UserError: The same photo, or photos of one group, stand in different splits.
+    """
+    overlaps = find_overlaps(samples)
+    if overlaps:
+        told = [f"{first.id} ({first.split}) and {second.id} ({second.split})" for first, second in overlaps]
+        raise UserError(
+            f"the same photo or group stands in different splits {len(overlaps)} times: {name_some(told, 3)}; take one of "
+            "each out, or go on with --allow-overlap, which every score of the model will tell"
+        )

@@ -22,10 +22,18 @@ class TrainingStore:
         border: What the band counts as.
         device: Where batches are wanted.
         free_bytes: Memory free on that device; 0 where copying photos there ahead gains nothing.
+
+    Attributes:
+        photo_of_row: (rows,) index of the photo that a row is: itself.
+        aspects: (rows,) width over height of the photos as a crop's ratio sees it.
+        reach: Share of the stored square's edge that an unaugmented image shows: all of it.
     """
+
+    reach = 1.0
 
     def __init__(self, squares: Squares, border: Border, device: torch.device, free_bytes: int) -> None:
         self.squares, self.border, self.device = squares, border, device
+        self.photo_of_row, self.aspects = np.arange(len(squares.pixels)), squares.aspects
         self.is_resident = squares.pixels.nbytes + squares.levels.nbytes < RESIDENT_SHARE * free_bytes
         if self.is_resident:
             self._pixels = torch.tensor(squares.pixels, device=device)
@@ -37,9 +45,9 @@ class TrainingStore:
         return len(self.squares.pixels)
 
     def take(
-        self, rows: Int64[Tensor, " batch"]
+        self, rows: Int64[Tensor, " batch"], epoch: int
     ) -> tuple[UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"]]:
-        """Pixels and target of those rows (an index on the device), on the device."""
+        """Pixels and target of those rows (an index on the device), on the device; the same in every epoch."""
         if self.is_resident:
             return self._pixels[rows], self._target[rows]
         picked = rows.cpu().numpy()

@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     NETWORK = 2
     SPLIT = 3
     BOOTSTRAP = 4
+    PATCH = 5
 
 
 def open_stream(seed: int, epoch: int, purpose: Purpose) -> np.random.Generator:

@@ -14,15 +14,17 @@ from fgbg.data.images import list_images
 from fgbg.data.masks import MaskEncoding
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet
-from fgbg.data.sources import SplitRule, is_oxford
+from fgbg.data.sources import Listing, SplitRule, is_oxford
+from fgbg.data.split import split_set
 from fgbg.doctor.copies import name_copies
 from fgbg.doctor.encodings import Settled, settle_encoding
-from fgbg.doctor.inventory import Inventory, relative_name, take_inventory
+from fgbg.doctor.inventory import relative_name, take_inventory
 from fgbg.doctor.known_faults import note_known, remark_on_types, remark_on_unlisted
 from fgbg.doctor.looks import MaskLook, PairLook, look_at_mask, look_at_pair
 from fgbg.doctor.problems import KINDS, Problem
 from fgbg.doctor.results import Results
 from fgbg.doctor.suspicions import name_suspicions
+from fgbg.errors import UserError
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 TYPES = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}  # endings that are not the type's name
@@ -80,6 +82,9 @@ def check_data(
     *,
     split: SplitRule = "official",
     split_seed: int = 0,
+    group_by: str = "",
+    folds: int = 0,
+    fold: int = 0,
     object_values: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> Audit:
@@ -88,28 +93,48 @@ def check_data(
     Args:
         data: `oxford-pet`, `figures`, or a folder.
         split: `official` or `lab`, as for training.
-        split_seed: Seed of the 80/10/10 split, as for training.
+        split_seed, group_by, folds, fold: How the data are cut where that is open, as for training.
         object_values: Which stored mask values are object, where the set leaves it open.
         progress: Shows how far reading is.
 
     Raises:
         UserError: The data do not exist, have no known layout, or hold nothing.
     """
-    inventory = take_inventory(data, split=split, split_seed=split_seed)
+    inventory = take_inventory(data, split=split)
     samples = {sample.id: sample for sample in inventory.listing.samples}
     files = _name_files(samples, inventory.listing.folder)
     with Results() as results:
         masks = _look_at_masks(samples, results, progress)
-        readable = {name: look.histogram for name, look in masks.items() if look.histogram is not None}
+        readable = {name: look.stored for name, look in masks.items() if look.stored is not None}
         settled = settle_encoding(readable, inventory.listing.encoding, object_values)
         looks = _look_at_pairs(samples, masks, settled, results, progress)
-    problems = [*inventory.problems, *_name_facts(files, masks, looks, settled)]
     decoded = {name: look for name, look in looks.items() if not look.photo.error}
+    read = _gather(inventory.listing, masks, decoded, settled)
+    remarks = []
+    try:
+        read = split_set(read, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
+    except UserError as error:
+        remarks.append(f"not split: {error}")
+    samples |= {sample.id: sample for sample in read.samples}
+    problems = [*inventory.problems, *_name_facts(files, masks, looks, settled)]
     problems += name_copies(samples, decoded, masks, files, progress)
     shaped = {name: look.geometry for name, look in decoded.items() if look.geometry and look.geometry.has_outline}
     placed = {name: look.alignment for name, look in decoded.items() if name in shaped and look.alignment}
     problems += name_suspicions(shaped, placed, files)
-    return _conclude(inventory, problems, masks, decoded, settled)
+    remarks += _remark(inventory.listing, read, decoded)
+    if is_oxford(inventory.listing.folder):
+        problems = note_known(problems)
+    return Audit(
+        name=read.name,
+        folder=inventory.listing.folder,
+        understood=read.describe() if settled.encoding and read.samples else f"{read.name}: masks that cannot be understood",
+        fingerprint=read.fingerprint,
+        encoding=settled.encoding,
+        samples=tuple(samples.values()),
+        problems=tuple(sorted(problems, key=lambda problem: list(KINDS).index(problem.kind))),
+        remarks=tuple(remarks),
+        statistics=_take_statistics(decoded),
+    )
 
 
 def _name_files(samples: Mapping[str, Sample], folder: Path) -> dict[str, tuple[str, str]]:
@@ -137,7 +162,7 @@ def _look_at_pairs(
     progress: Progress | None,
 ) -> dict[str, PairLook]:
     def look(sample: Sample) -> PairLook:
-        fits = masks[sample.id].histogram is not None and sample.id not in settled.deviating
+        fits = masks[sample.id].stored is not None and sample.id not in settled.deviating
         return look_at_pair(sample, masks[sample.id], settled.encoding if fits else None, results)
 
     return dict(zip(samples, map_in_order(look, list(samples.values()), progress, "looking at photos"), strict=True))
@@ -158,66 +183,46 @@ def _name_facts(
             for file, error in ((image, photo.error), (mask, seen.error))
             if error
         ]
-        if seen.histogram is None:
+        if seen.stored is None:
             continue
         if not photo.error and (seen.height, seen.width) != (photo.height, photo.width):
             detail = f"mask {seen.width}×{seen.height} pixels, photo {photo.width}×{photo.height}"
             problems.append(Problem("size-mismatch", (mask, image), detail, (name,)))
         if name in settled.deviating and settled.encoding:
-            detail = f"it holds {settled.deviating[name]}, unlike the rest of the set ({settled.encoding.name})"
+            detail = f"{settled.deviating[name]}, unlike the rest of the set ({settled.encoding.name})"
             problems.append(Problem("ambiguous-mask", (mask,), detail, (name,)))
-        elif settled.encoding and not seen.histogram[list(settled.encoding.object_values)].any():
+        elif settled.encoding and not seen.stored.histogram[list(settled.encoding.object_values)].any():
             problems.append(Problem("empty-mask", (mask, image), "no pixel is object", (name,)))
-        elif settled.encoding and not seen.histogram[list(settled.encoding.ground_values)].any():
+        elif settled.encoding and not seen.stored.histogram[list(settled.encoding.ground_values)].any():
             problems.append(Problem("full-mask", (mask, image), "no pixel is ground", (name,)))
     if settled.encoding is None and settled.sentence:
-        unread = tuple(files[name][1] for name, look in masks.items() if look.histogram is not None)
+        unread = tuple(files[name][1] for name, look in masks.items() if look.stored is not None)
         problems.append(Problem("ambiguous-mask", unread, settled.sentence))
     return problems
 
 
-def _conclude(
-    inventory: Inventory,
-    problems: Sequence[Problem],
-    masks: Mapping[str, MaskLook],
-    decoded: Mapping[str, PairLook],
-    settled: Settled,
-) -> Audit:
-    listing = inventory.listing
-    whole = [sample for sample in listing.samples if sample.id in decoded and masks[sample.id].histogram is not None]
-    read = SampleSet(
-        listing.name,
-        tuple(whole),
-        tuple(_inspect(masks[sample.id], decoded[sample.id]) for sample in whole),
-        settled.encoding or MaskEncoding("no known encoding", (), ()),
-        listing.remark,
-    )
+def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[str, PairLook], settled: Settled) -> SampleSet:
+    """The pairs that can be read as `fgbg train` sees them, so that splits and hash are the same where all can."""
+    whole, inspections = [], []
+    for sample in listing.samples:
+        mask = masks[sample.id]
+        if sample.id in decoded and mask.stored is not None:
+            photo = decoded[sample.id].photo
+            whole.append(sample)
+            inspections.append(Inspection(photo.hash, mask.hash, photo.height, photo.width, *mask.stored))
+    encoding = settled.encoding or MaskEncoding("no known encoding", (), ())
+    return SampleSet(listing.name, tuple(whole), tuple(inspections), encoding, listing.remark)
+
+
+def _remark(listing: Listing, read: SampleSet, decoded: Mapping[str, PairLook]) -> list[str]:
+    """What is worth saying and no problem."""
     of_oxford = is_oxford(listing.folder)
-    remarks = [remark for remark in inventory.remarks if remark != listing.remark]
-    remarks += remark_on_types(_find_other_types(whole, decoded), is_oxford=of_oxford)
+    remarks = remark_on_types(_find_other_types(read.samples, decoded), is_oxford=of_oxford)
     if of_oxford:
         listed = {sample.id for sample in listing.samples}
-        remarks += remark_on_unlisted(
-            [path.stem for path in list_images(listing.folder / "images") if path.stem not in listed]
-        )
-    named = note_known(problems) if of_oxford else problems
-    return Audit(
-        name=listing.name,
-        folder=listing.folder,
-        understood=read.describe() if whole and settled.encoding else f"{listing.name}: masks that cannot be understood",
-        fingerprint=read.fingerprint if whole else "",
-        encoding=settled.encoding,
-        samples=listing.samples,
-        problems=tuple(sorted(named, key=lambda problem: list(KINDS).index(problem.kind))),
-        remarks=tuple(remarks),
-        statistics=_take_statistics(decoded),
-    )
-
-
-def _inspect(mask: MaskLook, pair: PairLook) -> Inspection:
-    """A pair as `fgbg train` sees it, so that the set's hash is the same."""
-    assert mask.histogram is not None
-    return Inspection(pair.photo.hash, mask.hash, pair.photo.height, pair.photo.width, mask.histogram)
+        unlisted = [path.stem for path in list_images(listing.folder / "images") if path.stem not in listed]
+        remarks += remark_on_unlisted(unlisted)
+    return remarks
 
 
 def _find_other_types(samples: Sequence[Sample], decoded: Mapping[str, PairLook]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fgbg.data.samples import Sample, name_some
-from fgbg.data.sources import Listing, SplitRule, complete_split, list_samples
+from fgbg.data.sources import Listing, SplitRule, list_samples
 from fgbg.doctor.problems import Problem
 from fgbg.errors import UserError
 
@@ -23,10 +23,9 @@ class Inventory:
 
     listing: Listing
     problems: tuple[Problem, ...]
-    remarks: tuple[str, ...]
 
 
-def take_inventory(data: str | Path, *, split: SplitRule = "official", split_seed: int = 0) -> Inventory:
+def take_inventory(data: str | Path, *, split: SplitRule = "official") -> Inventory:
     """List the pairs of DATA and every fault of pairing, lists and tables.
 
     Raises:
@@ -40,16 +39,8 @@ def take_inventory(data: str | Path, *, split: SplitRule = "official", split_see
     listing = list_samples(data, split=split, fault=note)
     if not listing.samples and not faults:
         raise UserError(f"{listing.name} holds no pairs of a photo and a mask")
-    problems = _word_faults(faults, listing.folder)
     samples, repeated = _drop_repeated(listing.samples, listing.folder)
-    listing = replace(listing, samples=samples)
-    remarks = []
-    try:
-        listing = complete_split(listing, seed=split_seed)
-    except UserError as error:
-        remarks.append(str(error))
-    remarks += [listing.remark] if listing.remark else []
-    return Inventory(listing, (*problems, *repeated), tuple(remarks))
+    return Inventory(replace(listing, samples=samples), (*_word_faults(faults, listing), *repeated))
 
 
 def relative_name(path: Path, folder: Path) -> str:
@@ -57,7 +48,7 @@ def relative_name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
-def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], folder: Path) -> list[Problem]:
+def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: Listing) -> list[Problem]:
     """One problem a file, but one for files that share a name.
 
     A list or table that names a photo without a mask tells nothing new.
@@ -66,7 +57,9 @@ def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], folder: Pa
     alone: set[str] = set()
     for kind, files, sentence in faults:
         if kind == "ambiguous-mask":
-            problems.append(Problem(kind, tuple(relative_name(path, folder) for path in files), sentence))
+            names = tuple(relative_name(path, listing.folder) for path in files)
+            left_out = tuple(sample.id for sample in listing.samples if {sample.image, sample.mask} & set(files))
+            problems.append(Problem(kind, names, sentence, left_out))
             continue
         is_pairing = len(files) > 1 or files[0].exists() or kind == "missing-mask"
         for path in files:
@@ -74,7 +67,7 @@ def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], folder: Pa
             if not is_pairing and kind == "missing-image" and ids & alone:
                 continue
             detail = ALONE[kind] if path.exists() and kind in ALONE else sentence
-            problems.append(Problem(kind, (relative_name(path, folder),), detail))
+            problems.append(Problem(kind, (relative_name(path, listing.folder),), detail))
             alone |= ids if is_pairing else set()
     return problems
 

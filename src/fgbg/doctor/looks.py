@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.duplicates import take_fingerprint
-from fgbg.data.images import open_image, read_mask_values, read_photo, read_photo_size
+from fgbg.data.images import EMPTY, GREY, open_image, read_mask, read_photo, read_photo_size
 from fgbg.data.masks import MaskEncoding
 from fgbg.data.samples import Sample
 from fgbg.doctor.alignment import Alignment, measure_alignment
+from fgbg.doctor.encodings import Stored
 from fgbg.doctor.geometry import Geometry, measure_geometry
 from fgbg.doctor.results import Results
 from fgbg.errors import UserError
@@ -33,7 +34,7 @@ class MaskLook:
     hash: str
     height: int = 0
     width: int = 0
-    histogram: NDArray[np.int64] | None = None  # 256
+    stored: Stored | None = None
     error: str = ""
 
 
@@ -68,17 +69,19 @@ def look_at_mask(path: Path, results: Results) -> MaskLook:
     kept = results.recall(key)
     if kept is None:
         try:
-            values = read_mask_values(path)
+            stored = read_mask(path)
         except UserError as error:
             return MaskLook(content_hash, error=_shorten(str(error), path))
-        counts = np.bincount(values.ravel(), minlength=256)
+        counts = np.bincount(stored.values.ravel(), minlength=256)
+        place = stored.place if stored.place != GREY or counts[1:].any() else EMPTY
+        height, width = stored.values.shape
         told = {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
-        kept = {"height": values.shape[0], "width": values.shape[1], "counts": told}, b""
+        kept = {"height": height, "width": width, "place": place, "counts": told}, b""
         results.keep(key, *kept)
     look, _ = kept
     histogram = np.zeros(256, np.int64)
     histogram[[int(value) for value in look["counts"]]] = list(look["counts"].values())
-    return MaskLook(content_hash, look["height"], look["width"], histogram)
+    return MaskLook(content_hash, look["height"], look["width"], Stored(histogram, look["place"]))
 
 
 def look_at_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None, results: Results) -> PairLook:

@@ -33,7 +33,8 @@ FEWEST_SEEDS = 3
 SIGNIFICANT = 0.05
 MOST_CHANGED = 10
 
-_NOT_THE_RECIPE = ("seed", "out", "data", "device", "threads")  # data counts by its hash, wherever it lies
+# Data count by their hash, wherever they lie and whatever list named them.
+_NOT_THE_RECIPE = ("seed", "out", "data", "only", "device", "threads", "selfcheck")
 _MUST_AGREE = ("split", "border", "empty", "score_space")
 
 
@@ -112,7 +113,12 @@ class Comparison:
 
 
 def compare_runs(
-    runs: Sequence[Run], *, split: str = "test", question: Question = "auto", seed: int = 0
+    runs: Sequence[Run],
+    *,
+    split: str = "test",
+    question: Question = "auto",
+    allow_overlap: bool = False,
+    seed: int = 0,
 ) -> list[Comparison]:
     """Compare runs that were scored on the same photos: one comparison of two, or of every two, with Holm's adjustment.
 
@@ -120,12 +126,16 @@ def compare_runs(
         runs: Two or more; the first-named is A. Runs whose settings differ in nothing but the seed are one recipe.
         split: Which scores.
         question: `auto` asks about recipes where there are two or more with FEWEST_SEEDS runs each, else about models.
+        allow_overlap: Compare scores of photos that a model has seen all the same; a note on each comparison tells.
         seed: Of the bootstrap.
 
     Raises:
         UserError: Fewer than two runs, one of them twice, scores that cannot be compared, or too few seeds for the question.
     """
     scored = _read_scores(runs, split)
+    doubts = [f"{run.name}: {told}" for run in runs if (told := run.statement(split).get("overlap"))]
+    if doubts and not allow_overlap:
+        raise UserError(f"{name_some(doubts, 2)}: no clean test, and no fair comparison; go on with --allow-overlap")
     recipes: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         recipes.setdefault(_find_recipe(run, split), []).append(run)
@@ -141,7 +151,8 @@ def compare_runs(
     else:
         comparisons = _compare_models(runs, list(recipes.values()), scored, seed)
     adjusted = adjust_holm([each.p for each in comparisons])
-    return [_judge(each, p) for each, p in zip(comparisons, adjusted, strict=True)]
+    judged = [_judge(each, p) for each, p in zip(comparisons, adjusted, strict=True)]
+    return [dataclasses.replace(each, notes=(*doubts, *each.notes)) for each in judged] if doubts else judged
 
 
 def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run], split: str) -> str:

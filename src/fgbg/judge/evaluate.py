@@ -27,7 +27,7 @@ from fgbg.judge.statement import describe_statement, make_statement
 from fgbg.judge.traits import measure_traits
 from fgbg.models.checkpoint import ModelHeader
 from fgbg.run import Run, ScoreRow
-from fgbg.words import HASH_DIGITS, Border
+from fgbg.words import Border
 
 THUMBNAIL_PIXELS = 128
 MEASURED_AHEAD = 4  # scored photos that wait for their measurements: bounds memory where photos are large
@@ -69,6 +69,7 @@ def evaluate(
     label: str = "",
     border: Border | None = None,
     empty: float = 1.0,
+    allow_overlap: bool = False,
     run: Run | None = None,
     calibrates: bool = False,
     about: dict[str, Any] | None = None,
@@ -79,25 +80,31 @@ def evaluate(
     Args:
         predictor: In evaluation mode, on the engine's device.
         header: What the model file says of itself.
-        samples: What to score; none of them may have trained the model.
+        samples: What to score; none of them may have trained the model, and none that is to test it may have chosen it.
         engine: Processes share the samples; rows come back in one order whatever their number.
         split: Which split the samples are.
         label: What to call them in file names; the split by default.
         border: What the band counts as; the model's own rule by default.
         empty: The score of an image where truth and prediction are both empty; NaN leaves it out of the means.
+        allow_overlap: Score photos that the model has seen all the same; the statement tells how many.
         run: Where to keep everything; nowhere by default.
         calibrates: Count the pixels by probability too, to choose a threshold from.
         about: More to say in the statement: `tta`, `members`.
         progress: Shows how far it is.
 
     Raises:
-        UserError: Nothing to score, a training photo among the samples, or an unreadable file.
+        UserError: Nothing to score, a photo that the model has seen among the samples, or an unreadable file.
     """
     if not samples.samples:
         raise UserError(f"{samples.name} has no {split} photos: choose a split that it has")
     border, label = border or header.border, label or split
     check_border(border, samples.encoding)
-    refuse_training_photos(header, samples)
+    seen = find_seen_photos(header, samples, split)
+    if seen.photo_count and not allow_overlap:
+        raise UserError(
+            f"of {len(samples.samples)} photos {seen.describe()}: "
+            "score others, or go on with --allow-overlap, which the score will tell"
+        )
     indices = engine.share(range(len(samples.samples)))
 
     def read(index: int) -> PhotoAndTarget:
@@ -124,27 +131,44 @@ def evaluate(
     ordered = [gathered[sample.id] for sample in samples.samples]
     rows = [verdict.row for verdict in ordered]
     statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
+    statement |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
     if run is not None and engine.is_main:
         run.write_scores(label, rows, statement)
     return Evaluation(rows, statement, _collect(ordered) if calibrates else None)
 
 
-def find_training_photos(header: ModelHeader, samples: SampleSet) -> list[str]:
-    """Ids of the samples whose photo, by its content, trained the model."""
-    trained = set(header.training_images)
-    pairs = zip(samples.samples, samples.inspections, strict=True)
-    return [sample.id for sample, look in pairs if look.image_hash[:HASH_DIGITS] in trained]
+class SeenPhotos(NamedTuple):
+    """Ids of photos that a model knows, by their content, although they are to judge it."""
+
+    trained: list[str]
+    chose: list[str]  # its epoch and threshold
+
+    @property
+    def photo_count(self) -> int:
+        """How many."""
+        return len(self.trained) + len(self.chose)
+
+    def describe(self) -> str:
+        """In words; empty where there are none."""
+        roles = {"trained this model": self.trained, "chose its epoch and threshold": self.chose}
+        return " and ".join(f"{len(ids)} {what} ({name_some(ids)})" for what, ids in roles.items() if ids)
 
 
-def refuse_training_photos(header: ModelHeader, samples: SampleSet) -> None:
-    """A score on photos that a model has learnt by heart is no score.
+def find_seen_photos(header: ModelHeader, samples: SampleSet, split: str) -> SeenPhotos:
+    """The samples that trained the model, and those that chose it although they are to test it."""
+    trained, chose = set(header.training_images), set(header.validation_images) if split == "test" else set()
+    known = [(sample.id, key) for sample, key in zip(samples.samples, samples.image_keys, strict=True)]
+    return SeenPhotos(
+        [name for name, key in known if key in trained],
+        [name for name, key in known if key in chose - trained],
+    )
 
-    Raises:
-        UserError: A sample's photo, by its content, trained the model.
-    """
-    leaked = find_training_photos(header, samples)
-    if leaked:
-        raise UserError(f"{len(leaked)} of {len(samples.samples)} photos trained this model: {name_some(leaked)}")
+
+def _tell_overlap(header: ModelHeader, seen: SeenPhotos) -> str:
+    """What makes a score doubtful, for everybody who reads it; empty where nothing does."""
+    if header.overlap_count and not seen.photo_count:
+        return f"the model was trained on data with {header.overlap_count} photos or groups in two splits"
+    return seen.describe()
 
 
 def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
@@ -175,7 +199,7 @@ def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
 
 def _keep_pictures(run: Run, label: str, sample_id: str, scored: ScoredPhoto) -> None:
     """The probability at the training size, a small copy of the photo, and of equal size where the answer is right."""
-    probability = (scored.square_logits.sigmoid() * 255).round().byte().cpu().numpy()
+    probability = (scored.logits_at_size.sigmoid() * 255).round().byte().cpu().numpy()
     Image.fromarray(probability).save(run.predictions(label) / f"{sample_id}.png")
     picture = Image.fromarray(scored.pixels)
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))

@@ -1,4 +1,8 @@
-"""The lab's qualitative comparison: original, prediction, truth, photo × prediction and photo × truth, side by side."""
+"""Pictures of what a network is shown and of what it answers.
+
+The lab's qualitative comparison: original, prediction, truth, photo × prediction and photo × truth, side by side; and a
+batch with its masks over it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,10 @@ from fgbg.words import NOT_JUDGED, OBJECT
 
 CAPTIONS = ("Original", "Prediction", "Truth", "Photo × prediction", "Photo × truth")
 NOTE = "not judged: left out of the score"
+BATCH_TITLE = "First batch as the network is shown it · object tinted"
+BATCH_NOTE = "not judged: left out of the loss"
+BATCH_COLUMNS = 4
+TINT = (255, 64, 129)
 GREY = 128  # of what is not judged
 CELL, GAP, MARGIN = 300, 10, 32  # pixels; a photo of any shape is fitted into a square cell
 CAPTION_HEIGHT, TITLE_HEIGHT, NOTE_HEIGHT = 44, 40, 44
@@ -69,11 +77,53 @@ def draw_panels(panels: Sequence[Panel], path: Path) -> None:
         for column, picture in enumerate(_draw_pictures(panel)):
             sheet.paste(_fit_into_cell(picture), (MARGIN + column * (CELL + GAP), top + TITLE_HEIGHT))
     if explains_grey:
-        draw.rectangle((MARGIN, bottom + 12, MARGIN + 30, bottom + 30), fill=(GREY, GREY, GREY))
-        draw.text((MARGIN + 42, bottom + 21), NOTE, fill=FAINT, font=_open_font(17), anchor="lm")
+        _explain_grey(draw, bottom, NOTE)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_whole(path) as aside:
         sheet.save(aside, format="PNG")
+
+
+def draw_batch(pixels: NDArray[np.uint8], targets: NDArray[np.uint8], names: Sequence[str], path: Path) -> None:
+    """Draw images with their masks over them into a PNG; its folder is made if need be.
+
+    Args:
+        pixels: (images, height, width, 3).
+        targets: (images, height, width): 0 ground, 1 object, 255 not judged.
+        names: What to call each image.
+        path: The file to write.
+    """
+    columns = min(BATCH_COLUMNS, len(pixels))
+    rows = -(-len(pixels) // columns)
+    top = MARGIN + CAPTION_HEIGHT
+    width = max(2 * MARGIN + columns * (CELL + GAP) - GAP, 640)
+    sheet = Image.new("RGB", (width, top + rows * (CELL + TITLE_HEIGHT) + NOTE_HEIGHT + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN), BATCH_TITLE, fill=INK, font=_open_font(22), anchor="la")
+    for place, (photo, target, name) in enumerate(zip(pixels, targets, names, strict=True)):
+        row, column = divmod(place, columns)
+        corner = (MARGIN + column * (CELL + GAP), top + row * (CELL + TITLE_HEIGHT))
+        sheet.paste(_fit_into_cell(_lay_mask_over(photo, target)), corner)
+        title = _shorten(name, CELL, _open_font(17))
+        draw.text((corner[0], corner[1] + CELL + 8), title, fill=FAINT, font=_open_font(17), anchor="la")
+    if (targets == NOT_JUDGED).any():
+        _explain_grey(draw, top + rows * (CELL + TITLE_HEIGHT), BATCH_NOTE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_when_whole(path) as aside:
+        sheet.save(aside, format="PNG")
+
+
+def _lay_mask_over(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image with its object half tinted, and grey where nothing is judged."""
+    shown = pixels.copy()
+    inside = target == OBJECT
+    shown[inside] = shown[inside] // 2 + np.array(TINT, np.uint8) // 2
+    shown[target == NOT_JUDGED] = GREY
+    return shown
+
+
+def _explain_grey(draw: ImageDraw.ImageDraw, top: int, note: str) -> None:
+    draw.rectangle((MARGIN, top + 12, MARGIN + 30, top + 30), fill=(GREY, GREY, GREY))
+    draw.text((MARGIN + 42, top + 21), note, fill=FAINT, font=_open_font(17), anchor="lm")
 
 
 def _draw_pictures(panel: Panel) -> list[NDArray[np.uint8]]:

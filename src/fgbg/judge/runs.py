@@ -14,6 +14,7 @@ from fgbg.data.masks import apply_border
 from fgbg.data.parallel import show_progress
 from fgbg.data.samples import SampleSet
 from fgbg.data.sources import open_samples
+from fgbg.data.split import lock_splits
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.calibration import describe_calibration
@@ -39,6 +40,8 @@ def evaluate_run(
     device: str = "auto",
     threads: int = 0,
     threshold_for: str = "",
+    allow_overlap: bool = False,
+    object_values: Sequence[int] = (),
 ) -> Evaluation:
     """Score a run's best model; rows, predictions, thumbnails and panels are kept in the run folder.
 
@@ -53,16 +56,18 @@ def evaluate_run(
         device: Where to compute.
         threads: CPU threads; 0 shares the cores.
         threshold_for: What the threshold is chosen for, see `fgbg.config.OBJECTIVES`; what it was chosen for by default.
+        allow_overlap: Score photos that the model has seen all the same.
+        object_values: Which stored mask values are object in `data`, where they leave it open.
 
     Raises:
-        UserError: The run, its model or the data cannot be used, or a photo trained the model.
+        UserError: The run, its model or the data cannot be used, or the model has seen a photo.
     """
     run = _open_scorable(folder)
     engine = Engine(device, "fp32", threads)
     predictor, header = load_model(run.best)
     predictor.to(engine.device)
-    samples, label = _open_data(run, data, split)
-    if label == "validation" and border in (None, header.border):
+    samples, label = _open_data(run, data, split, object_values)
+    if label == "validation" and border in (None, header.border) and not allow_overlap:
         evaluation = choose_on_validation(
             run, predictor, header, samples, engine=engine, threshold_for=threshold_for, empty=empty
         )
@@ -78,6 +83,7 @@ def evaluate_run(
             label=label,
             border=border,
             empty=empty,
+            allow_overlap=allow_overlap,
             run=run,
             progress=show_progress,
         )
@@ -163,6 +169,8 @@ def evaluate_together(
     empty: float = 1.0,
     device: str = "auto",
     threads: int = 0,
+    allow_overlap: bool = False,
+    object_values: Sequence[int] = (),
 ) -> tuple[Evaluation, Run]:
     """Score several runs as one model that averages their probabilities, or one run that looks at each photo several ways.
 
@@ -172,7 +180,7 @@ def evaluate_together(
         folders: The runs; the first one's data and settings count.
         tta: Test-time augmentation of each.
         out: The folder to write to; beside the first run by default, named after what was done.
-        data, split, border, empty, device, threads: As for `evaluate_run`.
+        data, split, border, empty, device, threads, allow_overlap, object_values: As for `evaluate_run`.
 
     Raises:
         UserError: As `evaluate_run`; or the models do not belong together; or `out` holds something else.
@@ -188,14 +196,17 @@ def evaluate_together(
     scorer = Ensemble([predictor for predictor, _ in loaded], tta)
     headers = [header for _, header in loaded]
     trained = {image for header in headers for image in header.training_images}
+    chose = {image for header in headers for image in header.validation_images}
     header = replace(
         headers[0],
         network=" + ".join(header.network for header in headers),
         threshold=scorer.threshold,
         threshold_reason=headers[0].threshold_reason if len(runs) == 1 else "the mean of the members' thresholds",
         training_images=tuple(sorted(trained)),
+        validation_images=tuple(sorted(chose)),
+        overlap_count=max(header.overlap_count for header in headers),
     )
-    samples, label = _open_data(runs[0], data, split)
+    samples, label = _open_data(runs[0], data, split, object_values)
     members = [run.name for run in runs] if len(runs) > 1 else []
     run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
     evaluation = evaluate(
@@ -207,6 +218,7 @@ def evaluate_together(
         label=label,
         border=border,
         empty=empty,
+        allow_overlap=allow_overlap,
         run=run,
         about={"tta": tta, "members": members},
         progress=show_progress,
@@ -224,23 +236,30 @@ def _open_scorable(folder: Path) -> Run:
     return run
 
 
-def _open_data(run: Run, data: str, split: str) -> tuple[SampleSet, str]:
+def _open_data(run: Run, data: str, split: str, object_values: Sequence[int]) -> tuple[SampleSet, str]:
     """The photos of a split of the run's own data, or of other data, and what to call them in file names."""
     config = run.config
     if not data and not config.data:
         raise UserError(
             f"{run.folder} was trained on samples given to the Python API: name the DATA to score, or call fgbg.evaluate"
         )
-    sample_set = open_samples(
-        data or config.data,
-        split=config.split if not data else "official",
-        split_seed=config.split_seed,
-        object_values=config.object_values if not data else (),
-        progress=show_progress,
-    )
-    # Scores on other data stand beside the run's own, never in their place.
-    label = split if not data or sample_set.fingerprint == run.fingerprint else f"{sample_set.name}_{split}"
-    return sample_set.of(split), label
+    if object_values and not data:
+        raise UserError("--object-values: the run knows its own masks; name other DATA to say what theirs mean")
+    locked = run.locked_splits()
+    if data:
+        named = open_samples(data, object_values=object_values, progress=show_progress)
+        if named.fingerprint != run.fingerprint:
+            # Scores on other data stand beside the run's own, never in their place.
+            return named.of(split), f"{named.name}_{split}"
+        own = replace(named, samples=tuple(lock_splits(named.samples, locked)))
+    else:
+        own = open_samples(config.data, object_values=config.object_values, locked=locked, progress=show_progress)
+        if own.fingerprint != run.fingerprint:
+            raise UserError(
+                f"photos or masks of {own.name} have changed since {run.folder} was trained (hash {run.fingerprint}, now "
+                f"{own.fingerprint}): restore them, or name the DATA to score it as other data"
+            )
+    return own.of(split), split
 
 
 JOINT = "members.json"

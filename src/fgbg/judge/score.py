@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fgbg.fit import fit_target
+from fgbg.fit import fit_target, resize_target
 from fgbg.judge.metrics import Counts, count_pixels
 from fgbg.models.ensemble import Ensemble
 from fgbg.models.predictor import CHUNK, Predictor
@@ -26,7 +26,11 @@ Scorer = Predictor | Ensemble
 
 @dataclass(frozen=True)
 class ScoredPhoto:
-    """What a model made of one photo. Tensors are on the model's device."""
+    """What a model made of one photo. Tensors are on the model's device.
+
+    The training size of whole photos is a square of the model's size; that of patches (`--fit crop`) is the photo's own, or
+    of a photo that was reduced on decode, that.
+    """
 
     pixels: NDArray[np.uint8]
     counts: Counts  # at the photo's own size
@@ -34,8 +38,8 @@ class ScoredPhoto:
     probability: Float[Tensor, "height width"]
     prediction: Bool[Tensor, "height width"]
     target: UInt8[Tensor, "height width"]
-    square_logits: Float[Tensor, "size size"]
-    square_target: UInt8[Tensor, "size size"]
+    logits_at_size: Float[Tensor, "height_at_size width_at_size"]
+    target_at_size: UInt8[Tensor, "height_at_size width_at_size"]
 
 
 @torch.inference_mode()
@@ -43,28 +47,31 @@ def score_photos(predictor: Scorer, photos: Iterable[PhotoAndTarget]) -> Iterato
     """Score photos one by one, in order: enlarge the probability to the photo first, threshold last."""
     photos = iter(photos)
     while chunk := list(islice(photos, CHUNK)):
-        logits = predictor.square_logits([torch.tensor(pixels) for pixels, _ in chunk])
-        for square, (pixels, target) in zip(logits, chunk, strict=True):
-            yield _score_photo(predictor, square, pixels, torch.tensor(target).to(square.device))
+        answers = predictor.logits_at_size([torch.tensor(pixels) for pixels, _ in chunk])
+        for logits, (pixels, target) in zip(answers, chunk, strict=True):
+            yield _score_photo(predictor, logits, pixels, torch.tensor(target).to(logits.device))
 
 
 def _score_photo(
     predictor: Scorer,
-    logits: Float[Tensor, "size size"],
+    logits: Float[Tensor, "_ _"],
     pixels: NDArray[np.uint8],
     target: UInt8[Tensor, "height width"],
 ) -> ScoredPhoto:
-    square = logits.sigmoid()
-    probability = predictor.enlarge(square, target.shape[0], target.shape[1])
+    at_size = logits.sigmoid()
+    probability = predictor.enlarge(at_size, target.shape[0], target.shape[1])
     prediction = probability > predictor.threshold
-    small = fit_target(target, predictor.size, predictor.fit)
+    if predictor.fit == "crop":
+        target_at_size = resize_target(target, logits.shape[0], logits.shape[1])
+    else:
+        target_at_size = fit_target(target, predictor.size, predictor.fit)
     return ScoredPhoto(
         pixels=pixels,
         counts=count_pixels(prediction, target),
-        counts_at_size=count_pixels(square > predictor.threshold, small),
+        counts_at_size=count_pixels(at_size > predictor.threshold, target_at_size),
         probability=probability,
         prediction=prediction,
         target=target,
-        square_logits=logits,
-        square_target=small,
+        logits_at_size=logits,
+        target_at_size=target_at_size,
     )

@@ -95,6 +95,14 @@ def _word(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def _describe_size(told: dict[str, Any]) -> list[str]:
+    """The mean at the training size; a model of patches has no other than the photos' own."""
+    if told["fit"] == "crop":
+        return []
+    mean = f"        mean @{told['size']}px".ljust(27) + _word(told["dice_at_size"])
+    return [f"{mean}  both at the training size, as the lab has it"]
+
+
 def describe_statement(told: dict[str, Any]) -> str:
     """The scores and every rule behind them, as lines to print."""
     over = f"{told['groups']} groups of photos" if told["groups"] else "photos"
@@ -108,10 +116,10 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}",
         f"border = {told['border']} · threshold {told['threshold']:g} · fit {told['fit']} · "
         f"{told['network']} (width {told['width']}, epoch {told['epoch']}){views}",
+        *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
         f"  Dice  mean over photos   {mean}  95 % bootstrap over {over}, at their own size",
         f"        all pixels pooled  {told['pooled_dice']:.4f}",
-        f"        mean @{told['size']}px".ljust(27)
-        + f"{_word(told['dice_at_size'])}  both at the training size, as the lab has it",
+        *_describe_size(told),
         f"  IoU   mean over photos   {_word(told['mean_iou'])}  boundary IoU {boundary}",
         f"  precision {precision} · recall {recall} · specificity {specificity}",
         f"  outlines {apart} px apart on average, 95 % of them within {within} px",

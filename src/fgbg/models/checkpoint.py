@@ -43,6 +43,8 @@ class ModelHeader:
         1.0  # what validation says to divide logits by so that probabilities are true on average; not applied
     )
     training_images: tuple[str, ...] = ()  # HASH_DIGITS digits of each, so that no score is ever measured on one
+    validation_images: tuple[str, ...] = ()  # likewise: epoch and threshold were chosen on them
+    overlap_count: int = 0  # photos or groups that stood in two splits when it was trained (--allow-overlap)
     mean: tuple[float, ...] = IMAGENET_MEAN
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
 
@@ -82,7 +84,7 @@ def read_header(path: Path) -> ModelHeader:
         fields = json.loads(text)
         if fields.pop("format") != FORMAT:
             raise UserError(f"{path} was written by fgbg {fields.get('fgbg_version')}: use that version or a newer one")
-        for name in ("training_images", "mean", "deviation"):
+        for name in ("training_images", "validation_images", "mean", "deviation"):
             fields[name] = tuple(fields[name])
         return ModelHeader(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

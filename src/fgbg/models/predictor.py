@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fgbg.fit import fit_pixels, unfit_probability
+from fgbg.models.tiles import Canvas, make_window, place_tiles
 from fgbg.words import Fit
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 CHUNK = 8
-"""Photos that go through the network at a time when scoring. Fixed, and the last chunk is filled up with black, so that a
-photo's score does not depend on how many others there are."""
+"""Photos (or tiles of them) that go through the network at a time when scoring. Fixed, and the last chunk is filled up with
+black, so that a photo's score does not depend on how many others there are."""
 
 
 class Predictor(nn.Module):
@@ -30,7 +31,7 @@ class Predictor(nn.Module):
     Args:
         network: Normalised images (batch, 3, size, size) to logits (batch, 1, size, size).
         size: Edge of the square the network sees, in pixels.
-        fit: How a photo becomes that square.
+        fit: How a photo becomes that square; by `crop`, it is gone over in tiles of that size at its own scale.
         threshold: Probability above which a pixel is object.
     """
 
@@ -69,9 +70,12 @@ class Predictor(nn.Module):
             RuntimeError: The predictor is in training mode.
         """
         self._require_evaluation_mode()
-        square = fit_pixels(pixels.to(self.device), self.size, self.fit)
-        with torch.autocast(self.device.type, enabled=False):
-            probability = self.logits(square[None]).sigmoid()[0, 0]
+        if self.fit == "crop":
+            probability = self.logits_at_size([pixels])[0].sigmoid()
+        else:
+            square = fit_pixels(pixels.to(self.device), self.size, self.fit)
+            with torch.autocast(self.device.type, enabled=False):
+                probability = self.logits(square[None]).sigmoid()[0, 0]
         return self.enlarge(probability, *(size or (pixels.shape[0], pixels.shape[1])))
 
     def logits(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 1 size size"]:
@@ -80,10 +84,44 @@ class Predictor(nn.Module):
         return self.network(normalised.contiguous(memory_format=torch.channels_last))
 
     @torch.inference_mode()
+    def logits_at_size(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], size: int | None = None) -> list[Tensor]:
+        """Logits of up to `CHUNK` photos of any sizes, each at the training size, in fp32.
+
+        The training size of whole photos is a square of edge `size`, (size, size); that of patches is the photo's own,
+        (height, width).
+
+        Args:
+            photos: RGB photos.
+            size: Another edge for the square, or for the tiles.
+
+        Raises:
+            RuntimeError: The predictor is in training mode, where a photo's answer would depend on its neighbours.
+        """
+        if self.fit == "crop":
+            return self._tile(photos, size or self.size)
+        return list(self.square_logits(photos, size))
+
+    def _tile(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], size: int) -> list[Tensor]:
+        """Logits of photos at their own sizes, blended from tiles; tiles of small photos share a chunk."""
+        window = make_window(size).to(self.device)
+        canvases = [Canvas(pixels.shape[0], pixels.shape[1], window) for pixels in photos]
+        places = [
+            (index, top, left)
+            for index, pixels in enumerate(photos)
+            for top, left in place_tiles(pixels.shape[0], pixels.shape[1], size)
+        ]
+        for start in range(0, len(places), CHUNK):
+            chunk = places[start : start + CHUNK]
+            tiles = [photos[index][top : top + size, left : left + size] for index, top, left in chunk]
+            for (index, top, left), logits in zip(chunk, self.square_logits(tiles, size), strict=True):
+                canvases[index].add(logits, top, left)
+        return [canvas.mean for canvas in canvases]
+
+    @torch.inference_mode()
     def square_logits(
         self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], size: int | None = None
     ) -> Float[Tensor, "photos size size"]:
-        """Logits of up to `CHUNK` photos of any sizes, at the training size (or another one), in fp32.
+        """Logits of the squares that up to `CHUNK` photos, or tiles, become: of edge `size` or another one, in fp32.
 
         Raises:
             RuntimeError: The predictor is in training mode, where a photo's answer would depend on its neighbours.
@@ -99,11 +137,11 @@ class Predictor(nn.Module):
     @torch.inference_mode()
     def probability(self, pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
         """One photo's probability (height, width), computed as all scores are; `pixels` may be a reduced photo."""
-        square = self.square_logits([torch.tensor(pixels)])[0].sigmoid()
-        return self.enlarge(square, height, width).cpu().numpy()
+        answer = self.logits_at_size([torch.tensor(pixels)])[0].sigmoid()
+        return self.enlarge(answer, height, width).cpu().numpy()
 
-    def enlarge(self, probability: Float[Tensor, "size size"], height: int, width: int) -> Tensor:
-        """The probability at the photo's own size, (height, width). Enlarge first, threshold last."""
+    def enlarge(self, probability: Float[Tensor, "_ _"], height: int, width: int) -> Tensor:
+        """The probability, at the training size, at the photo's own size, (height, width). Enlarge first, threshold last."""
         # Interpolation rounds: a probability of 1.0000001 would make log(1 - p) no number.
         return unfit_probability(probability, height, width, self.fit).clamp(0, 1)
 

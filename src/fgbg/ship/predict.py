@@ -134,14 +134,14 @@ def predict_files(
             return error
 
     outcome = Outcome([], {})
-    answers = zip(jobs, map_in_order(read, jobs, progress, "predicting"), strict=True)
-    while chunk := list(islice(answers, CHUNK)):
+    photos = zip(jobs, map_in_order(read, jobs, progress, "predicting"), strict=True)
+    while chunk := list(islice(photos, CHUNK)):
         readable = [(job, pixels) for job, pixels in chunk if not isinstance(pixels, UserError)]
         outcome.failed.update({job.source: str(error) for job, error in chunk if isinstance(error, UserError)})
-        squares = predictor.square_logits([torch.tensor(pixels) for _, pixels in readable]).sigmoid()
-        for (job, pixels), square in zip(readable, squares, strict=True):
+        answers = predictor.logits_at_size([torch.tensor(pixels) for _, pixels in readable])
+        for (job, pixels), logits in zip(readable, answers, strict=True):
             height, width = read_photo_size(job.source)
-            probability = predictor.enlarge(square, height, width).cpu().numpy()
+            probability = predictor.enlarge(logits.sigmoid(), height, width).cpu().numpy()
             job.target.parent.mkdir(parents=True, exist_ok=True)
             _DRAW[kind](job.source, pixels, probability, predictor.threshold).save(job.target)
             outcome.written.append(job.target)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from fgbg.data.augment import Augment
 from fgbg.data.cache import Photos
 from fgbg.data.masks import apply_border
+from fgbg.data.patches import PatchStore
 from fgbg.data.store import TrainingStore
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.engine import Engine
@@ -51,8 +52,8 @@ class Learner:
     predictor: Predictor
     module: nn.Module  # the predictor's `Trainable`, as the engine prepared it
     optimizer: torch.optim.Optimizer
-    store: TrainingStore
-    names: list[str]  # of the training photos, by row
+    store: TrainingStore | PatchStore
+    names: list[str]  # of the training photos, by row of the store
     validation: Photos
     border: Border
     augment: Augment
@@ -85,7 +86,7 @@ class Validated(NamedTuple):
 
 
 def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
-    """One pass over the training photos: take a batch, augment it, one step down the loss, count.
+    """One pass over the training photos (or their patches): take a batch, augment it, one step down the loss, count.
 
     Raises:
         UserError: The loss is not a finite number; the weights are as they were before that step.
@@ -100,7 +101,7 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
         for step, batch in enumerate(bar, start=1):
             mine = learner.engine.share(batch)
             rows = torch.tensor(mine, device=learner.engine.device)
-            pixels, target = learner.store.take(rows)
+            pixels, target = learner.store.take(rows, epoch)
             image, target = learner.augment(pixels, target, rows, epoch)
             loss, mean_dice = take_step(learner, image, target, _name_batch(learner, epoch, step, mine))
             totals += loss, mean_dice
@@ -151,7 +152,7 @@ def validate(learner: Learner) -> Validated:
 
     results: list[tuple[int, float, float, float, float]] = []
     for index, scored in zip(indices, score_photos(learner.predictor, photos()), strict=True):
-        loss = learner.loss(scored.square_logits[None, None], scored.square_target[None]).item()
+        loss = learner.loss(scored.logits_at_size[None, None], scored.target_at_size[None]).item()
         own = learner.metric(scored.prediction, scored.target) if learner.metric else 0.0
         results.append((index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), float(own)))
     gathered = sorted(learner.engine.gather(results, lambda result: result[0]))  # one order: one sum, to the last bit

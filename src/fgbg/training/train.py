@@ -18,14 +18,15 @@ from fgbg.data.augment import Augment, PairedAugmentation
 from fgbg.data.cache import SQUARE_MARGIN, cache_photos, cache_squares
 from fgbg.data.masks import check_border
 from fgbg.data.parallel import show_progress
+from fgbg.data.patches import PatchStore, describe_patches
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
-from fgbg.data.split import split_by_group
+from fgbg.data.split import find_overlaps, refuse_overlaps, split_set
 from fgbg.data.store import TrainingStore
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.engine import Engine
 from fgbg.errors import UserError
-from fgbg.judge.evaluate import find_training_photos
+from fgbg.judge.evaluate import find_seen_photos
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
 from fgbg.models import build_network, count_parameters, require_model, wrap_network
@@ -34,10 +35,11 @@ from fgbg.models.predictor import Predictor
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, Trainable, train_epoch, validate
 from fgbg.training.losses import Loss, make_loss
+from fgbg.training.selfcheck import check_before_training
 from fgbg.training.state import Progress, restore_state, save_state
-from fgbg.words import HASH_DIGITS
 
-RESUMABLE = frozenset({"epochs", "device", "threads", "out", "threshold_for"})  # settings that a resumed run may change
+RESUMABLE = frozenset({"epochs", "device", "threads", "out", "threshold_for", "selfcheck"})
+"""Settings that a resumed run may change."""
 
 
 def train(
@@ -92,6 +94,8 @@ def train(
         say(f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is constant")
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
+    if config.selfcheck and not progress.epoch:
+        check_before_training(run, config, learner, sample_set, say, own_loss=loss is not None)
     try:
         _run_epochs(run, config, learner, progress, _describe_model(config, sample_set), say)
         _choose_threshold(run, config, learner, sample_set.of("validation"), say)
@@ -107,6 +111,8 @@ def train(
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
     """Say what was understood before the work begins."""
     say(samples.describe())
+    if config.fit == "crop":
+        say(describe_patches(samples.of("train"), config.size))
     if samples.encoding.has_band:
         say(f"border = {config.border}")
     parameters = count_parameters(learner.predictor)
@@ -126,7 +132,7 @@ def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: 
         processes=engine.processes,
         after_epoch=progress.epoch,
     )
-    run.write_split(samples, config.split, config.split_seed)
+    run.write_split(samples, config)
 
 
 def _run_epochs(
@@ -171,7 +177,7 @@ def _choose_threshold(
     # A copy: the network in memory is the last epoch's, and a user's own stays as training left it.
     predictor, header = load_model(run.best, network=copy.deepcopy(learner.predictor.network))
     predictor.to(learner.engine.device)
-    leaked = find_training_photos(header, validation)
+    leaked = find_seen_photos(header, validation, "validation").trained
     if leaked:
         count = f"{len(leaked)} of {len(validation.samples)}"
         say(f"threshold 0.5: {count} validation photos also trained the model, so that none is chosen on them")
@@ -222,28 +228,30 @@ def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> Sa
         UserError: They cannot be understood, or are too few.
     """
     if samples is not None:
-        own = list(samples)
-        own = own if any(sample.split for sample in own) else split_by_group(own, seed=config.split_seed)
-        sample_set = understand_samples(config.data or "own samples", own, object_values=config.object_values)
+        own = understand_samples(config.data or "own samples", samples, object_values=config.object_values)
+        sample_set = split_set(
+            own,
+            seed=config.split_seed,
+            group_by=config.group_by,
+            folds=config.folds,
+            fold=config.fold,
+            progress=show_progress,
+        )
     else:
         if not config.data:
             raise UserError("which DATA? Give oxford-pet, figures, or a folder with images/ and masks/")
-        sample_set = open_samples(
-            config.data,
-            split=config.split,
-            split_seed=config.split_seed,
-            object_values=config.object_values,
-            progress=show_progress,
-        )
+        sample_set = open_samples(config.data, **config.data_options(), progress=show_progress)
     for split in ("train", "validation"):
         if not sample_set.of(split).samples:
             raise UserError(
                 f"{sample_set.name} has no {split} photos: training needs some to learn from and some to choose by"
             )
     count = len(sample_set.of("train").samples)
-    if config.batch_size > count:
+    if config.batch_size > count and config.fit != "crop":  # a photo may hold many patches
         raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
     check_border(config.border, sample_set.encoding)
+    if not config.allow_overlap:
+        refuse_overlaps(sample_set)
     return sample_set
 
 
@@ -274,12 +282,10 @@ def prepare_learner(
     optimizer = torch.optim.Adam(predictor.parameters(), lr=config.learning_rate, fused=engine.device.type != "mps")
     module, prepared = engine.prepare(Trainable(predictor), optimizer)
 
-    ranges = config.augment
-    stored_size = round(SQUARE_MARGIN * config.size) if ranges.enabled or augment else config.size
     training, validation = samples.of("train"), samples.of("validation")
     if not engine.is_main:
         engine.wait()  # the main process fills the cache, the others then find it
-    squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
+    store = _open_store(config, training, engine, has_margin=config.augment.enabled or augment is not None)
     photos = cache_photos(validation, progress=show_progress)
     if engine.is_main:
         engine.wait()
@@ -288,12 +294,19 @@ def prepare_learner(
         predictor=predictor,
         module=module,
         optimizer=prepared,
-        store=TrainingStore(squares, config.border, engine.device, engine.free_bytes()),
-        names=[sample.id for sample in training.samples],
+        store=store,
+        names=[training.samples[photo].id for photo in store.photo_of_row],
         validation=photos,
         border=config.border,
         augment=augment
-        or PairedAugmentation(ranges, squares.aspects, size=config.size, seed=config.seed, device=engine.device),
+        or PairedAugmentation(
+            config.augment,
+            store.aspects,
+            size=config.size,
+            seed=config.seed,
+            device=engine.device,
+            reach=store.reach,
+        ),
         loss=loss
         or make_loss(
             config.loss,
@@ -307,6 +320,26 @@ def prepare_learner(
         batch_size=config.batch_size,
         seed=config.seed,
     )
+
+
+def _open_store(config: TrainConfig, training: SampleSet, engine: Engine, *, has_margin: bool) -> TrainingStore | PatchStore:
+    """The training photos as the network will see them: squares of whole photos, or patches at their own scale.
+
+    Raises:
+        UserError: A batch needs more patches than there are.
+    """
+    if config.fit != "crop":
+        stored_size = round(SQUARE_MARGIN * config.size) if has_margin else config.size
+        squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
+        return TrainingStore(squares, config.border, engine.device, engine.free_bytes())
+    photos = cache_photos(training, pixel_for_pixel=True, progress=show_progress)
+    store = PatchStore(photos, config.border, engine.device, size=config.size, seed=config.seed, has_margin=has_margin)
+    if config.batch_size > len(store):
+        raise UserError(
+            f"--batch-size {config.batch_size} is more than the {len(store)} patches of {config.size} px that the training "
+            f"photos hold: choose {len(store)} or less, or a smaller --size"
+        )
+    return store
 
 
 def _describe_model(config: TrainConfig, samples: SampleSet) -> ModelHeader:
@@ -323,7 +356,9 @@ def _describe_model(config: TrainConfig, samples: SampleSet) -> ModelHeader:
         epoch=0,
         validation_dice=0.0,
         fgbg_version=fgbg.__version__,
-        training_images=tuple(look.image_hash[:HASH_DIGITS] for look in samples.of("train").inspections),
+        training_images=samples.of("train").image_keys,
+        validation_images=samples.of("validation").image_keys,
+        overlap_count=len(find_overlaps(samples)),
     )
 
 

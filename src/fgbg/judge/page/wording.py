@@ -110,9 +110,10 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
         return Fact(name, word(statement.get(key), digits, unit), meaning)
 
     size = statement.get("size", DASH)
+    at_size = fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it")
     return [
         fact("Pooled Dice", "pooled_dice", "all pixels of all photos in one count: large objects weigh more"),
-        fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it"),
+        *([] if statement.get("fit") == "crop" else [at_size]),  # of patches, that is the photo's own size
         fact("IoU", "mean_iou", "shared area over joint area; stricter than Dice, in the same order"),
         fact("Boundary IoU", "mean_boundary_iou", "the same, but only along the outlines: fur and limbs decide"),
         fact("Surface distance", "mean_surface_distance", "how far the two outlines are apart on average", 2, " px"),
@@ -166,6 +167,8 @@ def list_rules(statement: dict[str, Any]) -> list[Fact]:
             f"{get('size', DASH)} px, weights of epoch {get('epoch', DASH)}",
         ),
     ]
+    if get("overlap"):
+        rules.insert(1, Fact("Not a clean test", str(get("overlap")), "allowed by --allow-overlap: the score is too good"))
     if get("tta", "none") != "none":
         rules.append(Fact("Views", str(get("tta")), VIEWS.get(str(get("tta")), "several views of each photo are averaged")))
     if get("members"):

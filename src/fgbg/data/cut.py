@@ -1,0 +1,147 @@
+"""The rules by which samples are cut into splits: by group, into folds, by official lists, as the lab did."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, zip_longest
+
+import numpy as np
+
+from fgbg.data.samples import SPLITS, Sample
+from fgbg.errors import UserError
+
+TEST_SHARE = VALIDATION_SHARE = 0.1
+VALIDATION_STRIDE = 10  # every 10th photo of an official training list validates
+
+
+def split_by_group(samples: Sequence[Sample], *, seed: int, object_shares: Sequence[float] = ()) -> list[Sample]:
+    """80/10/10, whole groups together (a sample without a group is its own), the same for the same names and seed.
+
+    Groups are ranked by a hash of their name, so neither the order of the files nor a renamed folder moves a sample.
+
+    Args:
+        samples: What to split; a split that they have is replaced.
+        seed: Decides which groups are taken.
+        object_shares: (samples,) the share of object in each mask; where given, every split gets small and large ones alike.
+
+    Raises:
+        UserError: Fewer than three groups cannot fill three splits.
+    """
+    groups = _gather_groups(samples, object_shares)
+    if len(groups) < len(SPLITS):
+        raise UserError(
+            f"{len(samples)} pairs in {len(groups)} groups cannot be split three ways: "
+            "give more photos, or list them in train.txt, val.txt and test.txt"
+        )
+    test = _take_groups(groups, round(TEST_SHARE * len(samples)), seed, leave=2)
+    rest = {name: group for name, group in groups.items() if name not in test}
+    validation = _take_groups(rest, round(VALIDATION_SHARE * len(samples)), seed, leave=1)
+    split_of = {**dict.fromkeys(test, "test"), **dict.fromkeys(validation, "validation")}
+    return [replace(sample, split=split_of.get(name_group(sample), "train")) for sample in samples]
+
+
+def split_folds(
+    samples: Sequence[Sample], *, folds: int, fold: int, seed: int, object_shares: Sequence[float] = ()
+) -> list[Sample]:
+    """Cut into `folds` parts of about equal size: part `fold` tests, the next one validates, the others train.
+
+    The parts do not depend on `fold`: over all of them every sample is tested exactly once. Groups, seed and
+    `object_shares` as for `split_by_group`; a split that a sample has is replaced.
+
+    Raises:
+        UserError: Fewer groups than parts.
+    """
+    rest = _gather_groups(samples, object_shares)
+    if len(rest) < folds:
+        raise UserError(
+            f"--folds {folds}: {len(samples)} pairs in {len(rest)} groups cannot fill them; choose {len(rest)} or less"
+        )
+    part_of: dict[str, int] = {}
+    for part in range(folds - 1):
+        left = sum(len(group) for group in rest.values())
+        taken = _take_groups(rest, round(left / (folds - part)), seed, leave=folds - part - 1)
+        part_of |= dict.fromkeys(taken, part)
+        rest = {name: group for name, group in rest.items() if name not in taken}
+    splits = {fold: "test", (fold + 1) % folds: "validation"}
+    parts = [part_of.get(name_group(sample), folds - 1) for sample in samples]
+    return [replace(sample, split=splits.get(part, "train")) for sample, part in zip(samples, parts, strict=True)]
+
+
+def hold_out_validation(samples: Sequence[Sample], *, seed: int, object_shares: Sequence[float] = ()) -> list[Sample]:
+    """Let a tenth of the training samples validate: every 10th (index 0, 10, …), or whole groups where there are some."""
+    learnt = [sample for sample in samples if sample.split == "train"]
+    if any(sample.group for sample in learnt):
+        shares = [share for sample, share in zip(samples, object_shares, strict=False) if sample.split == "train"]
+        groups = _take_groups(_gather_groups(learnt, shares), round(VALIDATION_SHARE * len(learnt)), seed, leave=1)
+        chosen = {sample.id for sample in learnt if name_group(sample) in groups}
+    else:
+        chosen = {sample.id for sample in learnt[::VALIDATION_STRIDE]}
+    return [replace(sample, split="validation") if sample.id in chosen else sample for sample in samples]
+
+
+def name_group(sample: Sample) -> str:
+    """What is cut as one: the sample's group, or it alone."""
+    return sample.group or f"sample {sample.id}"
+
+
+def _gather_groups(samples: Sequence[Sample], object_shares: Sequence[float]) -> dict[str, list[float]]:
+    """The object share of each member (0 where none are given), by group."""
+    groups: dict[str, list[float]] = {}
+    for sample, share in zip(samples, object_shares or [0.0] * len(samples), strict=True):
+        groups.setdefault(name_group(sample), []).append(share)
+    return groups
+
+
+def _take_groups(groups: Mapping[str, Sequence[float]], wanted: int, seed: int, *, leave: int) -> set[str]:
+    """Groups that together have about `wanted` samples, in an order that the seed decides.
+
+    At least one group is taken, and `leave` groups stay for the other splits where there are enough.
+
+    A group that is larger than what is still wanted is passed over: a tenth must not become nine tenths.
+    """
+    ranked = _rank_groups(groups, wanted, seed)
+    taken: set[str] = set()
+    for name in ranked:
+        if len(groups[name]) <= wanted and len(groups) - len(taken) > leave:
+            taken.add(name)
+            wanted -= len(groups[name])
+    return taken or {min(ranked, key=lambda name: (len(groups[name]), ranked.index(name)))}
+
+
+def _rank_groups(groups: Mapping[str, Sequence[float]], wanted: int, seed: int) -> list[str]:
+    """Groups in the order of a hash, with one of each stratum of object share before the second of any.
+
+    There are as many strata as groups are likely to be wanted, so that the first `wanted` samples spread over all shares.
+    """
+    hashed = sorted(groups, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest(), reverse=True)
+    means = {name: float(np.mean(groups[name])) for name in groups}
+    if len(set(means.values())) == 1:
+        return hashed
+    rank = {name: place for place, name in enumerate(hashed)}
+    wanted_groups = round(wanted * len(groups) / sum(len(group) for group in groups.values()))
+    by_share = sorted(hashed, key=means.__getitem__)
+    places = np.array_split(np.arange(len(groups)), max(1, min(len(groups), wanted_groups)))
+    strata = [sorted((by_share[place] for place in part), key=rank.__getitem__) for part in places]
+    strata.sort(key=lambda stratum: rank[stratum[0]])
+    return [name for name in chain.from_iterable(zip_longest(*strata)) if name is not None]
+
+
+def split_official(trainval: Sequence[Sample], test: Sequence[Sample]) -> list[Sample]:
+    """The official lists; every 10th photo of the first one (index 0, 10, …) validates."""
+    learnt = [
+        replace(sample, split="train" if index % VALIDATION_STRIDE else "validation")
+        for index, sample in enumerate(trainval)
+    ]
+    return learnt + [replace(sample, split="test") for sample in test]
+
+
+def split_lab(trainval: Sequence[Sample], test: Sequence[Sample]) -> list[Sample]:
+    """The lab report's own cut: both lists joined in file order, then 80/10/10. Not comparable with official figures."""
+    joined = [*trainval, *test]
+    first, second = int(0.8 * len(joined)), int(0.9 * len(joined))
+    return [
+        replace(sample, split="train" if index < first else "validation" if index < second else "test")
+        for index, sample in enumerate(joined)
+    ]

@@ -1,0 +1,130 @@
+"""Training at the photos' own scale: patches that are cut anew each epoch out of photos of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fgbg.data.cache import Photos
+from fgbg.data.images import LARGEST_PHOTO_PIXELS
+from fgbg.data.masks import border_lookup
+from fgbg.data.samples import SampleSet
+from fgbg.data.streams import Purpose, open_stream
+from fgbg.words import BAND, NOT_JUDGED, Border
+
+PATCH_MARGIN = 0.25
+"""Width of the frame around a patch, as a share of its edge, from which rotation, shift and scale fetch pixels. With the
+default ranges 0.6 % of an augmented patch lie beyond it; with half of it, 4 %."""
+
+
+class PatchStore:
+    """Patches and their targets by row, as a `TrainingStore` has whole photos.
+
+    A photo has a row for every `size`² of its pixels, rounded up, so that an epoch sees about as many pixels as there are.
+    Where in its photo a row's patch lies depends on seed, epoch and row alone. What reaches beyond the photo is black and
+    not judged.
+
+    Args:
+        photos: The cached photos, with levels of the pixels' size.
+        border: What the band counts as.
+        device: Where batches are wanted.
+        size: Edge of a patch in pixels of the photo.
+        seed: The run's seed.
+        has_margin: Cut a frame around the patch too, which augmentation can draw on.
+
+    Attributes:
+        photo_of_row: (rows,) index of the photo that a row is cut from.
+        aspects: (rows,) width over height of what is cut: 1.
+        reach: Share of the cut square's edge that the patch itself takes up.
+    """
+
+    def __init__(
+        self, photos: Photos, border: Border, device: torch.device, *, size: int, seed: int, has_margin: bool
+    ) -> None:
+        self.photos, self.device, self.size, self.seed = photos, device, size, seed
+        self.photo_of_row = np.repeat(np.arange(len(photos)), count_patches(photos.shapes[:, :2], size))
+        self.aspects = np.ones(len(self.photo_of_row))
+        self.margin = round(PATCH_MARGIN * size) if has_margin else 0
+        self.reach = size / (size + 2 * self.margin)
+        self._band = border_lookup(border)[BAND]
+        self._epoch = 0
+        self._corners = np.empty((0, 2), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.photo_of_row)
+
+    def take(
+        self, rows: Int64[Tensor, " batch"], epoch: int
+    ) -> tuple[UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"]]:
+        """Pixels and target of those rows in that epoch, on the device: `size` and the margin on each side."""
+        if epoch != self._epoch:
+            self._corners = place_patches(self.photos.shapes[self.photo_of_row, :2], self.size, seed=self.seed, epoch=epoch)
+            self._epoch = epoch
+        picked = rows.cpu().numpy()
+        edge = self.size + 2 * self.margin
+        pixels = np.zeros((len(picked), edge, edge, 3), np.uint8)
+        levels = np.full((len(picked), edge, edge), NOT_JUDGED, np.uint8)
+        for index, row in enumerate(picked):
+            photo_pixels, photo_levels = self.photos[int(self.photo_of_row[row])]
+            top, left = (self._corners[row] - self.margin).tolist()
+            _cut(photo_pixels, top, left, pixels[index])
+            _cut(photo_levels, top, left, levels[index])
+        levels[levels == BAND] = self._band  # a look-up of every pixel would take longer than all the cutting
+        # Channels stay last in memory, for the same reason.
+        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2), torch.from_numpy(levels).to(self.device)
+
+
+def count_patches(shapes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """How many rows photos of (photos, 2) heights and widths have.
+
+    >>> count_patches(np.array([[256, 256], [520, 696], [40, 40]]), 256).tolist()
+    [1, 6, 1]
+    """
+    return -(-shapes[:, 0] * shapes[:, 1] // size**2)
+
+
+def place_patches(shapes: NDArray[np.int64], size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """(rows, 2) top and left of each row's patch in its photo of (rows, 2) height and width.
+
+    The patch's centre falls anywhere in the photo, and the patch is then moved inside: pixels near the photo's edge, which
+    few patches can hold, so get patches that lie against it. A photo smaller than the patch lies anywhere in the patch
+    (top or left are negative).
+    """
+    draw, room = open_stream(seed, epoch, Purpose.PATCH).random(shapes.shape), shapes - size
+    inside = np.floor(draw * shapes - size / 2).clip(0, np.maximum(room, 0))
+    around = -np.floor(draw * (1 - room))
+    return np.where(room < 0, around, inside).astype(np.int64)
+
+
+def describe_patches(samples: SampleSet, size: int) -> str:
+    """What `--fit crop` makes of the training photos, as lines to print."""
+    shapes = np.array([[look.height, look.width] for look in samples.inspections])
+    count = int(count_patches(shapes, size).sum())
+    lines = [f"patches of {size} px at the photos' own scale: {count:,} an epoch from {len(shapes):,} photos"]
+    if (shapes <= size).all() and (shapes < size).any():
+        lines.append(
+            f"note: no photo is larger than a patch of --size {size}: each is seen whole, the smaller ones in black; "
+            "choose a smaller --size, or --fit pad to enlarge them"
+        )
+    reduced = sum(
+        isinstance(sample.image, Path) and look.height * look.width > LARGEST_PHOTO_PIXELS
+        for sample, look in zip(samples.samples, samples.inspections, strict=True)
+    )
+    if reduced:
+        lines.append(
+            f"note: {reduced} photos of more than {LARGEST_PHOTO_PIXELS // 10**6} megapixels are reduced before patches are "
+            "cut, here and in prediction: cut them up first to keep their scale"
+        )
+    return "\n".join(lines)
+
+
+def _cut(photo: NDArray[np.uint8], top: int, left: int, window: NDArray[np.uint8]) -> None:
+    """Copy the part of the photo that lies in a window of `window`'s size at (`top`, `left`); leave the rest as it is."""
+    height, width = window.shape[:2]
+    rows, columns = slice(max(0, -top), photo.shape[0] - top), slice(max(0, -left), photo.shape[1] - left)
+    window[rows, columns] = photo[max(0, top) : top + height, max(0, left) : left + width]

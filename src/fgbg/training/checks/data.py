@@ -1,0 +1,52 @@
+"""Are the photos apart, and do the masks mark the object?"""
+
+from __future__ import annotations
+
+import torch
+
+from fgbg.data.patches import PatchStore
+from fgbg.data.samples import SPLITS, SampleSet, name_some
+from fgbg.data.store import TrainingStore
+from fgbg.training.checks.finding import Finding, doubted, passed
+from fgbg.words import GROUND, OBJECT
+
+LOOKED_AT = 64  # masks, from all over the training set
+FRAME_SHARE = 0.8  # of the frame that must be object before labels are taken for inverted
+
+
+def check_splits(samples: SampleSet) -> Finding:
+    """No photo, by its content, is in two splits."""
+    name, where = "splits", dict[str, tuple[str, str]]()
+    twice: dict[tuple[str, str], list[str]] = {}
+    for split in SPLITS:
+        part = samples.of(split)
+        for sample, look in zip(part.samples, part.inspections, strict=True):
+            first, other = where.setdefault(look.image_hash, (split, sample.id))
+            if first != split:
+                twice.setdefault((first, split), []).append(f"{sample.id} = {other}")
+    if not twice:
+        return passed(name, "no photo is in two splits")
+    told = "; ".join(
+        f"{len(ids)} {split} photos are also {first} photos ({name_some(ids, 3)})" for (first, split), ids in twice.items()
+    )
+    return doubted(name, f"{told}: scores on them will flatter, so leave them out of one side")
+
+
+def check_labels(store: TrainingStore | PatchStore) -> Finding:
+    """The object is what the frame is not: object that covers the frame around ground is probably ground."""
+    name = "labels"
+    rows = torch.linspace(0, len(store) - 1, min(LOOKED_AT, len(store))).round().long().to(store.device)
+    _, target = store.take(rows, 1)
+    frame = torch.ones(target.shape[-2:], dtype=torch.bool, device=target.device)
+    frame[1:-1, 1:-1] = False
+    on_frame, inside = target[:, frame].flatten(), target[:, ~frame].flatten()
+    frame_objects, frame_ground = ((on_frame == value).sum().item() for value in (OBJECT, GROUND))
+    inner_objects, inner_ground = ((inside == value).sum().item() for value in (OBJECT, GROUND))
+    frame_share = frame_objects / max(1, frame_objects + frame_ground)
+    inner_share = inner_objects / max(1, inner_objects + inner_ground)
+    told = f"object covers {frame_share:.0%} of the photos' frame and {inner_share:.0%} of the rest"
+    if frame_share >= FRAME_SHARE and 1 - frame_share < (1 - inner_share) / 2:
+        return doubted(
+            name, f"{told}: it should be the other way round, so the labels are probably inverted (ground marked as object)"
+        )
+    return passed(name, told)

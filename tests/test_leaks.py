@@ -1,0 +1,277 @@
+"""Splits that do not leak: strata, folds, groups, splits that stay, overlaps refused or told in every later score."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import fgbg
+from discs import make_samples, small_config, write_discs
+from fgbg.config import TrainConfig
+from fgbg.data.cut import split_by_group, split_folds
+from fgbg.data.samples import Sample, understand_samples
+from fgbg.data.split import NEAR_DUPLICATES, find_overlaps, group_samples, refuse_overlaps, split_set
+from fgbg.errors import UserError
+from fgbg.judge.compare import compare_runs
+from fgbg.judge.runs import evaluate_run
+from fgbg.models.checkpoint import read_header
+
+few = settings(deadline=None, max_examples=40, derandomize=True)
+
+
+def make(count: int, groups: int = 0) -> list[Sample]:
+    return [
+        Sample(f"photo {index}", Path("x"), Path("y"), group=f"g{index % groups}" if groups else "")
+        for index in range(count)
+    ]
+
+
+def ids(samples: list[Sample], split: str) -> set[str]:
+    return {sample.id for sample in samples if sample.split == split}
+
+
+# Strata
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_split_gets_small_and_large_objects(seed: int) -> None:
+    """100 photos with shares 0, 1, …, 99 %: test takes one of each ten, validation one of each nine of the rest."""
+    shares = [index / 100 for index in range(100)]
+    found = split_by_group(make(100), seed=seed, object_shares=shares)
+    tens = sorted(int(name.removeprefix("photo ")) // 10 for name in ids(found, "test"))
+    assert tens == list(range(10))
+    means = {split: np.mean([shares[int(name[6:])] for name in ids(found, split)]) for split in ("validation", "train")}
+    assert all(0.42 < mean < 0.58 for mean in means.values())
+
+
+def test_without_strata_a_split_may_miss_the_small_ones() -> None:
+    """What the strata are for: of 20 seeds some draw a test set that is far off, with strata none does."""
+    shares = [0.01] * 80 + [0.5] * 20
+    plain, stratified = (
+        [
+            np.mean(
+                [shares[int(name[6:])] for name in ids(split_by_group(make(100), seed=seed, object_shares=given), "test")]
+            )
+            for seed in range(20)
+        ]
+        for given in ([], shares)
+    )
+    assert np.ptp(plain) > 0.15
+    assert np.ptp(stratified) < 0.06
+
+
+def test_strata_do_not_tear_groups_apart() -> None:
+    found = split_by_group(make(60, groups=12), seed=3, object_shares=[index / 60 for index in range(60)])
+    where = defaultdict(set)
+    for sample in found:
+        where[sample.group].add(sample.split)
+    assert all(len(splits) == 1 for splits in where.values())
+    assert Counter(sample.split for sample in found) == {"train": 50, "validation": 5, "test": 5}
+
+
+# Folds
+
+
+@few
+@given(st.integers(3, 8), st.integers(8, 90), st.integers(0, 99))
+def test_over_all_folds_every_photo_is_tested_once_and_validates_once(folds: int, count: int, seed: int) -> None:
+    tested, validated = Counter(), Counter()
+    for fold in range(folds):
+        found = split_folds(make(count), folds=folds, fold=fold, seed=seed, object_shares=[i / count for i in range(count)])
+        tested.update(ids(found, "test"))
+        validated.update(ids(found, "validation"))
+        assert abs(len(ids(found, "test")) - count / folds) < 1
+        assert len(ids(found, "train")) >= 1
+    assert set(tested.values()) == set(validated.values()) == {1}
+    assert len(tested) == count
+
+
+def test_folds_keep_groups_together_and_need_enough_of_them() -> None:
+    for fold in range(4):
+        where = defaultdict(set)
+        for sample in split_folds(make(40, groups=8), folds=4, fold=fold, seed=0):
+            where[sample.group].add(sample.split)
+        assert all(len(splits) == 1 for splits in where.values())
+    with pytest.raises(UserError, match=r"--folds 9: 40 pairs in 8 groups cannot fill them; choose 8 or less"):
+        split_folds(make(40, groups=8), folds=9, fold=0, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"folds": 2}, r"--folds 2: must be 0 \(off\) or 3 or more"),
+        ({"folds": 5, "fold": 5}, r"--fold 5: must be from 0 to below --folds \(5\)"),
+        ({"fold": 1}, "--fold 1: must be from 0"),
+        ({"folds": 5, "split": "lab"}, "--folds 5: must be 0 with --split lab"),
+    ],
+)
+def test_absurd_folds_are_refused(settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        TrainConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_folds_go_before_lists(tmp_path: Path) -> None:
+    samples = fgbg.open_samples(write_discs(tmp_path), folds=4, fold=1)
+    assert Counter(sample.split for sample in samples.samples) == {"train": 10, "validation": 5, "test": 5}
+    assert "part 1 of 4 tests, seed 0, whatever the lists say" in samples.describe()
+
+
+# Groups
+
+
+def test_a_column_of_the_metadata_holds_photos_together() -> None:
+    samples = [
+        replace(sample, split="", metadata={"patient": f"p{index % 5}"}) for index, sample in enumerate(make_samples(20))
+    ]
+    found = split_set(understand_samples("own", samples), seed=0, group_by="patient")
+    where = defaultdict(set)
+    for sample in found.samples:
+        where[sample.metadata["patient"]].add(sample.split)
+        assert sample.group == sample.metadata["patient"]
+    assert len(where) == 5
+    assert all(len(splits) == 1 for splits in where.values())
+    assert "by patient" in found.remark
+
+
+def test_unknown_columns_and_cuts_that_are_made_are_refused() -> None:
+    unsplit = understand_samples("own", [replace(sample, split="") for sample in make_samples(8)])
+    with pytest.raises(
+        UserError, match=r"--group-by nurse: choose near-duplicates, or a column of metadata\.csv \(there is none\)"
+    ):
+        split_set(unsplit, seed=0, group_by="nurse")
+    with pytest.raises(
+        UserError, match=r"--group-by x: the data's own lists say what trains and tests; cut anew with --folds"
+    ):
+        split_set(understand_samples("own", make_samples(8)), seed=0, group_by="x")
+
+
+def test_near_duplicates_stay_together_and_join_the_groups_there_are() -> None:
+    figures = [fgbg.draw_figure(index, size=96) for index in range(12)]
+    samples = [
+        Sample(f"f{index:02}", figure.pixels, figure.mask, group="pair" if index < 2 else "")
+        for index, figure in enumerate(figures)
+    ]
+    mirrored = Sample(
+        "f00 mirrored", np.ascontiguousarray(figures[0].pixels[:, ::-1]), np.ascontiguousarray(figures[0].mask[:, ::-1])
+    )
+    grouped = group_samples(understand_samples("own", [*samples, mirrored]), NEAR_DUPLICATES)
+    groups = {sample.id: sample.group for sample in grouped.samples}
+    assert groups["f00"] == groups["f01"] == groups["f00 mirrored"] == "f00"
+    assert len(set(groups.values())) == 11
+
+
+# Lists of what to use
+
+
+def test_only_what_a_list_names_is_used(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)
+    (tmp_path / "clean.txt").write_text("\n".join(f"disc_{index:02}" for index in range(15)) + "\n")
+    samples = fgbg.open_samples(folder, only=tmp_path / "clean.txt")
+    assert len(samples.samples) == 15
+    assert "5 left out by clean.txt" in samples.describe()
+    (tmp_path / "strange.txt").write_text("disc_00\ncat\n")
+    with pytest.raises(UserError, match=r"strange\.txt lists cat, which the data do not have"):
+        fgbg.open_samples(folder, only=tmp_path / "strange.txt")
+    with pytest.raises(UserError, match=r"nowhere\.txt does not exist: a file with one id a line"):
+        fgbg.open_samples(folder, only=tmp_path / "nowhere.txt")
+
+
+# Splits that stay
+
+
+def test_photos_that_come_later_are_in_no_split_of_the_run(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)
+    for path in folder.glob("*.txt"):
+        path.unlink()  # so that fgbg cuts by itself, and another photo could move the cut
+    run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(folder)))
+    before = evaluate_run(run.folder, device="cpu", threads=1)
+    for index, sample in enumerate(make_samples(9)):
+        Image.fromarray(255 - sample.image).save(folder / "images" / f"later_{index}.png")
+        Image.fromarray(sample.mask * 255).save(folder / "masks" / f"later_{index}.png")
+    assert evaluate_run(run.folder, device="cpu", threads=1).rows == before.rows
+    named = evaluate_run(run.folder, str(folder), device="cpu", threads=1, allow_overlap=True)
+    assert named.statement["fingerprint"] != before.statement["fingerprint"]
+
+
+def test_photos_that_changed_or_went_are_said(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)
+    run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(folder)))
+    Image.fromarray(255 - make_samples(20)[1].image).save(folder / "images" / "disc_01.png")
+    with pytest.raises(UserError, match=r"photos or masks of discs have changed since .*run was trained"):
+        evaluate_run(run.folder, device="cpu", threads=1)
+    for kind in ("images", "masks"):
+        (folder / kind / "disc_01.png").unlink()
+    (folder / "test.txt").write_text("disc_06\ndisc_11\ndisc_16\n")
+    with pytest.raises(UserError, match="disc_01: gone since the run was trained; restore them, or name other DATA"):
+        evaluate_run(run.folder, device="cpu", threads=1)
+
+
+# Overlaps
+
+
+def write_leak(tmp_path: Path) -> Path:
+    """Discs with a copy of a training photo among the test photos."""
+    folder = write_discs(tmp_path)
+    for kind in ("images", "masks"):
+        (folder / kind / "copy.png").write_bytes((folder / kind / "disc_00.png").read_bytes())
+    with (folder / "test.txt").open("a") as file:
+        file.write("copy\n")
+    return folder
+
+
+def test_overlaps_by_content_and_by_group() -> None:
+    samples = make_samples(6)
+    samples[1] = replace(samples[1], image=samples[0].image)
+    overlaps = find_overlaps(understand_samples("own", samples))
+    assert [(overlap.first.id, overlap.second.id) for overlap in overlaps] == [("disc_00", "disc_01")]
+    grouped = [replace(sample, group="a") for sample in make_samples(2)] + make_samples(6)[2:]
+    with pytest.raises(UserError, match=r"stands in different splits 1 times: disc_00 \(validation\) and disc_01 \(train\)"):
+        refuse_overlaps(understand_samples("own", grouped))
+    refuse_overlaps(understand_samples("own", make_samples(6)))
+    alike = [replace(sample, split="train") for sample in samples]
+    refuse_overlaps(understand_samples("own", alike))  # twice in one split is a waste, not a leak
+
+
+def test_training_refuses_an_overlap_unless_told_and_every_later_score_tells(tmp_path: Path) -> None:
+    folder = write_leak(tmp_path)
+    config = replace(small_config(tmp_path / "run", epochs=1), data=str(folder))
+    with pytest.raises(
+        UserError, match=r"disc_00 \(train\) and copy \(test\); take one of each out, or go on with --allow-overlap"
+    ):
+        fgbg.train(config)
+    run = fgbg.train(replace(config, allow_overlap=True, out=str(tmp_path / "allowed")))
+    assert read_header(run.best).overlap_count == 1
+    with pytest.raises(
+        UserError, match=r"of 5 photos 1 trained this model \(copy\): score others, or go on with --allow-overlap"
+    ):
+        evaluate_run(run.folder, device="cpu", threads=1)
+    evaluation = evaluate_run(run.folder, device="cpu", threads=1, allow_overlap=True)
+    assert evaluation.statement["seen_count"] == 1
+    assert "NOT A CLEAN TEST: 1 trained this model (copy)" in evaluation.describe()
+
+    other = fgbg.train(replace(config, allow_overlap=True, out=str(tmp_path / "other"), seed=1))
+    evaluate_run(other.folder, device="cpu", threads=1, allow_overlap=True)
+    with pytest.raises(UserError, match="no clean test, and no fair comparison; go on with --allow-overlap"):
+        compare_runs([run, other])
+    (comparison,) = compare_runs([run, other], allow_overlap=True)
+    assert comparison.notes[:2] == ("allowed: 1 trained this model (copy)", "other: 1 trained this model (copy)")
+
+
+def test_a_photo_that_chose_the_model_does_not_test_it(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)
+    run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(folder)))
+    (folder / "test.txt").write_text("disc_01\n" + (folder / "val.txt").read_text())
+    (folder / "val.txt").unlink()
+    for kind in ("images", "masks"):
+        (folder / kind / "disc_06.png").unlink()  # other data than the run's own
+    with pytest.raises(
+        UserError, match=r"of 5 photos 4 chose its epoch and threshold \(disc_02, disc_07, disc_12, disc_17\)"
+    ):
+        evaluate_run(run.folder, str(folder), device="cpu", threads=1)
