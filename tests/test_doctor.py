@@ -175,6 +175,43 @@ def test_two_files_of_one_name_are_ambiguous(drawn: Path) -> None:
     assert problem.files == ("masks/figure_00000.bmp", "masks/figure_00000.png")
 
 
+def test_masks_that_store_the_object_elsewhere_are_named(drawn: Path) -> None:
+    values = np.asarray(Image.open(mask(drawn, 0)))
+    Image.fromarray(np.dstack([values * 0, values * 0, values * 0, values])).save(mask(drawn, 0))
+    (problem,) = check_data(drawn).problems
+    assert (problem.kind, problem.files) == ("ambiguous-mask", ("masks/figure_00000.png",))
+    assert "alpha channel" in problem.detail
+
+
+def test_a_set_of_which_nothing_can_be_read(drawn: Path) -> None:
+    for index in range(FIGURES):
+        image(drawn, index).write_bytes(b"")
+    audit = check_data(drawn)
+    assert len(audit.of("corrupt")) == len(audit.problems) == FIGURES
+    assert audit.clean_ids() == []
+
+
+def test_what_is_clean_can_be_trained_on(drawn: Path, tmp_path: Path) -> None:
+    image(drawn, 0).write_bytes(b"")
+    mask(drawn, 1).unlink()
+    image(drawn, 2).unlink()
+    Image.open(mask(drawn, 3)).save(drawn / "masks" / "figure_00003.bmp")
+    (drawn / "metadata.csv").unlink()
+    assert main(["check", str(drawn), "--write-clean", str(tmp_path / "keep.txt")]) == 1
+    samples = open_samples(drawn, only=tmp_path / "keep.txt")
+    assert [sample.id for sample in samples.samples] == [f"figure_{index:05}" for index in range(4, FIGURES)]
+
+
+def test_a_cut_that_keeps_copies_together_has_no_leak(drawn: Path) -> None:
+    for index in range(6):
+        for kind in ("images", "masks"):
+            shutil.copy(drawn / kind / f"figure_{index:05}.png", drawn / kind / f"copy_{index}.png")
+    assert check_data(drawn).of("leak")
+    audit = check_data(drawn, group_by="near-duplicates")
+    assert len(audit.of("duplicate")) == 6
+    assert audit.of("leak") == []
+
+
 def test_lists_and_tables_that_name_what_is_not_there(figures: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(figures, tmp_path / "set")
     twice = (folder / "train.txt").read_text().split()[0]

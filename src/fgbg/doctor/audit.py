@@ -112,15 +112,15 @@ def check_data(
     read = _gather(inventory.listing, masks, decoded, settled)
     remarks = []
     try:
+        if not read.samples:
+            raise UserError("no pair can be read")
         read = split_set(read, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
     except UserError as error:
         remarks.append(f"not split: {error}")
     samples |= {sample.id: sample for sample in read.samples}
     problems = [*inventory.problems, *_name_facts(files, masks, looks, settled)]
     problems += name_copies(samples, decoded, masks, files, progress)
-    shaped = {name: look.geometry for name, look in decoded.items() if look.geometry and look.geometry.has_outline}
-    placed = {name: look.alignment for name, look in decoded.items() if name in shaped and look.alignment}
-    problems += name_suspicions(shaped, placed, files)
+    problems += _name_suspicions(decoded, files)
     remarks += _remark(inventory.listing, read, decoded)
     if is_oxford(inventory.listing.folder):
         problems = note_known(problems)
@@ -199,6 +199,12 @@ def _name_facts(
         unread = tuple(files[name][1] for name, look in masks.items() if look.stored is not None)
         problems.append(Problem("ambiguous-mask", unread, settled.sentence))
     return problems
+
+
+def _name_suspicions(decoded: Mapping[str, PairLook], files: Mapping[str, tuple[str, str]]) -> list[Problem]:
+    shaped = {name: look.geometry for name, look in decoded.items() if look.geometry and look.geometry.has_outline}
+    placed = {name: look.alignment for name, look in decoded.items() if name in shaped and look.alignment}
+    return name_suspicions(shaped, placed, files)
 
 
 def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[str, PairLook], settled: Settled) -> SampleSet:
