@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fgbg.data.figures import draw_figures as draw_figures
     from fgbg.data.samples import Sample as Sample
     from fgbg.data.sources import open_samples as open_samples
+    from fgbg.doctor.audit import check_data
     from fgbg.errors import UserError as UserError
     from fgbg.judge.compare import compare_runs as compare_runs
     from fgbg.judge.distances import boundary_iou as boundary_iou
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from fgbg.training.losses import Loss as Loss
     from fgbg.training.train import train as train
 
+    check = check_data
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -46,6 +49,7 @@ _HOMES = {
     "TrainConfig": "fgbg.config",
     "UserError": "fgbg.errors",
     "boundary_iou": "fgbg.judge.distances",
+    "check": "fgbg.doctor.audit",
     "compare_runs": "fgbg.judge.compare",
     "count_pixels": "fgbg.judge.metrics",
     "dice": "fgbg.judge.metrics",
@@ -63,13 +67,15 @@ _HOMES = {
     "train": "fgbg.training.train",
 }
 
+_NAMES = {"check": "check_data"}  # what a name is called at home, where that differs
+
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - every name is a string
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fgbg' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES[name]), _NAMES.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import os
 import tarfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from fgbg.data.cut import split_lab, split_official
 from fgbg.data.figures import draw_figures
 from fgbg.data.images import list_images
-from fgbg.data.masks import TRIMAP
+from fgbg.data.masks import TRIMAP, MaskEncoding
 from fgbg.data.parallel import Progress
 from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
 from fgbg.data.split import Locked, lock_splits, split_set
@@ -25,11 +25,44 @@ NAMES = ("oxford-pet", "figures")
 LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of a list -> split
 FOLDER_SPLITS = {**LIST_SPLITS, "valid": "validation", "validation": "validation"}  # other tools' names for a folder
 
+Fault = Callable[[str, Sequence[Path], str], None]
+"""Told of files that do not fit together: the kind of problem as `fgbg check` names it, the files, and a sentence."""
+
 PET_ARCHIVES = {  # published by the authors of the data set, with their MD5 sums as torchvision knows them
     "images.tar.gz": "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c",
     "annotations.tar.gz": "md5:95a8c909bbe2e81eed6a22bccdf3f68f",
 }
 PET_ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pairs of a set as its layout and lists tell them; no image was opened yet."""
+
+    name: str
+    folder: Path
+    samples: tuple[Sample, ...]
+    encoding: MaskEncoding | None = None  # where the layout says it
+    remark: str = ""
+
+
+def refuse(_kind: str, _files: Sequence[Path], sentence: str) -> None:
+    """The `Fault` of everything but the audit: stop at the first.
+
+    Raises:
+        UserError: Always.
+    """
+    raise UserError(sentence)
+
+
+def pass_over(kind: str, files: Sequence[Path], sentence: str) -> None:
+    """The `Fault` where a list says what to keep: files without a partner are left out, and no list may hold them.
+
+    Raises:
+        UserError: Lists contradict each other.
+    """
+    if kind in ("duplicate", "leak"):
+        refuse(kind, files, sentence)
 
 
 def open_samples(
@@ -62,30 +95,46 @@ def open_samples(
     Raises:
         UserError: The data do not exist, do not pair up, or cannot be understood.
     """
-    name, folder = _find_folder(data)
-    encoding = None
-    if _is_oxford(folder):
-        trainval, test, remark = _read_oxford(folder)
-        samples = split_lab(trainval, test) if split == "lab" else split_official(trainval, test)
-        encoding = TRIMAP
-    elif split == "lab":
-        raise UserError(f"--split lab cuts the Oxford-IIIT Pet lists, and {folder} has no annotations/trainval.txt")
-    else:
-        samples, remark = _read_folder(folder)
+    listing = list_samples(data, split=split, fault=pass_over if only else refuse)
+    samples, remark = listing.samples, listing.remark
     if locked is not None:
-        samples = lock_splits(samples, locked)
+        samples = tuple(lock_splits(samples, locked))
     elif only:
         samples, left_out = _keep_only(samples, Path(only))
         remark = "; ".join(filter(None, [remark, left_out]))
     sample_set = understand_samples(
-        name, samples, encoding=encoding, object_values=object_values, remark=remark, progress=progress
+        listing.name,
+        samples,
+        encoding=listing.encoding,
+        object_values=object_values,
+        remark=remark,
+        progress=progress,
     )
     if locked is not None:
         return sample_set
     return split_set(sample_set, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
 
 
-def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[list[Sample], str]:
+def list_samples(data: str | Path, *, split: SplitRule = "official", fault: Fault = refuse) -> Listing:
+    """Find and pair the files of DATA, with the splits that its lists and folders give.
+
+    What does not fit together goes to `fault`; if that returns, the rest is listed without it.
+
+    Raises:
+        UserError: The data do not exist, or have no layout that is known.
+    """
+    name, folder = _find_folder(data)
+    if is_oxford(folder):
+        trainval, test, remark = _read_oxford(folder, fault)
+        samples = split_lab(trainval, test) if split == "lab" else split_official(trainval, test)
+        return Listing(name, folder, tuple(samples), TRIMAP, remark)
+    if split == "lab":
+        raise UserError(f"--split lab cuts the Oxford-IIIT Pet lists, and {folder} has no annotations/trainval.txt")
+    samples, remark = _read_folder(folder, fault)
+    return Listing(name, folder, tuple(samples), remark=remark)
+
+
+def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[tuple[Sample, ...], str]:
     """The samples that a list names, and what is to be said of the rest."""
     if not path.is_file():
         raise UserError(f"--only {path} does not exist: a file with one id a line, as fgbg check --write-clean writes it")
@@ -93,7 +142,7 @@ def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[list[Sample], str
     strange = sorted(wanted - {sample.id for sample in samples})
     if strange:
         raise UserError(f"--only {path} lists {name_some(strange)}, which the data do not have: ids are names of photos")
-    kept = [sample for sample in samples if sample.id in wanted]
+    kept = tuple(sample for sample in samples if sample.id in wanted)
     return kept, f"{len(samples) - len(kept)} left out by {path.name}"
 
 
@@ -125,7 +174,7 @@ def _find_oxford() -> Path:
     named = os.environ.get("FGBG_DATA")
     if named:
         folder = Path(named).expanduser()
-        if not _is_oxford(folder):
+        if not is_oxford(folder):
             raise UserError(f"FGBG_DATA={named} is no copy of Oxford-IIIT Pet: it has no annotations/trainval.txt")
         return folder
     return download_oxford(cache_folder() / "oxford-pet")
@@ -137,7 +186,7 @@ def download_oxford(folder: Path, *, address: str = PET_ADDRESS, archives: Mappi
     Raises:
         UserError: An archive cannot be fetched or is not what it should be.
     """
-    if _is_oxford(folder) and (folder / "complete").exists():
+    if is_oxford(folder) and (folder / "complete").exists():
         return folder
     import pooch
 
@@ -156,11 +205,12 @@ def download_oxford(folder: Path, *, address: str = PET_ADDRESS, archives: Mappi
     return folder
 
 
-def _is_oxford(folder: Path) -> bool:
+def is_oxford(folder: Path) -> bool:
+    """Whether a folder has the official layout of Oxford-IIIT Pet."""
     return (folder / "annotations" / "trainval.txt").exists()
 
 
-def _read_oxford(folder: Path) -> tuple[list[Sample], list[Sample], str]:
+def _read_oxford(folder: Path, fault: Fault) -> tuple[list[Sample], list[Sample], str]:
     """The samples of trainval.txt and of test.txt in file order, and what is to be said of the rest."""
     annotations = folder / "annotations"
     lists = []
@@ -180,21 +230,24 @@ def _read_oxford(folder: Path) -> tuple[list[Sample], list[Sample], str]:
                 for name in ids
             ]
         )
-    listed = [sample for samples in lists for sample in samples]
-    _require_files(listed, "is listed")
-    known = {sample.id for sample in listed}
+    known = {sample.id for samples in lists for sample in samples}
+    trainval, test = (_keep_whole(samples, fault) for samples in lists)
     unlisted = [path.stem for path in list_images(folder / "images") if path.stem not in known]
-    return lists[0], lists[1], _say_unlisted(unlisted)
+    return trainval, test, _say_unlisted(unlisted)
 
 
-def _require_files(samples: Sequence[Sample], verb: str) -> None:
+def _keep_whole(samples: Sequence[Sample], fault: Fault) -> list[Sample]:
+    """The listed samples of which both files are there."""
     for kind in ("image", "mask"):
-        absent = [str(path) for sample in samples if isinstance(path := getattr(sample, kind), Path) and not path.exists()]
+        absent = [path for sample in samples if isinstance(path := getattr(sample, kind), Path) and not path.exists()]
         if absent:
-            raise UserError(f"{name_some(absent, 3)} {verb} but does not exist: restore it or take it off the list")
+            names = name_some([str(path) for path in absent], 3)
+            fault(f"missing-{kind}", absent, f"{names} is listed but does not exist: restore it or take it off the list")
+        samples = [sample for sample in samples if getattr(sample, kind) not in absent]
+    return list(samples)
 
 
-def _read_folder(folder: Path) -> tuple[list[Sample], str]:
+def _read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
     """`images/` + `masks/`, or `train|val|test/{images,masks}/`, with the optional lists and tables beside them.
 
     Returns:
@@ -205,15 +258,15 @@ def _read_folder(folder: Path) -> tuple[list[Sample], str]:
         samples = [
             replace(sample, id=f"{part}_{sample.id}", split=split)
             for part, split in parts.items()
-            for sample in _pair_folder(folder / part)
+            for sample in _pair_folder(folder / part, fault)
         ]
-        return _attach_tables(folder, samples), ""
+        return _attach_tables(folder, samples, fault), ""
     if not (folder / "images").is_dir():
         raise UserError(
             f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these inside"
         )
-    everything = _attach_tables(folder, _pair_folder(folder))
-    listed = _attach_lists(folder, everything)
+    everything = _attach_tables(folder, _pair_folder(folder, fault), fault)
+    listed = _attach_lists(folder, everything, fault)
     kept = {sample.id for sample in listed}
     unlisted = [sample.id for sample in everything if sample.id not in kept]
     return listed, _say_unlisted(unlisted)
@@ -224,11 +277,13 @@ def _say_unlisted(names: Sequence[str]) -> str:
     return f"{photos} on no list left out ({name_some(names)})" if names else ""
 
 
-def _pair_folder(folder: Path) -> list[Sample]:
+def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
     """Samples of `images/` and `masks/`, paired by file stem.
 
+    `fault` hears of photos without a mask, masks without a photo, and a stem that stands for two files.
+
     Raises:
-        UserError: A folder is missing or empty, a photo has no mask or a mask no photo, or a stem stands for two files.
+        UserError: A folder is missing or empty.
     """
     by_stem: dict[str, dict[str, Path]] = {}
     for kind in ("images", "masks"):
@@ -239,19 +294,23 @@ def _pair_folder(folder: Path) -> list[Sample]:
             raise UserError(f"{folder / kind} holds no images")
         by_stem[kind] = {path.stem: path for path in paths}
         if len(by_stem[kind]) < len(paths):
-            twice = [path.name for path in paths if by_stem[kind][path.stem] != path]
-            raise UserError(f"{folder / kind} has two files for {name_some(twice)}: names must differ before the ending")
+            twice = [path for path in paths if by_stem[kind][path.stem] != path]
+            names = name_some([path.name for path in twice])
+            both = [path for path in paths if path.stem in {other.stem for other in twice}]
+            fault("ambiguous-mask", both, f"{folder / kind} has two files for {names}: names must differ before the ending")
     images, masks = by_stem["images"], by_stem["masks"]
-    alone = [images[stem].name for stem in images if stem not in masks]
+    alone = [images[stem] for stem in images if stem not in masks]
     if alone:
-        raise UserError(f"{len(alone)} of {len(images)} photos have no mask in {folder / 'masks'}: {name_some(alone, 20)}")
-    alone = [masks[stem].name for stem in masks if stem not in images]
+        names = name_some([path.name for path in alone], 20)
+        fault("missing-mask", alone, f"{len(alone)} of {len(images)} photos have no mask in {folder / 'masks'}: {names}")
+    alone = [masks[stem] for stem in masks if stem not in images]
     if alone:
-        raise UserError(f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {name_some(alone, 20)}")
-    return [Sample(stem, images[stem], masks[stem]) for stem in images]
+        names = name_some([path.name for path in alone], 20)
+        fault("missing-image", alone, f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {names}")
+    return [Sample(stem, images[stem], masks[stem]) for stem in images if stem in masks]
 
 
-def _attach_lists(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
+def _attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
     """Splits from train.txt, val.txt and test.txt (one id a line); photos in none of them are left out."""
     lists = {split: folder / f"{name}.txt" for name, split in LIST_SPLITS.items() if (folder / f"{name}.txt").exists()}
     if not lists:
@@ -262,17 +321,24 @@ def _attach_lists(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
         for line in filter(None, map(str.strip, _read_text(path).splitlines())):
             sample_id = line if line in by_id else Path(line).stem
             if sample_id not in by_id:
-                raise UserError(f"{path} lists '{line}', which is not in {folder / 'images'}")
-            if sample_id in split_of:
-                raise UserError(f"{path} lists '{line}', which is already {split_of[sample_id]}: one list a photo")
-            split_of[sample_id] = split
+                fault(
+                    "missing-image",
+                    [folder / "images" / line],
+                    f"{path} lists '{line}', which is not in {folder / 'images'}",
+                )
+            elif sample_id in split_of:
+                kind = "duplicate" if split_of[sample_id] == split else "leak"
+                sentence = f"{path} lists '{line}', which is already {split_of[sample_id]}: one list a photo"
+                fault(kind, [folder / "images" / line], sentence)
+            else:
+                split_of[sample_id] = split
     return [replace(by_id[sample_id], split=split) for sample_id, split in split_of.items()]
 
 
-def _attach_tables(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
+def _attach_tables(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
     """Groups from groups.csv (id, group) and every column of metadata.csv."""
     ids = [sample.id for sample in samples]
-    groups, metadata = (_read_table(folder / name, ids) for name in ("groups.csv", "metadata.csv"))
+    groups, metadata = (_read_table(folder / name, ids, fault) for name in ("groups.csv", "metadata.csv"))
     if groups and "group" not in next(iter(groups.values())):
         raise UserError(f"{folder / 'groups.csv'} has no column 'group': its first line must be id,group")
     return [
@@ -285,11 +351,11 @@ def _attach_tables(folder: Path, samples: Sequence[Sample]) -> list[Sample]:
     ]
 
 
-def _read_table(path: Path, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[str, str]]:
     """Rows of a CSV file by sample id, which the column `id` gives with or without an ending; nothing without a file.
 
     Raises:
-        UserError: No column `id`, a row for no photo, or a file that is not UTF-8.
+        UserError: No column `id`, or a file that is not UTF-8.
     """
     if not path.exists():
         return {}
@@ -302,7 +368,8 @@ def _read_table(path: Path, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         name = row.pop("id")
         sample_id = name if name in known else Path(name).stem
         if sample_id not in known:
-            raise UserError(f"{path} has a row for '{name}', which is none of the photos: ids are names of photos")
+            sentence = f"{path} has a row for '{name}', which is none of the photos: ids are names of photos"
+            fault("missing-image", [path.parent / "images" / name], sentence)
         rows[sample_id] = {column: value for column, value in row.items() if isinstance(column, str)}
     return rows
 

@@ -1,0 +1,1 @@
+"""`fgbg check`: what is wrong with a data set, before it is trained on."""

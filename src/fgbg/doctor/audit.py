@@ -1,0 +1,255 @@
+"""`fgbg check DATA`: everything that is wrong with a data set, named at once; nothing is changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgbg.data.images import list_images
+from fgbg.data.masks import MaskEncoding
+from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet
+from fgbg.data.sources import Listing, SplitRule, is_oxford
+from fgbg.data.split import split_set
+from fgbg.doctor.copies import name_copies
+from fgbg.doctor.encodings import Settled, settle_encoding
+from fgbg.doctor.inventory import relative_name, take_inventory
+from fgbg.doctor.known_faults import note_known, remark_on_types, remark_on_unlisted
+from fgbg.doctor.looks import MaskLook, PairLook, look_at_mask, look_at_pair
+from fgbg.doctor.problems import KINDS, Problem
+from fgbg.doctor.results import Results
+from fgbg.doctor.suspicions import name_suspicions
+from fgbg.errors import UserError
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+TYPES = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}  # endings that are not the type's name
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a check found. `statistics` holds the QUANTILES of each measure; `encoding` is None where masks fit nothing."""
+
+    name: str
+    folder: Path
+    understood: str
+    fingerprint: str
+    encoding: MaskEncoding | None
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...]
+    remarks: tuple[str, ...]
+    statistics: Mapping[str, tuple[float, ...]]
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether a problem is a fact, not a suspicion."""
+        return any(KINDS[problem.kind].is_fact for problem in self.problems)
+
+    def of(self, kind: str) -> list[Problem]:
+        """The problems of one kind."""
+        return [problem for problem in self.problems if problem.kind == kind]
+
+    def clean_ids(self) -> list[str]:
+        """Ids of the pairs without a problem; of copies, one."""
+        left_out = {name for problem in self.problems for name in problem.left_out}
+        return [sample.id for sample in self.samples if sample.id not in left_out]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, for a program to read."""
+        splits = Counter(sample.split for sample in self.samples)
+        return {
+            "data": self.name,
+            "folder": str(self.folder),
+            "understood": self.understood,
+            "pairs": len(self.samples),
+            "fingerprint": self.fingerprint,
+            "encoding": self.encoding.name if self.encoding else None,
+            "splits": {split: splits[split] for split in SPLITS},
+            "counts": {kind: len(self.of(kind)) for kind in KINDS},
+            "problems": [problem.to_json() for problem in self.problems],
+            "remarks": list(self.remarks),
+            "quantiles": list(QUANTILES),
+            "statistics": {name: list(values) for name, values in self.statistics.items()},
+        }
+
+
+def check_data(
+    data: str | Path,
+    *,
+    split: SplitRule = "official",
+    split_seed: int = 0,
+    group_by: str = "",
+    folds: int = 0,
+    fold: int = 0,
+    object_values: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> Audit:
+    """Audit a data set: pairing, damage, sizes, labels, copies, leaks. It never changes the data.
+
+    Args:
+        data: `oxford-pet`, `figures`, or a folder.
+        split: `official` or `lab`, as for training.
+        split_seed, group_by, folds, fold: How the data are cut where that is open, as for training.
+        object_values: Which stored mask values are object, where the set leaves it open.
+        progress: Shows how far reading is.
+
+    Raises:
+        UserError: The data do not exist, have no known layout, or hold nothing.
+    """
+    inventory = take_inventory(data, split=split)
+    samples = {sample.id: sample for sample in inventory.listing.samples}
+    files = _name_files(samples, inventory.listing.folder)
+    with Results() as results:
+        masks = _look_at_masks(samples, results, progress)
+        readable = {name: look.stored for name, look in masks.items() if look.stored is not None}
+        settled = settle_encoding(readable, inventory.listing.encoding, object_values)
+        looks = _look_at_pairs(samples, masks, settled, results, progress)
+    decoded = {name: look for name, look in looks.items() if not look.photo.error}
+    read = _gather(inventory.listing, masks, decoded, settled)
+    remarks = []
+    try:
+        if not read.samples:
+            raise UserError("no pair can be read")
+        read = split_set(read, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
+    except UserError as error:
+        remarks.append(f"not split: {error}")
+    samples |= {sample.id: sample for sample in read.samples}
+    problems = [*inventory.problems, *_name_facts(files, masks, looks, settled)]
+    problems += name_copies(samples, decoded, masks, files, progress)
+    problems += _name_suspicions(decoded, files)
+    remarks += _remark(inventory.listing, read, decoded)
+    if is_oxford(inventory.listing.folder):
+        problems = note_known(problems)
+    return Audit(
+        name=read.name,
+        folder=inventory.listing.folder,
+        understood=read.describe() if settled.encoding and read.samples else f"{read.name}: masks that cannot be understood",
+        fingerprint=read.fingerprint,
+        encoding=settled.encoding,
+        samples=tuple(samples.values()),
+        problems=tuple(sorted(problems, key=lambda problem: list(KINDS).index(problem.kind))),
+        remarks=tuple(remarks),
+        statistics=_take_statistics(decoded),
+    )
+
+
+def _name_files(samples: Mapping[str, Sample], folder: Path) -> dict[str, tuple[str, str]]:
+    """Photo and mask of each id as paths below the data folder."""
+    return {
+        name: (relative_name(sample.image, folder), relative_name(sample.mask, folder))
+        for name, sample in samples.items()
+        if isinstance(sample.image, Path) and isinstance(sample.mask, Path)
+    }
+
+
+def _look_at_masks(samples: Mapping[str, Sample], results: Results, progress: Progress | None) -> dict[str, MaskLook]:
+    def look(sample: Sample) -> MaskLook:
+        assert isinstance(sample.mask, Path)
+        return look_at_mask(sample.mask, results)
+
+    return dict(zip(samples, map_in_order(look, list(samples.values()), progress, "reading masks"), strict=True))
+
+
+def _look_at_pairs(
+    samples: Mapping[str, Sample],
+    masks: Mapping[str, MaskLook],
+    settled: Settled,
+    results: Results,
+    progress: Progress | None,
+) -> dict[str, PairLook]:
+    def look(sample: Sample) -> PairLook:
+        fits = masks[sample.id].stored is not None and sample.id not in settled.deviating
+        return look_at_pair(sample, masks[sample.id], settled.encoding if fits else None, results)
+
+    return dict(zip(samples, map_in_order(look, list(samples.values()), progress, "looking at photos"), strict=True))
+
+
+def _name_facts(
+    files: Mapping[str, tuple[str, str]],
+    masks: Mapping[str, MaskLook],
+    looks: Mapping[str, PairLook],
+    settled: Settled,
+) -> list[Problem]:
+    """What is wrong with single pairs, beyond doubt."""
+    problems = []
+    for name, (image, mask) in files.items():
+        seen, photo = masks[name], looks[name].photo
+        problems += [
+            Problem("corrupt", (file,), error, (name,))
+            for file, error in ((image, photo.error), (mask, seen.error))
+            if error
+        ]
+        if seen.stored is None:
+            continue
+        if not photo.error and (seen.height, seen.width) != (photo.height, photo.width):
+            detail = f"mask {seen.width}×{seen.height} pixels, photo {photo.width}×{photo.height}"
+            problems.append(Problem("size-mismatch", (mask, image), detail, (name,)))
+        if name in settled.deviating and settled.encoding:
+            detail = f"{settled.deviating[name]}, unlike the rest of the set ({settled.encoding.name})"
+            problems.append(Problem("ambiguous-mask", (mask,), detail, (name,)))
+        elif settled.encoding and not seen.stored.histogram[list(settled.encoding.object_values)].any():
+            problems.append(Problem("empty-mask", (mask, image), "no pixel is object", (name,)))
+        elif settled.encoding and not seen.stored.histogram[list(settled.encoding.ground_values)].any():
+            problems.append(Problem("full-mask", (mask, image), "no pixel is ground", (name,)))
+    if settled.encoding is None and settled.sentence:
+        unread = tuple(files[name][1] for name, look in masks.items() if look.stored is not None)
+        problems.append(Problem("ambiguous-mask", unread, settled.sentence))
+    return problems
+
+
+def _name_suspicions(decoded: Mapping[str, PairLook], files: Mapping[str, tuple[str, str]]) -> list[Problem]:
+    shaped = {name: look.geometry for name, look in decoded.items() if look.geometry and look.geometry.has_outline}
+    placed = {name: look.alignment for name, look in decoded.items() if name in shaped and look.alignment}
+    return name_suspicions(shaped, placed, files)
+
+
+def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[str, PairLook], settled: Settled) -> SampleSet:
+    """The pairs that can be read as `fgbg train` sees them, so that splits and hash are the same where all can."""
+    whole, inspections = [], []
+    for sample in listing.samples:
+        mask = masks[sample.id]
+        if sample.id in decoded and mask.stored is not None:
+            photo = decoded[sample.id].photo
+            whole.append(sample)
+            inspections.append(Inspection(photo.hash, mask.hash, photo.height, photo.width, *mask.stored))
+    encoding = settled.encoding or MaskEncoding("no known encoding", (), ())
+    return SampleSet(listing.name, tuple(whole), tuple(inspections), encoding, listing.remark)
+
+
+def _remark(listing: Listing, read: SampleSet, decoded: Mapping[str, PairLook]) -> list[str]:
+    """What is worth saying and no problem."""
+    of_oxford = is_oxford(listing.folder)
+    remarks = remark_on_types(_find_other_types(read.samples, decoded), is_oxford=of_oxford)
+    if of_oxford:
+        listed = {sample.id for sample in listing.samples}
+        unlisted = [path.stem for path in list_images(listing.folder / "images") if path.stem not in listed]
+        remarks += remark_on_unlisted(unlisted)
+    return remarks
+
+
+def _find_other_types(samples: Sequence[Sample], decoded: Mapping[str, PairLook]) -> dict[str, str]:
+    """Types of the photos whose content is not what their ending says, by id."""
+    found = {}
+    for sample in samples:
+        ending = sample.image.suffix.lower().lstrip(".") if isinstance(sample.image, Path) else ""
+        kind = decoded[sample.id].photo.format
+        if kind != TYPES.get(ending, ending.upper()):
+            found[sample.id] = kind
+    return found
+
+
+def _take_statistics(decoded: Mapping[str, PairLook]) -> dict[str, tuple[float, ...]]:
+    """QUANTILES of what the photos are like. A measure that no photo has is left out."""
+    looks = list(decoded.values())
+    measures: dict[str, Sequence[float]] = {
+        "width": [look.photo.width for look in looks],
+        "height": [look.photo.height for look in looks],
+        "object_share": [look.geometry.object_share for look in looks if look.geometry],
+        "tone_contrast": [look.tone_contrast for look in looks if look.tone_contrast is not None],
+        "irregularity": [look.irregularity for look in looks if look.irregularity is not None],
+    }
+    return {name: tuple(np.quantile(values, QUANTILES).tolist()) for name, values in measures.items() if values}

@@ -1,0 +1,36 @@
+"""The list of what is to be kept: the ids of all pairs without a problem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fgbg.doctor.audit import Audit
+from fgbg.errors import UserError
+from fgbg.storage import replace_when_whole
+
+
+def write_clean_list(audit: Audit, path: Path) -> str:
+    """Write one id a line, and return what is to be said of it.
+
+    Raises:
+        UserError: The folder of `path` does not exist, or nothing is left to keep.
+    """
+    kept = audit.clean_ids()
+    if not kept:
+        raise UserError(f"--write-clean {path}: every pair of {audit.name} has a problem, none is left to list")
+    require_place(path, "--write-clean")
+    with replace_when_whole(path) as aside:
+        aside.write_text("".join(f"{name}\n" for name in kept), encoding="utf-8")
+    return f"{path}: {len(kept):,} ids to keep, {len(audit.samples) - len(kept):,} left out; the data are as they were"
+
+
+def require_place(path: Path, flag: str) -> None:
+    """Refuse a file that cannot be written for want of its folder.
+
+    Raises:
+        UserError: The folder is missing, or a folder has the file's name.
+    """
+    if path.is_dir():
+        raise UserError(f"{flag} {path} is a folder: name a file")
+    if not path.parent.is_dir():
+        raise UserError(f"{flag} {path}: {path.parent} does not exist; make it first")

@@ -1,0 +1,57 @@
+"""What fgbg keeps on the disk, and how to be rid of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fgbg.storage import cache_folder
+
+MEANINGS = {
+    "checks.sqlite": "results of earlier checks",
+    "decoded": "decoded photos for training",
+    "figures": "drawn figures",
+    "fingerprints": "fingerprints for the search for duplicates",
+    "oxford-pet": "Oxford-IIIT Pet as downloaded",
+}
+
+
+def clear_cache() -> str:
+    """Remove everything in the cache folder, and say what went and how large it was.
+
+    All of it can be made or fetched again. The folder itself stays.
+    """
+    folder = cache_folder()
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    if not entries:
+        return f"{folder} is empty: nothing to remove"
+    lines = []
+    total = 0
+    for entry in entries:
+        size = _measure_size(entry)
+        total += size
+        meaning = MEANINGS.get(entry.name, "")
+        lines.append(f"  {_say_size(size):>9}  {entry.name}{f': {meaning}' if meaning else ''}")
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    return "\n".join([f"removed {_say_size(total)} from {folder}:", *lines])
+
+
+def _measure_size(entry: Path) -> int:
+    """Bytes of a file, or of all files below a folder; a link counts as itself."""
+    if entry.is_symlink() or entry.is_file():
+        return entry.lstat().st_size
+    return sum(path.lstat().st_size for path in entry.rglob("*") if not path.is_dir() or path.is_symlink())
+
+
+def _say_size(size: int) -> str:
+    """Bytes in a unit that people read.
+
+    >>> _say_size(900), _say_size(12_345_678)
+    ('900 B', '12.3 MB')
+    """
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"

@@ -1,0 +1,106 @@
+"""One mask encoding for the set, also where some files do not fit it: then they are named, and the rest is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgbg.data.images import EMPTY
+from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE, MaskEncoding, check_places, understand_masks
+from fgbg.errors import UserError
+
+COMMON = (ZERO_255, ZERO_ONE, TRIMAP)
+
+
+class Stored(NamedTuple):
+    """What one mask holds: (256,) its pixel counts, and what its values are, as in `fgbg.data.images`."""
+
+    histogram: NDArray[np.int64]
+    place: str
+
+
+class Settled(NamedTuple):
+    """The set's encoding (None where nothing fits), and of the ids whose masks deviate in what."""
+
+    encoding: MaskEncoding | None
+    deviating: Mapping[str, str]
+    sentence: str = ""  # why nothing fits
+
+
+def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, object_values: Sequence[int] = ()) -> Settled:
+    """Decide how the masks are encoded.
+
+    A set that fits no encoding as a whole takes the one that more than half of its masks fit.
+
+    Args:
+        masks: Those that can be read, by id.
+        told: What the layout says.
+        object_values: What the user says.
+
+    Raises:
+        UserError: An object value that no mask holds.
+    """
+    deviating = _find_other_places(masks)
+    alike = {name: mask.histogram for name, mask in masks.items() if name not in deviating}
+    if not alike:
+        return Settled(told, deviating)
+    total = np.sum(list(alike.values()), axis=0)
+    sentence = ""
+    if object_values:
+        told = understand_masks(total, object_values)
+    elif told is None:
+        try:
+            told = understand_masks(total)
+        except UserError as error:
+            told, sentence = _find_common(list(alike.values())), str(error)
+    if told is None:
+        return Settled(None, deviating, sentence)
+    odd = {name: histogram for name, histogram in alike.items() if not _fits(told, histogram)}
+    deviating |= {name: f"it holds {_say_values(histogram)}" for name, histogram in odd.items()}
+    return Settled(told, deviating)
+
+
+def _find_other_places(masks: Mapping[str, Stored]) -> dict[str, str]:
+    """Ids of masks that store the object in a way that contradicts the commonest one of the set, and how."""
+    counts = Counter(mask.place for mask in masks.values() if mask.place != EMPTY)
+    usual = counts.most_common(1)[0][0] if counts else EMPTY
+    contradicting = set()
+    for place in {mask.place for mask in masks.values()} - {usual}:
+        try:
+            check_places({usual: "", place: ""})
+        except UserError:
+            contradicting.add(place)
+    return {
+        name: f"it stores the object as {mask.place}, others as {usual}"
+        for name, mask in masks.items()
+        if mask.place in contradicting
+    }
+
+
+def _find_common(histograms: Sequence[NDArray[np.int64]]) -> MaskEncoding | None:
+    """The encoding that more than half of the masks fit; masks that hold its object come before those that do not."""
+
+    def count(encoding: MaskEncoding) -> tuple[int, int]:
+        fitting = [histogram for histogram in histograms if _fits(encoding, histogram)]
+        return len(fitting), sum(bool(histogram[list(encoding.object_values)].any()) for histogram in fitting)
+
+    best = max(COMMON, key=count)
+    return best if 2 * count(best)[0] > len(histograms) else None
+
+
+def _fits(encoding: MaskEncoding, histogram: NDArray[np.int64]) -> bool:
+    try:
+        encoding.check_values(histogram, name="mask")
+    except UserError:
+        return False
+    return True
+
+
+def _say_values(histogram: NDArray[np.int64]) -> str:
+    values = np.flatnonzero(histogram)
+    shown = ", ".join(map(str, values[:6]))
+    return f"{{{shown}, … {len(values)} in all}}" if len(values) > 6 else f"{{{shown}}}"

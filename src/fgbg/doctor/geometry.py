@@ -1,0 +1,121 @@
+"""What a mask's shape alone gives away: specks, rectangles, cut-offs, and how much of the frame it touches."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from fgbg.words import BAND, GROUND, OBJECT
+
+SPECK_PIXELS, SPECK_SHARE = 25, 3e-4  # largest speck: pixels, or share of the photo where that is more
+SPECK_RATIO = 0.01  # largest speck against a typical part of the same mask
+FAR = 0.03  # of the diagonal: nearer specks are tips of hair and whiskers
+BOX_SIDE = 8  # pixels: smallest side of a rectangle that is meant
+BOX_PART = 0.1  # of the largest part: smaller rectangles are accidents of pixels
+CUT_PIXELS, CUT_EDGE = 8, 0.045  # shortest cut-off: pixels, or share of the edge where that is more
+AT_FRAME = 0.02  # of an edge: what ends here ends at the frame
+_EIGHT = np.ones((3, 3))
+
+
+class Geometry(NamedTuple):
+    """Measures of one mask. Shares are in 0..1."""
+
+    object_share: float  # of the photo, the band apart
+    frame_share: float  # of the frame's pixels that are object
+    ground_frame_share: float
+    ground_share: float
+    speck_count: int
+    box_fill: float  # part of its bounding box that the most rectangular part fills
+    cut: float  # longest straight end of the object, against its largest width or height
+    has_band: bool
+
+    @property
+    def has_outline(self) -> bool:
+        """Whether there are both object and ground."""
+        return self.object_share > 0 and self.ground_share > 0
+
+
+def measure_geometry(levels: NDArray[np.uint8]) -> Geometry:
+    """The measures of a mask, given as levels (height, width) at its own size."""
+    truth, ground = levels == OBJECT, levels == GROUND
+    body = _take_body(levels)
+    labels, _ = ndimage.label(body, _EIGHT)
+    areas = np.bincount(labels.ravel())[1:]
+    return Geometry(
+        object_share=float(truth.mean()),
+        frame_share=float(_take_frame(truth).mean()),
+        ground_frame_share=float(_take_frame(ground).mean()),
+        ground_share=float(ground.mean()),
+        speck_count=_count_specks(labels, areas) if len(areas) > 1 else 0,
+        box_fill=_measure_box(labels, areas) if len(areas) else 0.0,
+        cut=_measure_cut(levels, body),
+        has_band=bool((levels == BAND).any()),
+    )
+
+
+def _take_body(levels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Object and band together, without bands that surround no object."""
+    body = (levels == OBJECT) | (levels == BAND)
+    if not (levels == BAND).any():
+        return body
+    labels, count = ndimage.label(body, _EIGHT)
+    holds_object = np.zeros(count + 1, bool)
+    holds_object[labels[levels == OBJECT]] = True
+    return holds_object[labels]
+
+
+def _take_frame(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
+
+
+def _count_specks(labels: NDArray[np.integer], areas: NDArray[np.integer]) -> int:
+    """Parts that are tiny beside a typical part (the one that a random object pixel lies in) and far from the rest."""
+    ordered = np.sort(areas)
+    typical = ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)]
+    largest = min(max(SPECK_PIXELS, SPECK_SHARE * labels.size), SPECK_RATIO * typical)
+    tiny = np.flatnonzero(areas <= largest) + 1
+    if not len(tiny):
+        return 0
+    distance = ndimage.distance_transform_edt((labels == 0) | np.isin(labels, tiny))
+    nearest = ndimage.minimum(distance, labels, tiny)
+    return int((np.asarray(nearest) > FAR * math.hypot(*labels.shape)).sum())
+
+
+def _measure_box(labels: NDArray[np.integer], areas: NDArray[np.integer]) -> float:
+    """How much of its bounding box the most rectangular large part fills."""
+    fills = [0.0]
+    for area, (rows, columns) in zip(areas, ndimage.find_objects(labels), strict=True):
+        sides = rows.stop - rows.start, columns.stop - columns.start
+        if min(sides) >= BOX_SIDE and area >= BOX_PART * areas.max():
+            fills.append(area / (sides[0] * sides[1]))
+    return float(max(fills))
+
+
+def _measure_cut(levels: NDArray[np.uint8], body: NDArray[np.bool_]) -> float:
+    """The longest line inside the frame on which nearly all of the object ends at once, against its largest extent.
+
+    At a cut-off the object is as wide on its last line as shortly before; a natural end tapers. Where there is a band, an
+    object that meets ground without one was cut.
+    """
+    truth, ground = levels == OBJECT, levels == GROUND
+    has_band = bool((levels == BAND).any())
+    longest = 0.0
+    for part, inside, outside in (
+        (body, truth, ground),
+        (body[:, ::-1], truth[:, ::-1], ground[:, ::-1]),
+        (body.T, truth.T, ground.T),
+        (body[::-1].T, truth[::-1].T, ground[::-1].T),
+    ):
+        extent = part.sum(0)
+        ends = (inside[:, :-1] & outside[:, 1:]).sum(0)
+        margin, step = max(2, round(AT_FRAME * part.shape[1])), max(3, round(AT_FRAME * part.shape[1]))
+        before = np.concatenate([np.zeros(step, extent.dtype), extent[:-step]])[:-1]
+        sudden = ends >= 0.3 * extent[:-1] if has_band else (ends >= 0.7 * extent[:-1]) & (extent[:-1] >= 0.75 * before)
+        sudden &= ends >= max(CUT_PIXELS, CUT_EDGE * part.shape[0])
+        ends = (ends * sudden)[margin:-margin]
+        longest = max(longest, ends.max(initial=0) / max(1, extent.max()))
+    return float(longest)

@@ -1,0 +1,89 @@
+"""Which files there are, and what does not pair up: the reader of `fgbg.data.sources`, asked to name every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fgbg.data.samples import Sample, name_some
+from fgbg.data.sources import Listing, SplitRule, list_samples
+from fgbg.doctor.problems import Problem
+from fgbg.errors import UserError
+
+ALONE = {
+    "missing-mask": "no mask belongs to this photo",
+    "missing-image": "no photo belongs to this mask",
+}
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The pairs that are whole, and what is wrong with the rest. Every id is there once."""
+
+    listing: Listing
+    problems: tuple[Problem, ...]
+
+
+def take_inventory(data: str | Path, *, split: SplitRule = "official") -> Inventory:
+    """List the pairs of DATA and every fault of pairing, lists and tables.
+
+    Raises:
+        UserError: The data do not exist, have no known layout, or hold nothing at all.
+    """
+    faults: list[tuple[str, tuple[Path, ...], str]] = []
+
+    def note(kind: str, files: Sequence[Path], sentence: str) -> None:
+        faults.append((kind, tuple(files), sentence))
+
+    listing = list_samples(data, split=split, fault=note)
+    if not listing.samples and not faults:
+        raise UserError(f"{listing.name} holds no pairs of a photo and a mask")
+    samples, repeated = _drop_repeated(listing.samples, listing.folder)
+    return Inventory(replace(listing, samples=samples), (*_word_faults(faults, listing), *repeated))
+
+
+def relative_name(path: Path, folder: Path) -> str:
+    """The path below the data folder, with `/` on every system."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: Listing) -> list[Problem]:
+    """One problem a file, but one for files that share a name.
+
+    A list or table that names a photo without a mask tells nothing new.
+    """
+    problems: list[Problem] = []
+    alone: set[str] = set()
+    for kind, files, sentence in faults:
+        if kind == "ambiguous-mask":
+            names = tuple(relative_name(path, listing.folder) for path in files)
+            left_out = tuple(sample.id for sample in listing.samples if {sample.image, sample.mask} & set(files))
+            problems.append(Problem(kind, names, sentence, left_out))
+            continue
+        is_pairing = len(files) > 1 or files[0].exists() or kind == "missing-mask"
+        for path in files:
+            ids = {path.name, path.stem, f"{path.parent.parent.name}_{path.stem}"}
+            if not is_pairing and kind == "missing-image" and ids & alone:
+                continue
+            detail = ALONE[kind] if path.exists() and kind in ALONE else sentence
+            problems.append(Problem(kind, (relative_name(path, listing.folder),), detail))
+            alone |= ids if is_pairing else set()
+    return problems
+
+
+def _drop_repeated(samples: Sequence[Sample], folder: Path) -> tuple[tuple[Sample, ...], list[Problem]]:
+    """Each id once. A list that has one twice, or two lists that share one, are a problem."""
+    kept: dict[str, Sample] = {}
+    problems = []
+    for sample in samples:
+        first = kept.setdefault(sample.id, sample)
+        if first is sample:
+            continue
+        file = (relative_name(sample.image, folder),) if isinstance(sample.image, Path) else ()
+        splits = name_some(list(dict.fromkeys([first.split, sample.split])))
+        if len({first.split, sample.split} - {"train", "validation"}) == 0:  # both come from one official list
+            problems.append(Problem("duplicate", file, f"listed twice ({splits})"))
+        else:
+            problems.append(Problem("leak", file, f"listed twice ({splits})"))
+    return tuple(kept.values()), problems

@@ -1,0 +1,116 @@
+"""What can be wrong with a data set: the kinds of problem, and what each means in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class Kind(NamedTuple):
+    """A kind of problem as a reader meets it."""
+
+    title: str
+    meaning: str
+    cure: str
+    is_fact: bool  # else "look at this": most of what is named is wrong, some of it is not
+
+
+KINDS = {
+    "corrupt": Kind(
+        "Damaged files",
+        "The file cannot be decoded, or only in part.",
+        "Fetch it again, or leave it out.",
+        True,
+    ),
+    "missing-mask": Kind(
+        "Photos without a mask",
+        "No mask has the photo's name.",
+        "Add the mask, or mend its name.",
+        True,
+    ),
+    "missing-image": Kind(
+        "Masks and entries without a photo",
+        "A mask, a list or a table names a photo that is not there.",
+        "Add the photo, or take the mask or the entry away.",
+        True,
+    ),
+    "size-mismatch": Kind(
+        "Mask and photo differ in size",
+        "The mask does not have the photo's width and height, so its pixels are not the photo's.",
+        "Find out which of the two was resized or turned. Stretching one of them hides the fault.",
+        True,
+    ),
+    "empty-mask": Kind(
+        "Masks without any object",
+        "Nothing in the mask is object.",
+        "Right if the photo shows none; otherwise the label was lost.",
+        True,
+    ),
+    "full-mask": Kind(
+        "Masks without any ground",
+        "Nothing in the mask is ground.",
+        "Right if the object fills the photo; otherwise the label was lost.",
+        True,
+    ),
+    "ambiguous-mask": Kind(
+        "Masks that could mean several things",
+        "The stored values or the names leave open what is object, or which mask belongs to which photo.",
+        "Save these masks as the others are, or say with --object-values which values are object.",
+        True,
+    ),
+    "inverted-mask": Kind(
+        "Object and ground look exchanged",
+        "What is called object lies along most of the frame, unlike in the rest of the set.",
+        "Look at it. Exchange the two values if the mask is inverted.",
+        False,
+    ),
+    "misaligned-mask": Kind(
+        "Masks that fit better elsewhere",
+        "The outline agrees clearly better with the photo's edges when the mask is mirrored or shifted.",
+        "Look at both versions. A mirrored mask often means that one of the two files lost its EXIF orientation.",
+        False,
+    ),
+    "duplicate": Kind(
+        "The same photo twice",
+        "The files hold the same pixels.",
+        "Keep one; if their masks differ, keep the better one.",
+        True,
+    ),
+    "near-duplicate": Kind(
+        "Nearly the same photo twice",
+        "One photo is the other resized, compressed again, mirrored or cut.",
+        "Keep one, or give both the same group in groups.csv, so that they share a split.",
+        False,
+    ),
+    "leak": Kind(
+        "The same photo or group in two splits",
+        "What is trained on is also judged on: the score comes out too good.",
+        "Keep it in one split only.",
+        True,
+    ),
+    "suspect-label": Kind(
+        "Labels of a suspect shape",
+        "The mask has far specks, a plain rectangle, or a straight edge where something was cut off.",
+        "Look at it, and draw the label again where it is wrong.",
+        False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with one or several files.
+
+    `files` are paths below the data folder; `left_out` are the ids that a clean list leaves out because of it; `fit` says
+    how a misaligned mask would fit: `(mirror, down, across)`, see `fgbg.doctor.alignment`.
+    """
+
+    kind: str
+    files: tuple[str, ...]
+    detail: str
+    left_out: tuple[str, ...] = ()
+    fit: tuple[str, float, float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What a program reads of it."""
+        return {"kind": self.kind, "files": list(self.files), "detail": self.detail}

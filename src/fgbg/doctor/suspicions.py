@@ -1,0 +1,133 @@
+"""What looks wrong and may be right: decided for each mask by its own measures and by the rest of the set.
+
+The bounds were chosen on Oxford-IIIT Pet and looked at on nuclei and drawn figures; see docs/doctor.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgbg.doctor.alignment import Alignment
+from fgbg.doctor.geometry import Geometry
+from fgbg.doctor.problems import Problem
+
+INVERTED_FRAME = 0.6  # of the frame is object
+USUAL_FRAME = 0.5  # where half of a set's masks touch more of the frame than this, touching it is no sign
+INVERTED_REST = 0.7  # ground's share of the frame against its share of the photo: then ground must keep away from the frame
+
+BETTER_BY = 1.0  # standard deviations of chance by which another place must be better than the mask's own
+TELLING = 4.5  # standard deviations: where most of a set fits this well nowhere, edges tell little of its outlines
+UNLIKE_OTHERS = 4.0  # then: deviations (scaled median ones) from the set's own median
+
+BOX_FILL = 0.95
+CUT, CUT_WITH_BAND = 0.42, 0.2  # of the object's largest extent; a band makes natural ends and cuts different things
+TINY_SHARE, TINY_AGAINST_SET = 0.004, 1 / 60  # of the photo, and of the set's median share
+TO_SCALE = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
+
+
+def find_inverted(geometries: Mapping[str, Geometry]) -> dict[str, str]:
+    """Ids of masks whose object and ground look exchanged, and why.
+
+    Args:
+        geometries: Of all masks that have both object and ground, by id.
+    """
+    if not geometries:
+        return {}
+    is_usual = np.median([each.frame_share for each in geometries.values()]) >= USUAL_FRAME
+    found = {}
+    for name, each in geometries.items():
+        ground_keeps_away = each.ground_frame_share < INVERTED_REST * each.ground_share
+        if each.frame_share >= INVERTED_FRAME and (ground_keeps_away or not is_usual):
+            found[name] = (
+                f"the object covers {each.frame_share:.0%} of the frame and {each.object_share:.0%} of the photo, "
+                f"the ground {each.ground_frame_share:.0%} of the frame"
+            )
+    return found
+
+
+def find_misaligned(alignments: Mapping[str, Alignment]) -> dict[str, str]:
+    """Ids of masks that fit the photo's edges significantly better elsewhere, and where.
+
+    Args:
+        alignments: Of all masks that have an outline, by id.
+    """
+    if not alignments:
+        return {}
+    gains = {name: each.best - each.own for name, each in alignments.items()}
+    bound = _bound_gain(np.array(list(gains.values())), np.array([each.best for each in alignments.values()]))
+    return {name: _say_fit(alignments[name]) for name, gain in gains.items() if gain > bound}
+
+
+def _bound_gain(gains: NDArray[np.floating], bests: NDArray[np.floating]) -> float:
+    """What a gain must exceed. Where outlines follow no edges, every place is as good, and only what stands out is named."""
+    middle = float(np.median(gains))
+    if middle < 0 or float(np.median(bests)) >= TELLING:
+        return BETTER_BY
+    return max(BETTER_BY, middle + UNLIKE_OTHERS * TO_SCALE * float(np.median(np.abs(gains - middle))))
+
+
+def _say_fit(alignment: Alignment) -> str:
+    names = {"left-right": "mirrored left to right", "top-bottom": "mirrored top to bottom", "both": "turned upside down"}
+    if alignment.mirror:
+        where = names[alignment.mirror]
+    else:
+        words = [
+            f"{abs(shift):.0%} of the {side} {forth if shift > 0 else back}"
+            for shift, side, forth, back in (
+                (alignment.across, "width", "to the right", "to the left"),
+                (alignment.down, "height", "down", "up"),
+            )
+            if shift
+        ]
+        where = f"shifted by {' and '.join(words)}"
+    gain = alignment.best - alignment.own
+    return f"its outline fits the photo's edges better {where}: by {gain:.1f} standard deviations of chance agreement"
+
+
+def find_suspect(geometries: Mapping[str, Geometry]) -> dict[str, str]:
+    """Ids of masks of a suspect shape, and what it is.
+
+    Args:
+        geometries: Of all masks that have both object and ground, by id.
+    """
+    if not geometries:
+        return {}
+    usual_share = float(np.median([each.object_share for each in geometries.values()]))
+    found = {name: _list_reasons(each, usual_share) for name, each in geometries.items()}
+    return {name: "; ".join(reasons) for name, reasons in found.items() if reasons}
+
+
+def _list_reasons(geometry: Geometry, usual_share: float) -> list[str]:
+    reasons = []
+    if geometry.object_share < min(TINY_SHARE, TINY_AGAINST_SET * usual_share):
+        reasons.append(f"all of the object is a speck of {geometry.object_share:.2%} of the photo")
+    if geometry.speck_count:
+        specks = "1 speck lies" if geometry.speck_count == 1 else f"{geometry.speck_count} specks lie"
+        reasons.append(f"{specks} far from the object")
+    if geometry.box_fill >= BOX_FILL:
+        reasons.append(f"a part fills {geometry.box_fill:.0%} of an upright rectangle")
+    if geometry.cut >= (CUT_WITH_BAND if geometry.has_band else CUT):
+        reasons.append(f"the object ends at a straight line of {geometry.cut:.0%} of its extent, inside the photo")
+    return reasons
+
+
+def name_suspicions(
+    geometries: Mapping[str, Geometry], alignments: Mapping[str, Alignment], files: Mapping[str, tuple[str, str]]
+) -> list[Problem]:
+    """All suspicions as problems. An inverted mask is not also called one of a suspect shape.
+
+    Args:
+        geometries: Of all masks that have both object and ground, by id.
+        alignments: Of all that have an outline, by id.
+        files: Photo and mask of each id, as problems name them.
+    """
+    inverted = find_inverted(geometries)
+    suspect = {name: why for name, why in find_suspect(geometries).items() if name not in inverted}
+    problems = [Problem("inverted-mask", files[name][::-1], why, (name,)) for name, why in inverted.items()]
+    for name, why in find_misaligned(alignments).items():
+        fit = alignments[name]
+        problems.append(Problem("misaligned-mask", files[name][::-1], why, (name,), (fit.mirror, fit.down, fit.across)))
+    return problems + [Problem("suspect-label", files[name][::-1], why, (name,)) for name, why in suspect.items()]

@@ -1,0 +1,392 @@
+"""`fgbg check DATA`: every kind of fault, planted in drawn figures, is named exactly; a clean set has none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import fgbg
+from fgbg.cli import main
+from fgbg.data.figures import draw_figures
+from fgbg.data.sources import open_samples
+from fgbg.doctor.audit import Audit, check_data
+from fgbg.doctor.problems import KINDS
+from fgbg.errors import UserError
+
+FIGURES = 24
+Values = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean set with lists; nobody writes to it."""
+    folder = tmp_path_factory.mktemp("drawn") / "figures"
+    draw_figures(folder, count=FIGURES)
+    return folder
+
+
+@pytest.fixture
+def drawn(figures: Path, tmp_path: Path) -> Path:
+    """A copy to plant faults in, without lists."""
+    folder = tmp_path / "drawn"
+    shutil.copytree(figures, folder)
+    for name in ("train", "val", "test"):
+        (folder / f"{name}.txt").unlink()
+    return folder
+
+
+def image(folder: Path, index: int) -> Path:
+    return folder / "images" / f"figure_{index:05}.png"
+
+
+def mask(folder: Path, index: int) -> Path:
+    return folder / "masks" / f"figure_{index:05}.png"
+
+
+def edit_mask(folder: Path, index: int, edit: Callable[[Values], Values]) -> None:
+    values = np.asarray(Image.open(mask(folder, index)))
+    Image.fromarray(np.ascontiguousarray(edit(values))).save(mask(folder, index))
+
+
+def kinds_of(audit: Audit, name: str) -> set[str]:
+    """Kinds of the problems that name the file."""
+    return {problem.kind for problem in audit.problems if any(file.endswith(name) for file in problem.files)}
+
+
+def facts(audit: Audit) -> list[tuple[str, tuple[str, ...]]]:
+    return [(problem.kind, problem.files) for problem in audit.problems if KINDS[problem.kind].is_fact]
+
+
+def test_clean_set_has_no_problem(figures: Path) -> None:
+    audit = check_data(figures)
+    assert audit.problems == ()
+    assert not audit.has_facts
+    assert audit.clean_ids() == [sample.id for sample in audit.samples]
+
+
+def test_understands_the_set_as_training_does(figures: Path) -> None:
+    audit, samples = check_data(figures), open_samples(figures)
+    assert audit.understood == samples.describe()
+    assert audit.fingerprint == samples.fingerprint
+
+
+def test_names_every_fact_and_nothing_else(drawn: Path) -> None:
+    image(drawn, 0).write_bytes(image(drawn, 0).read_bytes()[:2000])
+    mask(drawn, 1).write_bytes(b"not a picture")
+    mask(drawn, 2).unlink()
+    image(drawn, 3).unlink()
+    edit_mask(drawn, 4, lambda values: values[:-1])
+    edit_mask(drawn, 5, np.zeros_like)
+    edit_mask(drawn, 6, lambda values: np.full_like(values, 255))
+    edit_mask(drawn, 7, lambda values: values // 255 * 77)
+    shutil.copy(image(drawn, 8), drawn / "images" / "copy.png")
+    shutil.copy(mask(drawn, 8), drawn / "masks" / "copy.png")
+    for name, of in (("train", range(9)), ("val", range(9, 15)), ("test", range(15, FIGURES))):
+        (drawn / f"{name}.txt").write_text("".join(f"figure_{index:05}\n" for index in of))
+    with (drawn / "train.txt").open("a") as stream:
+        stream.write("copy\n")
+    (drawn / "metadata.csv").unlink()
+
+    audit = check_data(drawn)
+
+    name = "figure_{:05}.png".format
+    assert facts(audit) == [
+        ("corrupt", (f"images/{name(0)}",)),
+        ("corrupt", (f"masks/{name(1)}",)),
+        ("missing-mask", (f"images/{name(2)}",)),
+        ("missing-image", (f"masks/{name(3)}",)),
+        ("size-mismatch", (f"masks/{name(4)}", f"images/{name(4)}")),
+        ("empty-mask", (f"masks/{name(5)}", f"images/{name(5)}")),
+        ("full-mask", (f"masks/{name(6)}", f"images/{name(6)}")),
+        ("ambiguous-mask", (f"masks/{name(7)}",)),
+        ("duplicate", (f"images/{name(8)}", "images/copy.png")),
+    ]
+    kept = audit.clean_ids()
+    assert not set(kept) & {f"figure_{index:05}" for index in range(8)}
+    assert "figure_00008" in kept
+    assert "copy" not in kept
+
+
+def test_a_copy_in_another_split_leaks(figures: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(figures, tmp_path / "set")
+    learnt = (folder / "train.txt").read_text().split()[0]
+    for kind in ("images", "masks"):
+        shutil.copy(folder / kind / f"{learnt}.png", folder / kind / "copy.png")
+    with (folder / "test.txt").open("a") as stream:
+        stream.write("copy\n")
+    audit = check_data(folder)
+    files = (f"images/{learnt}.png", "images/copy.png")
+    assert facts(audit) == [("duplicate", files), ("leak", files)]
+    assert "train and test" in audit.of("leak")[0].detail
+    assert "copy" in audit.clean_ids(), "what judges is kept"
+    assert learnt not in audit.clean_ids()
+
+
+def test_the_same_pixels_in_another_file_are_a_duplicate(drawn: Path) -> None:
+    Image.open(image(drawn, 0)).save(drawn / "images" / "copy.bmp")
+    edit_mask(drawn, 0, lambda values: values)
+    Image.fromarray(np.asarray(Image.open(mask(drawn, 1)))).save(drawn / "masks" / "copy.png")
+    (duplicate,) = check_data(drawn).of("duplicate")
+    assert duplicate.detail == "the same pixels, but other masks"
+
+
+def test_a_resized_copy_is_a_near_duplicate(drawn: Path) -> None:
+    Image.open(image(drawn, 0)).resize((90, 90)).convert("RGB").save(drawn / "images" / "copy.jpg", quality=60)
+    Image.open(mask(drawn, 0)).resize((90, 90), Image.Resampling.NEAREST).save(drawn / "masks" / "copy.png")
+    audit = check_data(drawn)
+    assert [problem.files for problem in audit.of("near-duplicate")] == [("images/copy.jpg", "images/figure_00000.png")]
+    assert audit.of("duplicate") == []
+
+
+def test_a_group_in_two_splits_leaks(figures: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(figures, tmp_path / "set")
+    learnt, judged = ((folder / f"{name}.txt").read_text().split()[0] for name in ("train", "test"))
+    (folder / "groups.csv").write_text(f"id,group\n{learnt},rex\n{judged},rex\n")
+    audit = check_data(folder)
+    (leak,) = audit.problems
+    assert (leak.kind, leak.detail) == ("leak", "group 'rex': 1 in train, 1 in test")
+    assert judged in audit.clean_ids()
+    assert learnt not in audit.clean_ids()
+
+
+def test_masks_that_fit_nothing_are_a_problem_and_the_rest_goes_on(drawn: Path) -> None:
+    for index in range(FIGURES):
+        edit_mask(drawn, index, lambda values: np.where(values > 0, 90, 30).astype(np.uint8))
+    image(drawn, 0).write_bytes(b"")
+    audit = check_data(drawn)
+    assert [kind for kind, _ in facts(audit)] == ["corrupt", "ambiguous-mask"]
+    assert "--object-values" in audit.of("ambiguous-mask")[0].detail
+    assert len(audit.of("ambiguous-mask")[0].files) == FIGURES
+    assert audit.encoding is None
+    assert check_data(drawn, object_values=[90]).of("ambiguous-mask") == []
+
+
+def test_two_files_of_one_name_are_ambiguous(drawn: Path) -> None:
+    Image.open(mask(drawn, 0)).save(drawn / "masks" / "figure_00000.bmp")
+    (problem,) = check_data(drawn).problems
+    assert problem.kind == "ambiguous-mask"
+    assert problem.files == ("masks/figure_00000.bmp", "masks/figure_00000.png")
+
+
+def test_masks_that_store_the_object_elsewhere_are_named(drawn: Path) -> None:
+    values = np.asarray(Image.open(mask(drawn, 0)))
+    Image.fromarray(np.dstack([values * 0, values * 0, values * 0, values])).save(mask(drawn, 0))
+    (problem,) = check_data(drawn).problems
+    assert (problem.kind, problem.files) == ("ambiguous-mask", ("masks/figure_00000.png",))
+    assert "alpha channel" in problem.detail
+
+
+def test_a_set_of_which_nothing_can_be_read(drawn: Path) -> None:
+    for index in range(FIGURES):
+        image(drawn, index).write_bytes(b"")
+    audit = check_data(drawn)
+    assert len(audit.of("corrupt")) == len(audit.problems) == FIGURES
+    assert audit.clean_ids() == []
+
+
+def test_what_is_clean_can_be_trained_on(drawn: Path, tmp_path: Path) -> None:
+    image(drawn, 0).write_bytes(b"")
+    mask(drawn, 1).unlink()
+    image(drawn, 2).unlink()
+    Image.open(mask(drawn, 3)).save(drawn / "masks" / "figure_00003.bmp")
+    (drawn / "metadata.csv").unlink()
+    assert main(["check", str(drawn), "--write-clean", str(tmp_path / "keep.txt")]) == 1
+    samples = open_samples(drawn, only=tmp_path / "keep.txt")
+    assert [sample.id for sample in samples.samples] == [f"figure_{index:05}" for index in range(4, FIGURES)]
+
+
+def test_a_cut_that_keeps_copies_together_has_no_leak(drawn: Path) -> None:
+    for index in range(6):
+        for kind in ("images", "masks"):
+            shutil.copy(drawn / kind / f"figure_{index:05}.png", drawn / kind / f"copy_{index}.png")
+    assert check_data(drawn).of("leak")
+    audit = check_data(drawn, group_by="near-duplicates")
+    assert len(audit.of("duplicate")) == 6
+    assert audit.of("leak") == []
+
+
+def test_lists_and_tables_that_name_what_is_not_there(figures: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(figures, tmp_path / "set")
+    twice = (folder / "train.txt").read_text().split()[0]
+    (folder / "test.txt").write_text((folder / "test.txt").read_text() + f"nobody\n{twice}\n")
+    (folder / "train.txt").write_text((folder / "train.txt").read_text() + f"{twice}\n")
+    (folder / "groups.csv").write_text("id,group\nstranger,a\n")
+    audit = check_data(folder)
+    assert sorted((problem.kind, problem.files[0]) for problem in audit.problems) == [
+        ("duplicate", f"images/{twice}"),
+        ("leak", f"images/{twice}"),
+        ("missing-image", "images/nobody"),
+        ("missing-image", "images/stranger"),
+    ]
+
+
+def test_a_list_that_names_a_photo_without_a_mask_says_nothing_new(figures: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(figures, tmp_path / "set")
+    mask(folder, 0).unlink()
+    assert facts(check_data(folder)) == [("missing-mask", ("images/figure_00000.png",))]
+
+
+def test_split_folders(figures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    for part, numbers in (("train", range(10)), ("val", range(10, 14)), ("test", range(14, 18))):
+        for kind in ("images", "masks"):
+            (folder / part / kind).mkdir(parents=True)
+            for index in numbers:
+                shutil.copy(figures / kind / f"figure_{index:05}.png", folder / part / kind)
+    (folder / "val" / "masks" / "figure_00010.png").unlink()
+    for kind in ("images", "masks"):
+        shutil.copy(folder / "train" / kind / "figure_00000.png", folder / "test" / kind / "figure_00014.png")
+    audit = check_data(folder)
+    files = ("images/figure_00000.png", "images/figure_00014.png")
+    copies = (f"train/{files[0]}", f"test/{files[1]}")
+    assert facts(audit) == [("missing-mask", ("val/images/figure_00010.png",)), ("duplicate", copies), ("leak", copies)]
+
+
+def test_a_damaged_photo_is_not_forgotten_by_a_second_check(drawn: Path) -> None:
+    image(drawn, 0).write_bytes(image(drawn, 0).read_bytes()[:2000])
+    first, second = check_data(drawn), check_data(drawn)
+    assert first == second
+    assert len(second.of("corrupt")) == 1
+
+
+def test_nothing_is_changed(drawn: Path) -> None:
+    before = {path: path.read_bytes() for path in drawn.rglob("*") if path.is_file()}
+    check_data(drawn)
+    assert {path: path.read_bytes() for path in drawn.rglob("*") if path.is_file()} == before
+
+
+def test_what_cannot_be_listed_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no layout that is known"):
+        check_data(tmp_path)
+
+
+def test_oxford_faults_are_named_and_known_ones_noted(tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    names = [f"pug_{index}" for index in range(12)]
+    listed = [*names, "leonberger_18", "Egyptian_Mau_14", "pug_99"]
+    draw_figures(tmp_path / "drawn", count=len(listed) + 1)
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations" / "trimaps").mkdir(parents=True)
+    for index, name in enumerate([*listed, "Abyssinian_82"]):
+        Image.open(image(tmp_path / "drawn", index)).save(
+            folder / "images" / f"{name}.jpg", "PNG" if name == "Egyptian_Mau_14" else "JPEG"
+        )
+        levels = np.asarray(Image.open(mask(tmp_path / "drawn", index)))
+        trimap = np.where((levels == 0) | (name == "leonberger_18"), 2, 1).astype(np.uint8)
+        trimap[0, 0] = 2 if name == "leonberger_18" else 3
+        Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / f"{name}.png")
+    (folder / "images" / "pug_99.jpg").unlink()
+    (folder / "annotations" / "trainval.txt").write_text("".join(f"{name} 1 1 1\n" for name in listed[:11]))
+    (folder / "annotations" / "test.txt").write_text("".join(f"{name} 1 1 1\n" for name in [*listed[11:], "pug_0"]))
+    audit = check_data(folder)
+    assert facts(audit) == [
+        ("missing-image", ("images/pug_99.jpg",)),
+        ("empty-mask", ("annotations/trimaps/leonberger_18.png", "images/leonberger_18.jpg")),
+        ("leak", ("images/pug_0.jpg",)),
+    ]
+    assert "known fault of Oxford-IIIT Pet" in audit.of("empty-mask")[0].detail
+    remarks = " ".join(audit.remarks)
+    assert "Egyptian_Mau_14 (PNG); 1 of them" in remarks
+    assert "1 belong to the 41" in remarks
+
+
+def test_json_on_the_command_line(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_mask(drawn, 0, np.zeros_like)
+    assert main(["check", str(drawn), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["problems"] == [
+        {
+            "kind": "empty-mask",
+            "files": ["masks/figure_00000.png", "images/figure_00000.png"],
+            "detail": "no pixel is object",
+        }
+    ]
+    assert set(told["counts"]) == set(KINDS)
+    assert told["pairs"] == sum(told["splits"].values()) == FIGURES
+    assert told["encoding"] == "values {0, 255}: object = 255"
+    assert told["statistics"]["width"] == [128.0] * len(told["quantiles"])
+    assert set(told["statistics"]) == {"width", "height", "object_share", "tone_contrast", "irregularity"}
+
+
+def test_the_clean_list_on_the_command_line(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_mask(drawn, 0, np.zeros_like)
+    assert main(["check", str(drawn), "--write-clean", str(tmp_path / "keep.txt")]) == 1
+    assert (tmp_path / "keep.txt").read_text().split() == [f"figure_{index:05}" for index in range(1, FIGURES)]
+    assert "23 ids to keep, 1 left out" in capsys.readouterr().out
+
+
+def test_suspicions_alone_end_with_success(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_mask(drawn, 0, lambda values: 255 - values)
+    assert main(["check", str(drawn)]) == 0
+    assert "1 suspicion to look at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "check what?"),
+        (["nowhere"], "no such folder"),
+        (["FOLDER", "--page", "page.txt"], "must end in .html"),
+        (["FOLDER", "--page", "no/such/folder/page.html"], "does not exist"),
+        (["FOLDER", "--write-clean", "FOLDER"], "is a folder"),
+        (["FOLDER", "--object-values", "7"], "no mask holds it"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(
+    arguments: list[str], says: str, figures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", *(word.replace("FOLDER", str(figures)) for word in arguments)]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_clear_cache_names_what_goes(
+    figures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("FGBG_CACHE", str(cache))
+    check_data(figures)
+    (cache / "decoded" / "a").mkdir(parents=True)
+    (cache / "decoded" / "a" / "pixels.npy").write_bytes(bytes(2_500_000))
+    assert main(["check", "--clear-cache"]) == 0
+    said = capsys.readouterr().out
+    assert "2.5 MB  decoded: decoded photos for training" in said
+    assert "checks.sqlite: results of earlier checks" in said
+    assert list(cache.iterdir()) == []
+    assert main(["check", "--clear-cache"]) == 0
+    assert "nothing to remove" in capsys.readouterr().out
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
+    figures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("FGBG_CACHE", str(tmp_path / "file"))
+    assert check_data(figures).problems == ()
+
+
+def test_the_page_shows_every_problem(drawn: Path, tmp_path: Path) -> None:
+    image(drawn, 0).write_bytes(image(drawn, 0).read_bytes()[:2000])
+    edit_mask(drawn, 1, lambda values: values[:, ::-1])
+    shutil.copy(image(drawn, 2), drawn / "images" / "<b>copy.png")
+    shutil.copy(mask(drawn, 2), drawn / "masks" / "<b>copy.png")
+    mask(drawn, 3).unlink()
+    page = tmp_path / "check.html"
+    assert main(["check", str(drawn), "--page", str(page)]) == 1
+    text = page.read_text(encoding="utf-8")
+    for kind in ("corrupt", "misaligned-mask", "duplicate", "missing-mask"):
+        assert f'<section id="{kind}"' in text
+    assert text.count("data:image/webp") >= 6, "a mask, two versions, two copies, a lone photo"
+    assert "where it fits better" in text
+    assert "<b>copy" not in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_check_is_public(figures: Path) -> None:
+    assert fgbg.check is check_data
