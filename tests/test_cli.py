@@ -93,6 +93,19 @@ def test_train_evaluate_predict_report(
     assert (tmp_path / "report" / "performance.xlsx").exists()
 
 
+def test_check_takes_data_and_runs(trained: Path, discs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", trained) in (0, 1)
+    assert "self-check: " in capsys.readouterr().out
+    status = run("check", trained, "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert [problem["kind"] for problem in told["problems"]] == [
+        each["name"] for each in told["findings"] if not each["passed"]
+    ]
+    assert status == (1 if told["problems"] else 0)
+    assert run("check", discs, "--json") in (0, 1)
+    assert json.loads(capsys.readouterr().out)["pairs"] == 20
+
+
 def test_a_photo_reduced_on_decoding_is_scored_and_drawn_at_its_own_size(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

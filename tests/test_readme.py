@@ -19,6 +19,7 @@ from fgbg.storage import cache_folder
 ROOT = Path(__file__).parent.parent
 COMMANDS = re.findall(r"^ {4}(fgbg .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
 ARGUMENTS = {
+    "check": cli.CheckArguments,
     "train": cli.TrainArguments,
     "evaluate": cli.EvaluateArguments,
     "predict": cli.PredictArguments,

@@ -305,7 +305,7 @@ def check_verb(argv: Sequence[str]) -> int:
         raise UserError("check what? Name DATA (oxford-pet, figures, a folder) or a run folder")
     _require_extra("train")
     if (Path(arguments.target) / "config.toml").exists():
-        return _check_run(Path(arguments.target))
+        return _check_run(Path(arguments.target), as_json=arguments.json)
     from fgbg.data.parallel import show_progress
     from fgbg.doctor.audit import check_data
     from fgbg.doctor.clean_list import require_place, write_clean_list
@@ -330,11 +330,17 @@ def check_verb(argv: Sequence[str]) -> int:
     return EXIT_FOUND if audit.has_facts else 0
 
 
-def _check_run(folder: Path) -> int:
+def _check_run(folder: Path, *, as_json: bool) -> int:
     from fgbg.training.selfcheck import check_run, describe_findings
 
     findings = check_run(folder)
-    print(describe_findings(findings))
+    if as_json:
+        problems = [
+            {"kind": each.name, "files": [str(folder)], "detail": each.sentence} for each in findings if not each.passed
+        ]
+        print(json.dumps({"problems": problems, "findings": [each._asdict() for each in findings]}, indent=2))
+    else:
+        print(describe_findings(findings))
     return 0 if all(finding.passed for finding in findings) else EXIT_FOUND
 
 
