@@ -3,14 +3,13 @@
     python experiments/nuclei/blending.py runs/nuclei/nuclei-crop-0 [PHOTOS]
 
 PHOTOS (all by default) takes the first so many validation photos. Prints one row an answer: the mean Dice at the photos' own
-size, the step at the tiles' edges (mean jump of the probability between the two pixels on either side of a tile's edge, over
-that between other neighbours; 1 is no seam), and seconds.
+size, the tiles that went through the network, and the step at their edges (mean jump of the probability between the two
+pixels on either side of a tile's edge, over that between other neighbours; 1 is no seam).
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,18 +59,19 @@ def measure_seams(probability: Tensor, size: int) -> tuple[float, float]:
     return float(jumps[is_edge].mean()), float(jumps[~is_edge].mean())
 
 
-def measure(predictor: Predictor, samples: SampleSet) -> tuple[float, float, float]:
-    """Mean Dice, relative step at the tiles' edges, seconds."""
-    start, scores, seams = time.perf_counter(), [], []
+def measure(predictor: Predictor, samples: SampleSet) -> tuple[float, int, float]:
+    """Mean Dice, number of tiles, relative step at their edges."""
+    scores, count, seams = [], 0, []
     photos = (
         (sample.read_pixels(), apply_border(samples.read_levels(index), "foreground"))
         for index, sample in enumerate(samples.samples)
     )
     for scored in score_photos(predictor, photos):
         scores.append(float(dice_of(scored.counts)))
+        count += len(tiles.place_tiles(*scored.probability.shape, predictor.size))
         seams.append(measure_seams(scored.probability, predictor.size))
     at_edges, elsewhere = np.nanmean(seams, axis=0)
-    return float(np.mean(scores)), float(at_edges / elsewhere), time.perf_counter() - start
+    return float(np.mean(scores)), count, float(at_edges / elsewhere)
 
 
 def main(folder: Path, most: int | None) -> None:
@@ -80,14 +80,14 @@ def main(folder: Path, most: int | None) -> None:
     torch.set_num_threads(1)
     samples = open_samples(run.config.data, split_seed=run.config.split_seed).of("validation")
     samples = SampleSet(samples.name, samples.samples[:most], samples.inspections[:most], samples.encoding)
-    print("| overlap | window | blended | Dice | step at edges | seconds |\n|---|---|---|---|---|---|")
+    print("| overlap | window | blended | Dice | tiles | step at edges |\n|---|---|---|---|---|---|")
     for overlap, window, blended in ANSWERS:
         predictor, _ = load_model(run.best)
         predictor.__class__ = ProbabilityBlender if blended == "probabilities" else Predictor
         tiles.OVERLAP = overlap
         predictor_module.make_window = HANN if window == "Hann" else lambda size: torch.ones(size, size)
-        dice, step, seconds = measure(predictor, samples)
-        print(f"| {overlap:.0%} | {window} | {blended} | {dice:.4f} | {step:.2f} | {seconds:.0f} |", flush=True)
+        dice, count, step = measure(predictor, samples)
+        print(f"| {overlap:.0%} | {window} | {blended} | {dice:.4f} | {count:,} | {step:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
