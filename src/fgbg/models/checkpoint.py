@@ -85,7 +85,8 @@ def read_header(path: Path) -> ModelHeader:
         if fields.pop("format") != FORMAT:
             raise UserError(f"{path} was written by fgbg {fields.get('fgbg_version')}: use that version or a newer one")
         for name in ("training_images", "validation_images", "mean", "deviation"):
-            fields[name] = tuple(fields[name])
+            if name in fields:
+                fields[name] = tuple(fields[name])
         return ModelHeader(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} has a header that cannot be understood ({error}): train or copy it again") from None
