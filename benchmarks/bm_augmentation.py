@@ -20,7 +20,7 @@ from torchvision.transforms import functional as TF
 from torchvision.transforms import v2
 
 from fgbg.data.augment import PairedAugmentation
-from fgbg.data.augment_table import AugmentRanges
+from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
 from timing import describe_machine, images_per_second, ratio
 

@@ -19,7 +19,8 @@ from torchvision.transforms.v2 import functional as judge
 
 from fgbg.data import augment_table
 from fgbg.data.augment import PairedAugmentation
-from fgbg.data.augment_table import AugmentRanges, AugmentTable, draw_table
+from fgbg.data.augment_ranges import AugmentRanges
+from fgbg.data.augment_table import AugmentTable, draw_table
 
 CPU = torch.device("cpu")
 OFF = AugmentRanges(

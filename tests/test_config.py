@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgbg.config import TrainConfig, flatten, read_config, read_preset, to_toml
-from fgbg.data.augment_table import AugmentRanges
+from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.errors import UserError
 from fgbg.words import Border, Fit
 from trivial import unchecked

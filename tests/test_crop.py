@@ -19,7 +19,7 @@ import fgbg
 from discs import make_samples, small_config
 from fgbg.data import samples as samples_module
 from fgbg.data.augment import PairedAugmentation
-from fgbg.data.augment_table import NO_CHANGE, AugmentRanges
+from fgbg.data.augment_ranges import NO_CHANGE, AugmentRanges
 from fgbg.data.cache import Photos, cache_photos
 from fgbg.data.images import read_photo
 from fgbg.data.patches import PatchStore, count_patches, describe_patches, place_patches

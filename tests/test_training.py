@@ -21,7 +21,7 @@ from torch import nn
 
 import fgbg
 from discs import make_samples, small_config
-from fgbg.data.augment_table import NO_CHANGE
+from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.data.samples import understand_samples
 from fgbg.engine import Engine
 from fgbg.judge.evaluate import evaluate

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fgbg.config import TrainConfig as TrainConfig
     from fgbg.data.augment import Augment as Augment
-    from fgbg.data.augment_table import AugmentRanges as AugmentRanges
+    from fgbg.data.augment_ranges import AugmentRanges as AugmentRanges
     from fgbg.data.figures import draw_figure as draw_figure
     from fgbg.data.figures import draw_figures as draw_figures
     from fgbg.data.samples import Sample as Sample
@@ -41,7 +41,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Augment": "fgbg.data.augment",
-    "AugmentRanges": "fgbg.data.augment_table",
+    "AugmentRanges": "fgbg.data.augment_ranges",
     "Loss": "fgbg.training.losses",
     "Metric": "fgbg.training.loop",
     "Run": "fgbg.run",

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_type_hints
 
 from tyro.conf import Positional
 
-from fgbg.data.augment_table import AugmentRanges
+from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.errors import UserError, unknown_name
 from fgbg.words import Border, Fit
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.config import TrainConfig
-from fgbg.data.augment_table import NO_CHANGE
+from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.data.figures import draw_figures
 from fgbg.data.parallel import show_progress
 from fgbg.data.sources import open_samples

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from fgbg.data.augment_table import LUMA, AugmentRanges, AugmentTable, draw_table
+from fgbg.data.augment_ranges import AugmentRanges
+from fgbg.data.augment_table import LUMA, AugmentTable, draw_table
 
 Augment = Callable[
     [UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"], Int64[Tensor, " batch"], int],

@@ -9,52 +9,15 @@ the run was resumed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.streams import Purpose, open_stream
 
 CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop: the first crop that fits wins, else a central one
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's and torchvision's greyscale
-
-
-@dataclass(frozen=True)
-class AugmentRanges:
-    """How strong each augmentation is. The defaults are the lab report's; the value in brackets switches one off."""
-
-    enabled: bool = True
-    """Augment at all."""
-    flip: float = 0.5
-    """Probability of a horizontal flip (0)."""
-    crop_area: float = 0.8
-    """Smallest share of the photo's area that a random crop keeps (1)."""
-    crop_ratio: float = 4 / 3
-    """Crops are up to this many times wider or higher than square, in the photo's own pixels (1: square crops)."""
-    rotation_degrees: float = 30.0
-    """Rotation is drawn from minus to plus this angle (0)."""
-    shift: float = 0.2
-    """Shift along each axis, as a share of it (0)."""
-    scale: float = 0.2
-    """Scale is drawn from 1 - scale to 1 + scale (0)."""
-    brightness: float = 0.2
-    """Factor on brightness, 1 - this to 1 + this (0)."""
-    contrast: float = 0.2
-    """Factor on contrast, 1 - this to 1 + this (0)."""
-    saturation: float = 0.2
-    """Factor on saturation, 1 - this to 1 + this (0)."""
-    hue: float = 0.2
-    """Turn of the colour circle, minus to plus this share of it (0)."""
-    padding: Literal["ignore", "background"] = "ignore"
-    """What lies outside the photo: not judged, or (the lab's way) black ground, outside the crop too."""
-
-    def in_force(self) -> AugmentRanges:
-        """These ranges, or ranges that change nothing where augmentation is switched off."""
-        return self if self.enabled else NO_CHANGE
-
-
-NO_CHANGE = AugmentRanges(False, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)

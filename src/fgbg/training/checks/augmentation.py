@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fgbg.data.augment import PairedAugmentation
-from fgbg.data.augment_table import NO_CHANGE
+from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.training.checks.draws import Draw
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.words import GROUND, NOT_JUDGED, OBJECT

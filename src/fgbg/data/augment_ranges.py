@@ -1,0 +1,43 @@
+"""How strong each augmentation is. Apart from what draws them, so that settings and `--help` need no NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class AugmentRanges:
+    """How strong each augmentation is. The defaults are the lab report's; the value in brackets switches one off."""
+
+    enabled: bool = True
+    """Augment at all."""
+    flip: float = 0.5
+    """Probability of a horizontal flip (0)."""
+    crop_area: float = 0.8
+    """Smallest share of the photo's area that a random crop keeps (1)."""
+    crop_ratio: float = 4 / 3
+    """Crops are up to this many times wider or higher than square, in the photo's own pixels (1: square crops)."""
+    rotation_degrees: float = 30.0
+    """Rotation is drawn from minus to plus this angle (0)."""
+    shift: float = 0.2
+    """Shift along each axis, as a share of it (0)."""
+    scale: float = 0.2
+    """Scale is drawn from 1 - scale to 1 + scale (0)."""
+    brightness: float = 0.2
+    """Factor on brightness, 1 - this to 1 + this (0)."""
+    contrast: float = 0.2
+    """Factor on contrast, 1 - this to 1 + this (0)."""
+    saturation: float = 0.2
+    """Factor on saturation, 1 - this to 1 + this (0)."""
+    hue: float = 0.2
+    """Turn of the colour circle, minus to plus this share of it (0)."""
+    padding: Literal["ignore", "background"] = "ignore"
+    """What lies outside the photo: not judged, or (the lab's way) black ground, outside the crop too."""
+
+    def in_force(self) -> AugmentRanges:
+        """These ranges, or ranges that change nothing where augmentation is switched off."""
+        return self if self.enabled else NO_CHANGE
+
+
+NO_CHANGE = AugmentRanges(False, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0)
