@@ -1,6 +1,7 @@
 # Everything sets itself up in .venv, with the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: help setup demo test test-all check format bench pictures clean
 
@@ -20,10 +21,10 @@ demo: .venv/ready  ## figures -> two models -> table, charts and pictures in run
 	$(BIN)/fgbg demo --out runs/demo
 
 test: .venv/ready  ## the fast tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: .venv/ready  ## also the slow ones and the demo
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 	$(MAKE) demo
 
 check: .venv/ready  ## format, lint, types, layers, tests
@@ -41,6 +42,7 @@ bench: .venv/ready  ## speeds as ratios against named alternatives
 	$(BIN)/python benchmarks/bm_training.py
 	$(BIN)/python benchmarks/bm_augmentation.py
 	$(BIN)/python benchmarks/bm_distances.py
+	$(BIN)/python benchmarks/bm_check.py
 
 pictures: .venv/ready  ## README's pictures, from runs/demo
 	$(BIN)/python docs/make_pictures.py runs/demo
