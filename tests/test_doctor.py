@@ -337,6 +337,7 @@ def test_suspicions_alone_end_with_success(drawn: Path, capsys: pytest.CaptureFi
         (["FOLDER", "--page", "no/such/folder/page.html"], "does not exist"),
         (["FOLDER", "--write-clean", "FOLDER"], "is a folder"),
         (["FOLDER", "--object-values", "7"], "no mask holds it"),
+        (["FOLDER", "--folds", "2"], "--folds 2: must be 0 (off) or 3 or more"),
     ],
 )
 def test_mistakes_are_said_in_a_sentence(

@@ -14,6 +14,8 @@ import torch
 
 import fgbg
 from discs import make_samples, small_config, write_discs
+from fgbg.engine import Engine
+from fgbg.training.train import prepare_learner, understand_data
 
 PREAMBLE = """
 import sys
@@ -132,13 +134,10 @@ def test_two_processes_give_the_rows_of_one(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_is_said(tmp_path: Path) -> None:
-    code = """
-    try:
-        fgbg.train(small_config(out / "run", batch_size=3), samples=make_samples())
-    except fgbg.UserError as error:
-        print(error)
-    """
-    assert "--batch-size 3 cannot be shared by 2 processes" in run_processes(2, tmp_path, code)
+    config, engine = small_config(tmp_path, batch_size=3), Engine("cpu", "fp32", 1)
+    engine.processes = 2
+    with pytest.raises(fgbg.UserError, match="--batch-size 3 cannot be shared by 2 processes"):
+        prepare_learner(config, understand_data(config, make_samples()), engine)
 
 
 def test_rows_are_dealt_out_once() -> None:

@@ -316,9 +316,9 @@ def check_verb(argv: Sequence[str]) -> int:
         require_page_name(Path(arguments.page))
     if arguments.write_clean:
         require_place(Path(arguments.write_clean), "--write-clean")
-    options = {
-        name: getattr(arguments, name) for name in ("split", "split_seed", "group_by", "folds", "fold", "object_values")
-    }
+    names = ("split", "split_seed", "group_by", "folds", "fold", "object_values")
+    options = {name: getattr(arguments, name) for name in names}
+    TrainConfig(**options)  # refuses what training would refuse
     audit = check_data(arguments.target, progress=show_progress, **options)
     print(json.dumps(audit.to_json(), indent=2) if arguments.json else describe_audit(audit))
     said = []
