@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fgbg.storage import cache_folder
 
-MEANINGS = {
+MEANINGS = {  # everything that fgbg writes there
     "checks.sqlite": "results of earlier checks",
     "decoded": "decoded photos for training",
     "figures": "drawn figures",
@@ -17,21 +17,20 @@ MEANINGS = {
 
 
 def clear_cache() -> str:
-    """Remove everything in the cache folder, and say what went and how large it was.
+    """Remove what fgbg keeps in the cache folder, and say what went and how large it was.
 
-    All of it can be made or fetched again. The folder itself stays.
+    All of it can be made or fetched again. What has another name stays: FGBG_CACHE may name a folder that holds more.
     """
     folder = cache_folder()
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    entries = [folder / name for name in MEANINGS if (folder / name).exists()]
     if not entries:
-        return f"{folder} is empty: nothing to remove"
+        return f"{folder} holds nothing of fgbg: nothing to remove"
     lines = []
     total = 0
     for entry in entries:
         size = _measure_size(entry)
         total += size
-        meaning = MEANINGS.get(entry.name, "")
-        lines.append(f"  {_say_size(size):>9}  {entry.name}{f': {meaning}' if meaning else ''}")
+        lines.append(f"  {_say_size(size):>9}  {entry.name}: {MEANINGS[entry.name]}")
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     return "\n".join([f"removed {_say_size(total)} from {folder}:", *lines])
 
