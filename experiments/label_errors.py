@@ -79,7 +79,7 @@ def main(folders: list[str]) -> None:
     runs = [open_run(Path(folder)) for folder in folders]
     model = Ensemble([load_model(run.best)[0] for run in runs])
     config = runs[0].config
-    samples = open_samples(config.data, split=config.split, split_seed=config.split_seed)
+    samples = open_samples(config.data, **config.data_options())
     photos = []
     for split in ("validation", "test"):
         chosen = samples.of(split)
