@@ -232,7 +232,9 @@ def test_overlaps_by_content_and_by_group() -> None:
     overlaps = find_overlaps(understand_samples("own", samples))
     assert [(overlap.first.id, overlap.second.id) for overlap in overlaps] == [("disc_00", "disc_01")]
     grouped = [replace(sample, group="a") for sample in make_samples(2)] + make_samples(6)[2:]
-    with pytest.raises(UserError, match=r"stands in different splits 1 times: disc_00 \(validation\) and disc_01 \(train\)"):
+    with pytest.raises(
+        UserError, match=r"splits overlap: disc_00 \(validation\) and disc_01 \(train\) are the same photo or of one group"
+    ):
         refuse_overlaps(understand_samples("own", grouped))
     refuse_overlaps(understand_samples("own", make_samples(6)))
     alike = [replace(sample, split="train") for sample in samples]
@@ -243,7 +245,7 @@ def test_training_refuses_an_overlap_unless_told_and_every_later_score_tells(tmp
     folder = write_leak(tmp_path)
     config = replace(small_config(tmp_path / "run", epochs=1), data=str(folder))
     with pytest.raises(
-        UserError, match=r"disc_00 \(train\) and copy \(test\); take one of each out, or go on with --allow-overlap"
+        UserError, match=r"disc_00 \(train\) and copy \(test\) are .*; take one of each out, or go on with --allow-overlap"
     ):
         fgbg.train(config)
     run = fgbg.train(replace(config, allow_overlap=True, out=str(tmp_path / "allowed")))
@@ -275,3 +277,27 @@ def test_a_photo_that_chose_the_model_does_not_test_it(tmp_path: Path) -> None:
         UserError, match=r"of 5 photos 4 chose its epoch and threshold \(disc_02, disc_07, disc_12, disc_17\)"
     ):
         evaluate_run(run.folder, str(folder), device="cpu", threads=1)
+
+
+def test_allowing_an_overlap_does_not_stop_a_threshold_from_being_chosen(tmp_path: Path) -> None:
+    """What decides is whether the validation photos trained the model, not the flag."""
+    run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(write_leak(tmp_path)), allow_overlap=True))
+    evaluation = evaluate_run(
+        run.folder, split="validation", threshold_for="none", allow_overlap=True, device="cpu", threads=1
+    )
+    assert evaluation.statement["threshold"] == 0.5
+    calibration = run.calibration()
+    assert calibration is not None
+    assert calibration["threshold"]["objective"] == "none"
+
+
+def test_no_threshold_is_chosen_on_photos_that_trained_the_model(tmp_path: Path) -> None:
+    folder = write_leak(tmp_path)
+    (folder / "test.txt").write_text("disc_01\ndisc_06\n")
+    with (folder / "val.txt").open("a") as file:
+        file.write("copy\n")
+    run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(folder), allow_overlap=True))
+    with pytest.raises(UserError, match="these validation photos also trained the model, so that none is chosen on them"):
+        evaluate_run(run.folder, split="validation", threshold_for="iou", allow_overlap=True, device="cpu", threads=1)
+    evaluation = evaluate_run(run.folder, split="validation", allow_overlap=True, device="cpu", threads=1)
+    assert evaluation.statement["seen_count"] == 1

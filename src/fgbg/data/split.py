@@ -63,6 +63,7 @@ def group_samples(samples: SampleSet, group_by: str, progress: Progress | None =
         UserError: No sample has such a column.
     """
     if group_by == NEAR_DUPLICATES:
+        # Only here: whoever reads a run folder imports this file, and has no use for the search and its SciPy.
         from fgbg.data.duplicates import DuplicatePair, cluster_pairs, find_near_duplicates, fingerprint_samples
 
         pairs = find_near_duplicates(fingerprint_samples(samples, progress), progress=progress)
@@ -132,6 +133,6 @@ def refuse_overlaps(samples: SampleSet) -> None:
     if overlaps:
         told = [f"{first.id} ({first.split}) and {second.id} ({second.split})" for first, second in overlaps]
         raise UserError(
-            f"the same photo or group stands in different splits {len(overlaps)} times: {name_some(told, 3)}; take one of "
-            "each out, or go on with --allow-overlap, which every score of the model will tell"
+            f"splits overlap: {name_some(told, 3)} are the same photo or of one group; take one of each out, or go on with "
+            "--allow-overlap, which every score of the model will tell"
         )

@@ -34,7 +34,7 @@ SIGNIFICANT = 0.05
 MOST_CHANGED = 10
 
 # Data count by their hash, wherever they lie and whatever list named them.
-_NOT_THE_RECIPE = ("seed", "out", "data", "only", "device", "threads", "selfcheck")
+_NOT_THE_RECIPE = ("seed", "out", "data", "only", "allow_overlap", "device", "threads", "selfcheck")
 _MUST_AGREE = ("split", "border", "empty", "score_space")
 
 
@@ -152,7 +152,7 @@ def compare_runs(
         comparisons = _compare_models(runs, list(recipes.values()), scored, seed)
     adjusted = adjust_holm([each.p for each in comparisons])
     judged = [_judge(each, p) for each, p in zip(comparisons, adjusted, strict=True)]
-    return [dataclasses.replace(each, notes=(*doubts, *each.notes)) for each in judged] if doubts else judged
+    return [dataclasses.replace(each, notes=(*doubts, *each.notes)) for each in judged]
 
 
 def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run], split: str) -> str:

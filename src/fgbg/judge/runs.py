@@ -18,7 +18,7 @@ from fgbg.data.split import lock_splits
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.calibration import describe_calibration
-from fgbg.judge.evaluate import Evaluation, evaluate
+from fgbg.judge.evaluate import Evaluation, evaluate, find_seen_photos
 from fgbg.judge.pictures import Panel, draw_panels
 from fgbg.judge.score import Scorer
 from fgbg.models.checkpoint import ModelHeader, load_model, replace_header
@@ -67,7 +67,10 @@ def evaluate_run(
     predictor, header = load_model(run.best)
     predictor.to(engine.device)
     samples, label = _open_data(run, data, split, object_values)
-    if label == "validation" and border in (None, header.border) and not allow_overlap:
+    has_learnt_them = bool(find_seen_photos(header, samples, split).trained)
+    if threshold_for and has_learnt_them:
+        raise UserError("--threshold-for: these validation photos also trained the model, so that none is chosen on them")
+    if label == "validation" and border in (None, header.border) and not has_learnt_them:
         evaluation = choose_on_validation(
             run, predictor, header, samples, engine=engine, threshold_for=threshold_for, empty=empty
         )
