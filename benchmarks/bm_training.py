@@ -17,7 +17,7 @@ from fgbg.config import TrainConfig
 from fgbg.data.figures import draw_figures
 from fgbg.engine import Engine
 from fgbg.training.loop import Learner, train_epoch
-from fgbg.training.train import prepare_learner, understand_data
+from fgbg.training.parts import prepare_learner, understand_data
 from timing import describe_machine, images_per_second, ratio
 
 ROUNDS = 5

@@ -15,7 +15,7 @@ import torch
 import fgbg
 from discs import make_samples, small_config, write_discs
 from fgbg.engine import Engine
-from fgbg.training.train import prepare_learner, understand_data
+from fgbg.training.parts import prepare_learner, understand_data
 
 PREAMBLE = """
 import sys

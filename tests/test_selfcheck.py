@@ -35,8 +35,8 @@ from fgbg.training.checks.loss import (
 )
 from fgbg.training.checks.metric import check_metric
 from fgbg.training.losses import bce, dice_loss, make_loss
+from fgbg.training.parts import prepare_learner, understand_data
 from fgbg.training.selfcheck import check_learner, check_run
-from fgbg.training.train import prepare_learner, understand_data
 from test_processes import run_processes
 from trivial import unchecked
 

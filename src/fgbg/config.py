@@ -57,8 +57,29 @@ class TrainConfig:
     """Passes over the training set."""
     batch_size: int = 32
     """Images a step, over all processes together."""
+    accumulate: int = 1
+    """Parts into which a step's images are cut, one after the other, where memory is short. Batch norm sees a part."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """adam is the lab's; adamw decays weights directly."""
     learning_rate: float = 1e-3
-    """Adam's step size; constant, as in the lab."""
+    """Step size at its peak."""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    """How the learning rate goes over the run: constant as in the lab, down along half a cosine, or up and then down."""
+    warmup_epochs: float = 0.0
+    """Epochs in which the learning rate rises from 0, in a straight line. one_cycle has its own."""
+    encoder_rate: float = 1.0
+    """Factor on the learning rate of an encoder's first block; its blocks step up evenly to 1 at the last."""
+    weight_decay: float = 0.0
+    """How strongly weights are drawn to 0; norms and biases are not."""
+    clip_norm: float = 0.0
+    """Longest gradient, over all weights together; longer ones are shortened to it. 0: any."""
+    ema: float = 0.0
+    """Share of itself that a running average of the weights keeps each step, for instance 0.99; the average is then what is
+    validated and kept. 0: no average."""
+    start_size: int = 0
+    """Edge in pixels that the first epochs are trained at; it grows to --size over the first half of the run. 0: --size."""
+    patience: int = 0
+    """Stop after so many epochs without a better one. 0: never."""
     seed: int = 0
     """Decides initial weights, order and augmentation."""
 
@@ -90,6 +111,8 @@ class TrainConfig:
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of training. auto: bf16 where the processor computes in it. Scoring is always fp32."""
+    compile: bool = False
+    """Let torch.compile build the training step; needs a C++ compiler, pays on GPUs and in long runs."""
     threads: int = 0
     """CPU threads; 0 shares the cores among the processes. Part of what makes a run repeatable to the bit."""
     selfcheck: bool = True
@@ -103,10 +126,34 @@ class TrainConfig:
         if not isinstance(self.object_values, tuple) or any(type(value) is not int for value in self.object_values):
             raise UserError(f"object_values = {self.object_values!r}: must be whole numbers from 0 to 255")
         check_objective(self.threshold_for)
-        for name in ("epochs", "batch_size", "width"):
+        for name in ("epochs", "batch_size", "width", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(16 <= self.size <= LARGEST_SIZE, "size", self.size, f"from 16 to {LARGEST_SIZE} pixels")
         _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a positive number such as 1e-3")
+        _require(0 < self.encoder_rate <= 1, "encoder_rate", self.encoder_rate, "above 0, up to 1")
+        _require(0 <= self.ema < 1, "ema", self.ema, "from 0 (off) to below 1")
+        for name in ("warmup_epochs", "weight_decay", "clip_norm"):
+            _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "0 or more")
+        _require(self.warmup_epochs <= self.epochs, "warmup_epochs", self.warmup_epochs, f"up to --epochs ({self.epochs})")
+        _require(
+            not (self.warmup_epochs and self.schedule == "one_cycle"),
+            "warmup_epochs",
+            self.warmup_epochs,
+            "0 with --schedule one_cycle, which rises by itself",
+        )
+        _require(self.patience >= 0, "patience", self.patience, "0 (never) or more epochs")
+        _require(
+            self.start_size == 0 or 16 <= self.start_size <= self.size,
+            "start_size",
+            self.start_size,
+            f"0 (off), or from 16 to --size ({self.size})",
+        )
+        _require(
+            not (self.start_size and self.fit == "crop"),
+            "start_size",
+            self.start_size,
+            "0 with --fit crop, which knows one scale",
+        )
         for name in ("bce_weight", "overlap_weight", "false_positive_weight", "false_negative_weight"):
             _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "0 or more")
         _require(self.bce_weight + self.overlap_weight > 0, "overlap_weight", 0, "more than 0 when --bce-weight is 0")

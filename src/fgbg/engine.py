@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -71,6 +72,14 @@ class Engine:
     def backward(self, loss: Tensor) -> None:
         """Gradients of a scalar loss."""
         self._accelerator.backward(loss)
+
+    def sharing_gradients(self, module: nn.Module, *, when: bool) -> AbstractContextManager[Any]:
+        """Within it, a backward pass averages gradients over processes, or (`when` is False) keeps them to itself."""
+        return nullcontext() if when else self._accelerator.no_sync(module)
+
+    def clip_gradients(self, module: nn.Module, norm: float) -> None:
+        """Shorten the module's gradient, all weights taken together, to at most this length."""
+        self._accelerator.clip_grad_norm_(module.parameters(), norm)
 
     def share(self, items: Any) -> Any:
         """This process's part of `items`: every n-th. Together the processes cover each item once."""

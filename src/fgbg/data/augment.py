@@ -56,13 +56,18 @@ class PairedAugmentation:
         reach: float = 1.0,
     ) -> None:
         self.ranges, self.aspects, self.seed, self.device = ranges.in_force(), aspects, seed, device
-        ticks = (torch.arange(size, device=device, dtype=torch.float32) * 2 + 1) / size - 1
+        self.reach = reach
+        self.show(size)
+        self._epoch = 0
+        self._table: dict[str, Tensor] = {}
+
+    def show(self, size: int) -> None:
+        """From now on, images of this edge in pixels: the same views, finer or coarser."""
+        ticks = (torch.arange(size, device=self.device, dtype=torch.float32) * 2 + 1) / size - 1
         y, x = torch.meshgrid(ticks, ticks, indexing="ij")
         # Homogeneous places of the output pixels, as a matrix: one small product makes a whole batch's grid.
         self.places: Float[Tensor, "3 pixels"] = torch.stack([x.flatten(), y.flatten(), torch.ones_like(x.flatten())])
-        self.size, self.reach = size, reach
-        self._epoch = 0
-        self._table: dict[str, Tensor] = {}
+        self.size = size
 
     def __call__(
         self,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from fgbg.data.augment import Augment
@@ -26,6 +27,7 @@ from fgbg.judge.metrics import count_pixels, dice_of
 from fgbg.judge.score import PhotoAndTarget, score_photos
 from fgbg.models.predictor import Predictor
 from fgbg.training.losses import Loss
+from fgbg.training.optimizer import set_learning_rate
 from fgbg.words import Border
 
 Metric = Callable[[Bool[Tensor, "height width"], UInt8[Tensor, "height width"]], float]
@@ -61,6 +63,19 @@ class Learner:
     metric: Metric | None
     batch_size: int
     seed: int
+    rate: Callable[[int], float]  # learning rate of a step, counted from 0 over the whole run
+    accumulate: int = 1  # parts of a step's images that go through the network one after the other
+    clip_norm: float = 0.0  # 0: gradients as they are
+    average: AveragedModel | None = None  # of the predictor, where one is kept
+
+    @property
+    def judged(self) -> Predictor:
+        """The predictor that is validated and kept: the average where there is one."""
+        return cast(Predictor, self.average.module) if self.average else self.predictor
+
+    def rate_in(self, epoch: int, step: int) -> float:
+        """The learning rate of a step of an epoch, both counted from 1."""
+        return self.rate((epoch - 1) * (len(self.store) // self.batch_size) + step - 1)
 
 
 class Trained(NamedTuple):
@@ -69,6 +84,7 @@ class Trained(NamedTuple):
     loss: float
     dice: float
     images_per_second: float
+    learning_rate: float  # of the last step
 
 
 class Validated(NamedTuple):
@@ -103,13 +119,16 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
             rows = torch.tensor(mine, device=learner.engine.device)
             pixels, target = learner.store.take(rows, epoch)
             image, target = learner.augment(pixels, target, rows, epoch)
+            set_learning_rate(learner.optimizer, learner.rate_in(epoch, step))
             loss, mean_dice = take_step(learner, image, target, _name_batch(learner, epoch, step, mine))
             totals += loss, mean_dice
             bar.set_description(f"{title} | Loss: {loss:.4f} | Dice: {mean_dice:.4f} | Iter: {step}/{len(batches)}", False)
     means = learner.engine.sum(torch.tensor(totals, device=learner.engine.device)) / learner.engine.processes
     seconds = time.perf_counter() - start
     loss, mean_dice = (means / len(batches)).tolist()
-    return Trained(loss, mean_dice, len(batches) * learner.batch_size / seconds)
+    return Trained(
+        loss, mean_dice, len(batches) * learner.batch_size / seconds, learner.rate_in(epoch, max(1, len(batches)))
+    )
 
 
 def take_step(
@@ -120,29 +139,41 @@ def take_step(
 ) -> tuple[float, float]:
     """Forward, backward, update; the batch's loss and mean Dice over its images.
 
+    The batch may go through in parts: their gradients are averaged, which is the whole batch's gradient where the loss is a
+    mean over images and no batch norm looks at its neighbours.
+
     Raises:
         UserError: The loss is not finite; `where` says in the sentence where that was.
     """
-    logits = learner.module(image)
-    loss = learner.loss(logits, target)
-    scores = dice_of(count_pixels(logits.detach().squeeze(1) > 0, target))
-    # One transfer a step: on a GPU each waits for everything before it.
-    value, mean_dice = torch.stack((loss.detach().float(), scores.mean())).tolist()
-    if not np.isfinite(value):
-        raise UserError(
-            f"the loss became {value} {where}, and training stopped before that step: "
-            "start a new run with a smaller --learning-rate or with --precision fp32"
-        )
     learner.optimizer.zero_grad(set_to_none=True)
-    learner.engine.backward(loss)
+    parts = list(zip(image.chunk(learner.accumulate), target.chunk(learner.accumulate), strict=True))
+    means = np.zeros(2)
+    for number, (part, truth) in enumerate(parts, start=1):
+        with learner.engine.sharing_gradients(learner.module, when=number == len(parts)):
+            logits = learner.module(part)
+            loss = learner.loss(logits, truth)
+            scores = dice_of(count_pixels(logits.detach().squeeze(1) > 0, truth))
+            # One transfer a part: on a GPU each waits for everything before it.
+            value, mean_dice = torch.stack((loss.detach().float(), scores.mean())).tolist()
+            if not np.isfinite(value):
+                raise UserError(
+                    f"the loss became {value} {where}, and training stopped before that step: "
+                    "start a new run with a smaller --learning-rate or with --precision fp32"
+                )
+            learner.engine.backward(loss / len(parts))
+        means += np.array((value, mean_dice)) / len(parts)
+    if learner.clip_norm:
+        learner.engine.clip_gradients(learner.module, learner.clip_norm)
     learner.optimizer.step()
-    return value, mean_dice
+    if learner.average:
+        learner.average.update_parameters(learner.predictor)
+    return float(means[0]), float(means[1])
 
 
 def validate(learner: Learner) -> Validated:
     """Score every validation photo as `evaluate` does, and the loss at the training size beside it."""
-    learner.engine.align_buffers(learner.predictor)
-    learner.predictor.eval()
+    predictor = learner.judged.eval()
+    learner.engine.align_buffers(predictor)
     indices = learner.engine.share(range(len(learner.validation)))
 
     def photos() -> Iterator[PhotoAndTarget]:
@@ -151,7 +182,7 @@ def validate(learner: Learner) -> Validated:
             yield pixels, apply_border(levels, learner.border)
 
     results: list[tuple[int, float, float, float, float]] = []
-    for index, scored in zip(indices, score_photos(learner.predictor, photos()), strict=True):
+    for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
         loss = learner.loss(scored.logits_at_size[None, None], scored.target_at_size[None]).item()
         own = learner.metric(scored.prediction, scored.target) if learner.metric else 0.0
         results.append((index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), float(own)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from fgbg.errors import UserError
 from fgbg.storage import replace_when_whole
+from fgbg.training.loop import Learner
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,12 @@ class Progress:
     best_score: float = float("-inf")
 
 
-def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save_state(path: Path, learner: Learner, progress: Progress) -> None:
     """Write `last.pt`. It is replaced only when the new state is whole on the disk."""
     state = {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "network": learner.predictor.network.state_dict(),
+        "optimizer": learner.optimizer.state_dict(),
+        "average": learner.average.state_dict() if learner.average else None,
         "epoch": progress.epoch,
         "best_score": progress.best_score,
     }
@@ -33,8 +34,8 @@ def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
         torch.save(state, aside)
 
 
-def restore_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put network and optimizer back to where `last.pt` has them; a run without one starts at its beginning.
+def restore_state(path: Path, learner: Learner) -> Progress:
+    """Put network, optimizer and average back to where `last.pt` has them; a run without one starts at its beginning.
 
     Raises:
         UserError: The file is damaged or belongs to another network.
@@ -44,9 +45,11 @@ def restore_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimiz
     try:
         # weights_only: tensors and plain values; nothing in the file can run code.
         state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
+        learner.predictor.network.load_state_dict(state["network"])
+        learner.optimizer.load_state_dict(state["optimizer"])
+        if learner.average:
+            learner.average.load_state_dict(state["average"])
         return Progress(state["epoch"], state["best_score"])
-    except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is damaged or of another network ({reason}): start again in a new --out") from None

@@ -5,40 +5,33 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 import fgbg
 from fgbg.config import TrainConfig
 from fgbg.data.augment import Augment, PairedAugmentation
-from fgbg.data.cache import SQUARE_MARGIN, cache_photos, cache_squares
-from fgbg.data.masks import check_border
-from fgbg.data.parallel import show_progress
-from fgbg.data.patches import PatchStore, describe_patches
-from fgbg.data.samples import Sample, SampleSet, understand_samples
-from fgbg.data.sources import open_samples
-from fgbg.data.split import find_overlaps, refuse_overlaps, split_set
-from fgbg.data.store import TrainingStore
-from fgbg.data.streams import Purpose, open_stream
+from fgbg.data.patches import describe_patches
+from fgbg.data.samples import Sample, SampleSet
+from fgbg.data.split import find_overlaps
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import find_seen_photos
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
-from fgbg.models import build_network, count_parameters, require_model, wrap_network
+from fgbg.models import count_parameters, require_model
 from fgbg.models.checkpoint import ModelHeader, load_model, save_model
-from fgbg.models.predictor import Predictor
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
-from fgbg.training.loop import Learner, Metric, Trainable, train_epoch, validate
-from fgbg.training.losses import Loss, make_loss
+from fgbg.training.loop import Learner, Metric, train_epoch, validate
+from fgbg.training.losses import Loss
+from fgbg.training.parts import prepare_learner, understand_data
 from fgbg.training.selfcheck import check_before_training
 from fgbg.training.state import Progress, restore_state, save_state
 
-RESUMABLE = frozenset({"epochs", "device", "threads", "out", "threshold_for", "selfcheck"})
+RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "selfcheck"})
 """Settings that a resumed run may change."""
 
 
@@ -73,6 +66,47 @@ def train(
     Raises:
         UserError: Anything in the configuration, the data or the folder that cannot be used.
     """
+    training = begin_training(config, samples=samples, model=model, loss=loss, augment=augment, metric=metric, resume=resume)
+    run = training.run
+    try:
+        for _ in run_epochs(training):
+            pass
+        _choose_threshold(training)
+    except KeyboardInterrupt:
+        training.say(f"\nstopped after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}")
+        raise
+    finally:
+        if training.learner.engine.is_main and run.epochs():
+            write_record([run], run.folder)
+    return run
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is ready to begin, or to go on."""
+
+    run: Run
+    config: TrainConfig
+    samples: SampleSet
+    learner: Learner
+    progress: Progress  # where it begins
+    say: Callable[[str], None]
+
+
+def begin_training(
+    config: TrainConfig,
+    *,
+    samples: Sequence[Sample] | None = None,
+    model: nn.Module | None = None,
+    loss: Loss | None = None,
+    augment: Augment | None = None,
+    metric: Metric | None = None,
+    resume: bool = False,
+) -> Training:
+    """Everything up to the first epoch: data understood, parts built, run folder written, self-check passed.
+
+    Arguments and errors are those of `train`.
+    """
     engine = Engine(config.device, config.precision, config.threads)
     say: Callable[[str], None] = print if engine.is_main else _say_nothing
     if model is not None:
@@ -81,31 +115,23 @@ def train(
         require_model(config.model)  # before anything is read or written
     run = _open_folder(config, resume, engine)
     config = replace(config, out=str(run.folder))
+    before = run.config if resume else config
     if resume:
-        _check_resumable(run.config, config)
+        _check_resumable(before, config)
 
     sample_set = understand_data(config, samples)
     if resume and run.fingerprint not in ("", sample_set.fingerprint):
         raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
     learner = prepare_learner(config, sample_set, engine, model=model, loss=loss, augment=augment, metric=metric)
     _announce(config, sample_set, learner, say)
-    progress = restore_state(run.last, learner.predictor.network, learner.optimizer) if resume else Progress()
+    progress = restore_state(run.last, learner) if resume else Progress()
     if resume:
-        say(f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is constant")
+        say(_describe_resumption(run, before, config, learner, progress))
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, own_loss=loss is not None)
-    try:
-        _run_epochs(run, config, learner, progress, _describe_model(config, sample_set), say)
-        _choose_threshold(run, config, learner, sample_set.of("validation"), say)
-    except KeyboardInterrupt:
-        say(f"\nstopped after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}")
-        raise
-    finally:
-        if engine.is_main and run.epochs():
-            write_record([run], run.folder)
-    return run
+    return Training(run, config, sample_set, learner, progress, say)
 
 
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
@@ -135,16 +161,27 @@ def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: 
     run.write_split(samples, config)
 
 
-def _run_epochs(
-    run: Run, config: TrainConfig, learner: Learner, progress: Progress, header: ModelHeader, say: Callable[[str], None]
-) -> None:
-    """Train, validate, record, keep: until the last epoch."""
+def run_epochs(training: Training) -> Iterator[EpochRecord]:
+    """Train, validate, keep, record; each epoch's record is yielded when all of it is on the disk.
+
+    Until the last epoch, or until `patience` epochs brought nothing better. Whoever has seen enough may stop asking for
+    more: the run can be resumed.
+    """
+    run, config, learner, progress = training.run, training.config, training.learner, training.progress
+    header = _describe_model(config, training.samples)
+    best_epoch = max((record.epoch for record in run.epochs() if record.best), default=0)
     for epoch in range(progress.epoch + 1, config.epochs + 1):
+        if config.patience and epoch - 1 - best_epoch >= config.patience:
+            training.say(f"stopping: {config.patience} epochs brought nothing better than epoch {best_epoch}")
+            return
+        if config.start_size and isinstance(learner.augment, PairedAugmentation):
+            learner.augment.show(size_in(epoch, config))
         start = time.perf_counter()
         trained = train_epoch(learner, epoch, f"Epoch {epoch}/{config.epochs}")
         validated = validate(learner)
         score = -math.inf if math.isnan(validated.score) else validated.score
         is_best = score > progress.best_score or progress.epoch == 0  # whatever the first score, that model is kept
+        best_epoch = epoch if is_best else best_epoch
         progress = Progress(epoch, max(score, progress.best_score))
         record = EpochRecord(
             epoch=epoch,
@@ -153,27 +190,41 @@ def _run_epochs(
             val_loss=validated.loss,
             val_dice=validated.dice,
             val_dice_photo=validated.dice_photo,
-            learning_rate=config.learning_rate,
+            learning_rate=trained.learning_rate,
             images_per_second=trained.images_per_second,
             seconds=time.perf_counter() - start,
             best=is_best,
             own_metric=validated.own_metric,
         )
         if learner.engine.is_main:
-            network = learner.predictor.network
             # In this order a kill at any point leaves a state whose replayed epoch writes the same again.
             run.append_epoch(record)
             if is_best:
-                save_model(run.best, network, replace(header, epoch=epoch, validation_dice=validated.dice_photo))
-            save_state(run.last, network, learner.optimizer, progress)
-            say(_describe_epoch(record, config.epochs))
+                header = replace(header, epoch=epoch, validation_dice=validated.dice_photo)
+                save_model(run.best, learner.judged.network, header)
+            save_state(run.last, learner, progress)
+            training.say(_describe_epoch(record, config.epochs))
         learner.engine.wait()
+        yield record
 
 
-def _choose_threshold(
-    run: Run, config: TrainConfig, learner: Learner, validation: SampleSet, say: Callable[[str], None]
-) -> None:
+def size_in(epoch: int, config: TrainConfig) -> int:
+    """The edge that an epoch is trained at: from `start_size` to `size` over the first half of the run, by steps of 32 px.
+
+    >>> [size_in(epoch, TrainConfig(start_size=64, size=128, epochs=8)) for epoch in (1, 2, 3, 4, 5, 8)]
+    [64, 64, 96, 96, 128, 128]
+    """
+    if not config.start_size:
+        return config.size
+    progress = min(1.0, (epoch - 1) / (config.epochs / 2))
+    grown = (config.size - config.start_size) * progress
+    return config.size if progress == 1 else config.start_size + int(grown / 32) * 32
+
+
+def _choose_threshold(training: Training) -> None:
     """The best model's threshold, and what validation says of its probabilities."""
+    run, config, learner, say = training.run, training.config, training.learner, training.say
+    validation = training.samples.of("validation")
     # A copy: the network in memory is the last epoch's, and a user's own stays as training left it.
     predictor, header = load_model(run.best, network=copy.deepcopy(learner.predictor.network))
     predictor.to(learner.engine.device)
@@ -186,6 +237,18 @@ def _choose_threshold(
         run, predictor, header, validation, engine=learner.engine, threshold_for=config.threshold_for
     )
     say(f"threshold {evaluation.statement['threshold_reason']}")
+
+
+def _describe_resumption(run: Run, before: TrainConfig, config: TrainConfig, learner: Learner, progress: Progress) -> str:
+    """Where a run goes on, and what its learning rate does there."""
+    sentence = f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is "
+    if config.schedule == "constant":
+        return sentence + "constant"
+    next_rate = learner.rate_in(progress.epoch + 1, 1)
+    sentence += f"{config.schedule} over all {config.epochs} epochs, {next_rate:.2g} in the next step"
+    if config.epochs == before.epochs or not run.epochs():
+        return sentence
+    return f"{sentence} ({run.epochs()[-1].learning_rate:.2g} in the last one, of a run of {before.epochs})"
 
 
 def _describe_epoch(record: EpochRecord, epochs: int) -> str:
@@ -219,127 +282,6 @@ def _check_resumable(before: TrainConfig, now: TrainConfig) -> None:
         )
     if now.epochs < before.epochs:
         raise UserError(f"--epochs {now.epochs}: the run was meant for {before.epochs}; resuming can only extend it")
-
-
-def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
-    """The samples that `config.data` names, or the user's own, split and fit to train on.
-
-    Raises:
-        UserError: They cannot be understood, or are too few.
-    """
-    if samples is not None:
-        own = understand_samples(config.data or "own samples", samples, object_values=config.object_values)
-        sample_set = split_set(
-            own,
-            seed=config.split_seed,
-            group_by=config.group_by,
-            folds=config.folds,
-            fold=config.fold,
-            progress=show_progress,
-        )
-    else:
-        if not config.data:
-            raise UserError("which DATA? Give oxford-pet, figures, or a folder with images/ and masks/")
-        sample_set = open_samples(config.data, **config.data_options(), progress=show_progress)
-    for split in ("train", "validation"):
-        if not sample_set.of(split).samples:
-            raise UserError(
-                f"{sample_set.name} has no {split} photos: training needs some to learn from and some to choose by"
-            )
-    count = len(sample_set.of("train").samples)
-    if config.batch_size > count and config.fit != "crop":  # a photo may hold many patches
-        raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
-    check_border(config.border, sample_set.encoding)
-    if not config.allow_overlap:
-        refuse_overlaps(sample_set)
-    return sample_set
-
-
-def prepare_learner(
-    config: TrainConfig,
-    samples: SampleSet,
-    engine: Engine,
-    *,
-    model: nn.Module | None = None,
-    loss: Loss | None = None,
-    augment: Augment | None = None,
-    metric: Metric | None = None,
-) -> Learner:
-    """Build every part, or take the user's.
-
-    Raises:
-        UserError: No such model, or a batch that the processes cannot share.
-    """
-    if config.batch_size % engine.processes:
-        raise UserError(f"--batch-size {config.batch_size} cannot be shared by {engine.processes} processes: use a multiple")
-    torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
-    network = wrap_network(model) if model is not None else build_network(config.model, width=config.width)
-    if config.batch_size == engine.processes and config.size <= network.stride:
-        raise UserError(
-            f"--batch-size {config.batch_size} at --size {config.size} leaves the deepest batch norm one value: raise either"
-        )
-    predictor = Predictor(network, size=config.size, fit=config.fit).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(predictor.parameters(), lr=config.learning_rate, fused=engine.device.type != "mps")
-    module, prepared = engine.prepare(Trainable(predictor), optimizer)
-
-    training, validation = samples.of("train"), samples.of("validation")
-    if not engine.is_main:
-        engine.wait()  # the main process fills the cache, the others then find it
-    store = _open_store(config, training, engine, has_margin=config.augment.enabled or augment is not None)
-    photos = cache_photos(validation, progress=show_progress)
-    if engine.is_main:
-        engine.wait()
-    return Learner(
-        engine=engine,
-        predictor=predictor,
-        module=module,
-        optimizer=prepared,
-        store=store,
-        names=[training.samples[photo].id for photo in store.photo_of_row],
-        validation=photos,
-        border=config.border,
-        augment=augment
-        or PairedAugmentation(
-            config.augment,
-            store.aspects,
-            size=config.size,
-            seed=config.seed,
-            device=engine.device,
-            reach=store.reach,
-        ),
-        loss=loss
-        or make_loss(
-            config.loss,
-            bce_weight=config.bce_weight,
-            overlap_weight=config.overlap_weight,
-            false_positive_weight=config.false_positive_weight,
-            false_negative_weight=config.false_negative_weight,
-            dice_reduction=config.dice_reduction,
-        ),
-        metric=metric,
-        batch_size=config.batch_size,
-        seed=config.seed,
-    )
-
-
-def _open_store(config: TrainConfig, training: SampleSet, engine: Engine, *, has_margin: bool) -> TrainingStore | PatchStore:
-    """The training photos as the network will see them: squares of whole photos, or patches at their own scale.
-
-    Raises:
-        UserError: A batch needs more patches than there are.
-    """
-    if config.fit != "crop":
-        stored_size = round(SQUARE_MARGIN * config.size) if has_margin else config.size
-        squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
-        return TrainingStore(squares, config.border, engine.device, engine.free_bytes())
-    photos = cache_photos(training, pixel_for_pixel=True, progress=show_progress)
-    store = PatchStore(photos, config.border, engine.device, size=config.size, seed=config.seed, has_margin=has_margin)
-    if config.batch_size > len(store):
-        raise UserError(
-            f"--batch-size {config.batch_size} is more than the {len(store)} patches of {config.size} px that the training "
-            f"photos hold: choose {len(store)} or less, or a smaller --size"
-        )
-    return store
 
 
 def _describe_model(config: TrainConfig, samples: SampleSet) -> ModelHeader:

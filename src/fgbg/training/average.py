@@ -1,0 +1,26 @@
+"""A running average of the weights, which is judged and kept in their place (EMA; Polyak and Juditsky 1992)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def average_weights(module: nn.Module, decay: float) -> AveragedModel:
+    """A copy of the module that follows it: call its `update_parameters(module)` after each step.
+
+    After step t the average keeps min(decay, (1 + t) / (10 + t)) of itself, so that the first weights, which are drawn at
+    random, are soon forgotten. Running statistics of batch norm are averaged as weights are.
+
+    Args:
+        module: What is trained.
+        decay: 0.99 averages over about 100 steps.
+    """
+
+    def follow(averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
+        count = int(steps)
+        get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(averaged, current, steps)
+
+    return AveragedModel(module, multi_avg_fn=follow, use_buffers=True)

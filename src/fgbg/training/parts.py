@@ -1,0 +1,189 @@
+"""The parts of a training, from its settings or from the user: data, network, optimizer, augmentation, loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from fgbg.config import TrainConfig
+from fgbg.data.augment import Augment, PairedAugmentation
+from fgbg.data.cache import SQUARE_MARGIN, cache_photos, cache_squares
+from fgbg.data.masks import check_border
+from fgbg.data.parallel import show_progress
+from fgbg.data.patches import PatchStore
+from fgbg.data.samples import Sample, SampleSet, understand_samples
+from fgbg.data.sources import open_samples
+from fgbg.data.split import refuse_overlaps, split_set
+from fgbg.data.store import TrainingStore
+from fgbg.data.streams import Purpose, open_stream
+from fgbg.engine import Engine
+from fgbg.errors import UserError
+from fgbg.models import build_network, wrap_network
+from fgbg.models.predictor import Predictor
+from fgbg.training.average import average_weights
+from fgbg.training.loop import Learner, Metric, Trainable
+from fgbg.training.losses import Loss, make_loss
+from fgbg.training.optimizer import make_optimizer, rate_at
+
+
+def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
+    """The samples that `config.data` names, or the user's own, split and fit to train on.
+
+    Raises:
+        UserError: They cannot be understood, or are too few.
+    """
+    if samples is not None:
+        own = understand_samples(config.data or "own samples", samples, object_values=config.object_values)
+        sample_set = split_set(
+            own,
+            seed=config.split_seed,
+            group_by=config.group_by,
+            folds=config.folds,
+            fold=config.fold,
+            progress=show_progress,
+        )
+    else:
+        if not config.data:
+            raise UserError("which DATA? Give oxford-pet, figures, or a folder with images/ and masks/")
+        sample_set = open_samples(config.data, **config.data_options(), progress=show_progress)
+    for split in ("train", "validation"):
+        if not sample_set.of(split).samples:
+            raise UserError(
+                f"{sample_set.name} has no {split} photos: training needs some to learn from and some to choose by"
+            )
+    count = len(sample_set.of("train").samples)
+    if config.batch_size > count and config.fit != "crop":  # a photo may hold many patches
+        raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
+    check_border(config.border, sample_set.encoding)
+    if not config.allow_overlap:
+        refuse_overlaps(sample_set)
+    return sample_set
+
+
+def prepare_learner(
+    config: TrainConfig,
+    samples: SampleSet,
+    engine: Engine,
+    *,
+    model: nn.Module | None = None,
+    loss: Loss | None = None,
+    augment: Augment | None = None,
+    metric: Metric | None = None,
+) -> Learner:
+    """Build every part, or take the user's.
+
+    Raises:
+        UserError: No such model, or a batch that the processes cannot share.
+    """
+    _check_shares(config, engine)
+    torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
+    network = wrap_network(model) if model is not None else build_network(config.model, width=config.width)
+    if config.batch_size == engine.processes and config.size <= network.stride:
+        raise UserError(
+            f"--batch-size {config.batch_size} at --size {config.size} leaves the deepest batch norm one value: raise either"
+        )
+    predictor = Predictor(network, size=config.size, fit=config.fit).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(
+        predictor,
+        network.network,
+        name=config.optimizer,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        encoder_rate=config.encoder_rate,
+        fused=engine.device.type != "mps",
+    )
+    trainable = Trainable(predictor)
+    if config.compile:
+        trainable.compile()
+    module, prepared = engine.prepare(trainable, optimizer)
+
+    training, validation = samples.of("train"), samples.of("validation")
+    if not engine.is_main:
+        engine.wait()  # the main process fills the cache, the others then find it
+    store = _open_store(config, training, engine, has_margin=config.augment.enabled or augment is not None)
+    photos = cache_photos(validation, progress=show_progress)
+    if engine.is_main:
+        engine.wait()
+    return Learner(
+        engine=engine,
+        predictor=predictor,
+        module=module,
+        optimizer=prepared,
+        store=store,
+        names=[training.samples[photo].id for photo in store.photo_of_row],
+        validation=photos,
+        border=config.border,
+        augment=augment
+        or PairedAugmentation(
+            config.augment,
+            store.aspects,
+            size=config.size,
+            seed=config.seed,
+            device=engine.device,
+            reach=store.reach,
+        ),
+        loss=loss
+        or make_loss(
+            config.loss,
+            bce_weight=config.bce_weight,
+            overlap_weight=config.overlap_weight,
+            false_positive_weight=config.false_positive_weight,
+            false_negative_weight=config.false_negative_weight,
+            dice_reduction=config.dice_reduction,
+        ),
+        metric=metric,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        rate=_plan_rate(config, len(store) // config.batch_size),
+        accumulate=config.accumulate,
+        clip_norm=config.clip_norm,
+        average=average_weights(predictor, config.ema) if config.ema else None,
+    )
+
+
+def _check_shares(config: TrainConfig, engine: Engine) -> None:
+    """Every process, and every part of its step, has as many images.
+
+    Raises:
+        UserError: The batch does not come out even.
+    """
+    if config.batch_size % engine.processes:
+        raise UserError(f"--batch-size {config.batch_size} cannot be shared by {engine.processes} processes: use a multiple")
+    share = config.batch_size // engine.processes
+    if share % config.accumulate:
+        raise UserError(
+            f"--accumulate {config.accumulate} does not divide the {share} images that a process has of --batch-size "
+            f"{config.batch_size}: use a divisor"
+        )
+
+
+def _plan_rate(config: TrainConfig, steps_an_epoch: int) -> Callable[[int], float]:
+    """The learning rate of every step of the run."""
+    steps, warmup_steps = config.epochs * steps_an_epoch, round(config.warmup_epochs * steps_an_epoch)
+
+    def rate(step: int) -> float:
+        return config.learning_rate * rate_at(step, steps, schedule=config.schedule, warmup_steps=warmup_steps)
+
+    return rate
+
+
+def _open_store(config: TrainConfig, training: SampleSet, engine: Engine, *, has_margin: bool) -> TrainingStore | PatchStore:
+    """The training photos as the network will see them: squares of whole photos, or patches at their own scale.
+
+    Raises:
+        UserError: A batch needs more patches than there are.
+    """
+    if config.fit != "crop":
+        stored_size = round(SQUARE_MARGIN * config.size) if has_margin else config.size
+        squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
+        return TrainingStore(squares, config.border, engine.device, engine.free_bytes())
+    photos = cache_photos(training, pixel_for_pixel=True, progress=show_progress)
+    store = PatchStore(photos, config.border, engine.device, size=config.size, seed=config.seed, has_margin=has_margin)
+    if config.batch_size > len(store):
+        raise UserError(
+            f"--batch-size {config.batch_size} is more than the {len(store)} patches of {config.size} px that the training "
+            f"photos hold: choose {len(store)} or less, or a smaller --size"
+        )
+    return store
