@@ -52,7 +52,17 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "dice_reduction": st.sampled_from(["image", "batch"]),
     "epochs": st.integers(1, 10**9),
     "batch_size": st.integers(1, 10**6),
+    "accumulate": st.integers(1, 10**6),
+    "optimizer": st.sampled_from(["adam", "adamw"]),
     "learning_rate": positive,
+    "schedule": st.sampled_from(["constant", "cosine", "one_cycle"]),
+    "warmup_epochs": st.just(0.0),  # what these two may be hangs on other settings: see test_recipe.py
+    "encoder_rate": st.floats(0, 1, exclude_min=True),
+    "weight_decay": st.floats(0, 1e300),
+    "clip_norm": st.floats(0, 1e300),
+    "ema": below_one,
+    "start_size": st.just(0),
+    "patience": st.integers(0, 10**9),
     "seed": seeds,
     "threshold_for": st.sampled_from(["dice", "iou", "recall:0.9", "none"]),
     "border": st.sampled_from(get_args(Border)),
@@ -67,6 +77,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "augment": st.fixed_dictionaries(AUGMENT),
     "device": words,
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
+    "compile": st.booleans(),
     "threads": st.integers(0, 512),
     "selfcheck": st.booleans(),
 }
@@ -109,9 +120,9 @@ def test_any_one_setting_survives_its_file(tmp_path: Path) -> None:
             [
                 *('C:\\pets "2"', "runs/ü", "own:Net", 8, 64, "pad"),
                 *("bce_tversky", 0.0, 1e-7, 1e16, 0.1 + 0.2, "batch"),
-                *(1, 1, 1e-5, 2**63 - 1),
+                *(1, 1, 2, "adamw", 1e-5, "cosine", 1.5, 0.25, 0.01, 1.0, 0.99, 64, 7, 2**63 - 1),
                 *("recall:0.75", "ignore", "lab", 4, "patient", 5, 2, "clean.txt", True, (0, 255)),
-                *(AugmentRanges(enabled=False), "cuda:1", "bf16", 3, False),
+                *(AugmentRanges(enabled=False), "cuda:1", "bf16", True, 3, False),
             ],
             strict=True,
         )
@@ -187,7 +198,7 @@ def test_an_unknown_setting_is_named_with_the_nearest(tmp_path: Path, text: str,
 
 nan, inf = float("nan"), float("inf")
 OUT_OF_RANGE: list[tuple[str, Any]] = [
-    *[(name, value) for name in ("epochs", "batch_size", "width") for value in (0, -1)],
+    *[(name, value) for name in ("epochs", "batch_size", "width", "accumulate") for value in (0, -1)],
     *[("size", value) for value in (0, 15, 4097)],
     *[("learning_rate", value) for value in (0.0, -1e-3, inf, nan)],
     *[
@@ -196,6 +207,11 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
         for value in (-0.1, inf, nan)
     ],
     *[(name, value) for name in ("seed", "split_seed") for value in (-1, 2**63)],
+    *[(name, value) for name in ("warmup_epochs", "weight_decay", "clip_norm") for value in (-0.1, inf, nan)],
+    *[("encoder_rate", value) for value in (0.0, 1.1, nan)],
+    *[("ema", value) for value in (-0.1, 1.0, nan)],
+    *[("start_size", value) for value in (-1, 15, 257)],
+    ("patience", -1),
     ("threads", -1),
     *[("folds", value) for value in (-1, 1, 2)],
     *[("fold", value) for value in (-1, 1)],
