@@ -115,6 +115,8 @@ class TrainConfig:
     """Let torch.compile build the training step; needs a C++ compiler, pays on GPUs and in long runs."""
     threads: int = 0
     """CPU threads; 0 shares the cores among the processes. Part of what makes a run repeatable to the bit."""
+    track: Literal["none", "tensorboard"] = "none"
+    """Also write the record for TensorBoard, into RUN/tensorboard. The run's own record is always written."""
     selfcheck: bool = True
     """Look for silent errors in data, augmentation, loss and network before the first epoch."""
 

@@ -34,7 +34,7 @@ SIGNIFICANT = 0.05
 MOST_CHANGED = 10
 
 # Data count by their hash, wherever they lie and whatever list named them.
-_NOT_THE_RECIPE = ("seed", "out", "data", "only", "allow_overlap", "device", "threads", "selfcheck")
+_NOT_THE_RECIPE = ("seed", "out", "data", "only", "allow_overlap", "device", "threads", "compile", "track", "selfcheck")
 _MUST_AGREE = ("split", "border", "empty", "score_space")
 
 

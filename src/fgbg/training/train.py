@@ -30,8 +30,9 @@ from fgbg.training.losses import Loss
 from fgbg.training.parts import prepare_learner, understand_data
 from fgbg.training.selfcheck import check_before_training
 from fgbg.training.state import Progress, restore_state, save_state
+from fgbg.training.track import open_tracker, require_tracker
 
-RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "selfcheck"})
+RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "track", "selfcheck"})
 """Settings that a resumed run may change."""
 
 
@@ -69,8 +70,9 @@ def train(
     training = begin_training(config, samples=samples, model=model, loss=loss, augment=augment, metric=metric, resume=resume)
     run = training.run
     try:
-        for _ in run_epochs(training):
-            pass
+        with open_tracker(run, training.tracker, after_epoch=training.progress.epoch) as track:
+            for record in run_epochs(training):
+                track(record)
         _choose_threshold(training)
     except KeyboardInterrupt:
         training.say(f"\nstopped after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}")
@@ -92,6 +94,11 @@ class Training:
     progress: Progress  # where it begins
     say: Callable[[str], None]
 
+    @property
+    def tracker(self) -> str:
+        """Who else is told of each epoch; by the main process alone."""
+        return self.config.track if self.learner.engine.is_main else "none"
+
 
 def begin_training(
     config: TrainConfig,
@@ -107,6 +114,7 @@ def begin_training(
 
     Arguments and errors are those of `train`.
     """
+    require_tracker(config.track)
     engine = Engine(config.device, config.precision, config.threads)
     say: Callable[[str], None] = print if engine.is_main else _say_nothing
     if model is not None:
