@@ -41,7 +41,10 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "data": words,
     "out": words,
     "model": words,
+    "encoder": words,
     "width": st.integers(1, 10**6),
+    "pretrained": st.just("none"),  # or --init, not both: see test_pretrained.py
+    "init": words,
     "size": st.integers(16, 4096),
     "fit": st.sampled_from(get_args(Fit)),
     "loss": st.sampled_from(["bce_dice", "bce_tversky"]),
@@ -119,7 +122,7 @@ def test_any_one_setting_survives_its_file(tmp_path: Path) -> None:
         zip(
             names_of(TrainConfig),
             [
-                *('C:\\pets "2"', "runs/ü", "own:Net", 8, 64, "pad"),
+                *('C:\\pets "2"', "runs/ü", "own:Net", "resnet18", 8, "auto", "runs/b", 64, "pad"),
                 *("bce_tversky", 0.0, 1e-7, 1e16, 0.1 + 0.2, "batch"),
                 *(1, 1, 2, "adamw", 1e-5, "cosine", 1.5, 0.25, 0.01, 1.0, 0.99, 64, 7, 2**63 - 1),
                 *("recall:0.75", "ignore", "lab", 4, "patient", 5, 2, "clean.txt", True, (0, 255)),

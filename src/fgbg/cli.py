@@ -420,7 +420,7 @@ def _parse(kind: type, argv: Sequence[str], **options: Any) -> Any:
 
 def _train_defaults(argv: Sequence[str]) -> TrainArguments:
     """What flags are laid over: the run to resume, or a preset and a file. They must be known before flags are read."""
-    peeked = {name: _peek(argv, name) for name in ("--preset", "--config", "--out")}
+    peeked = {name: _peek(argv, name) for name in ("--preset", "--config", "--out", "--init")}
     base = TrainConfig()
     if "--resume" in argv and peeked["--out"]:
         from fgbg.run import open_run
@@ -431,6 +431,11 @@ def _train_defaults(argv: Sequence[str]) -> TrainArguments:
     if peeked["--config"]:
         base = read_config(Path(peeked["--config"]), base)
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(TrainConfig)}
+    if peeked["--init"]:
+        _require_extra("train")
+        from fgbg.training.start import inherit_network
+
+        fields |= inherit_network(peeked["--init"])
     return TrainArguments(**fields)
 
 

@@ -31,9 +31,18 @@ class TrainConfig:
     """The run folder to write; must be new or empty. Default: runs/MODEL, or the next free runs/MODEL-2, …"""
 
     model: str = "unet"
-    """unet or resnet34_unet."""
+    """unet, attention_unet, resnet34_unet; with any --encoder: timm_unet, unetplusplus, manet, linknet, fpn, pspnet, pan,
+    deeplabv3, deeplabv3plus, upernet, segformer."""
+    encoder: str = ""
+    """A name of timm, for models that take one, for instance resnet34 or mobilenetv3_small_100. Default:
+    tf_efficientnet_lite0."""
     width: int = 64
-    """Channels of the first level; 64 is the lab's. Compute grows with its square."""
+    """Channels of the first level; 64 is the published size. Compute grows with its square. With
+    --encoder: of the decoder."""
+    pretrained: str = "none"
+    """What the encoder starts from: none, auto (ImageNet weights), or a FILE of weights."""
+    init: str = ""
+    """Start from this MODEL's weights: a run or a .safetensors file. Model, width and encoder are then its own."""
     size: int = 256
     """Edge of the square the network sees, in pixels; by --fit crop, in pixels of the photo."""
     fit: Fit = "squash"
@@ -161,6 +170,8 @@ class TrainConfig:
         _require(self.bce_weight + self.overlap_weight > 0, "overlap_weight", 0, "more than 0 when --bce-weight is 0")
         _require(self.folds == 0 or self.folds >= FEWEST_FOLDS, "folds", self.folds, f"0 (off) or {FEWEST_FOLDS} or more")
         _require(0 <= self.fold < max(1, self.folds), "fold", self.fold, f"from 0 to below --folds ({self.folds})")
+        if self.init and self.pretrained != "none":
+            raise UserError(f"--pretrained {self.pretrained}: must be none with --init, which brings all weights")
         _require(
             not (self.folds and self.split == "lab"), "folds", self.folds, "0 with --split lab, which is a cut of its own"
         )

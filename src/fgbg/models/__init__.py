@@ -3,67 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fgbg.errors import unknown_name
+from fgbg.errors import UserError, unknown_name
+from fgbg.models.attention_unet import AttentionUNet
+from fgbg.models.library import DEFAULT_ENCODER, LIBRARY, build_library_model
 from fgbg.models.resnet34_unet import ResNet34_UNet
 from fgbg.models.unet import UNet
 
-MODELS: dict[str, Callable[[int], nn.Module]] = {
+OWN: dict[str, Callable[[int], nn.Module]] = {
     "unet": UNet,
+    "attention_unet": AttentionUNet,
     "resnet34_unet": ResNet34_UNet,
 }
-"""Name -> builder, called with the width. To add a model, write its file and its line here; the tests take it up."""
+"""Networks written here. Name -> builder, called with the width."""
+
+
+def _build_own(build: Callable[[int], nn.Module], width: int, _encoder: str) -> nn.Module:
+    return build(width)
+
+
+MODELS: dict[str, Callable[[int, str], nn.Module]] = {
+    **{name: partial(_build_own, build) for name, build in OWN.items()},
+    **{name: partial(build_library_model, name) for name in LIBRARY},
+}
+"""Name -> builder, called with width and encoder. To add a model, write its file and its line in `OWN`, or its row in
+`LIBRARY`; the tests take it up."""
 
 
 class StridePadding(nn.Module):
     """Let a network that halves its input several times take any size: pad to its stride, crop the answer."""
 
-    def __init__(self, network: nn.Module, stride: int) -> None:
+    def __init__(self, network: nn.Module, stride: int, smallest: int = 1) -> None:
         super().__init__()
         self.network = network
-        self.stride = stride
+        self.stride, self.smallest = stride, smallest
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1 height width"]:
         """Logits of the image's own size."""
         height, width = image.shape[-2:]
-        right, bottom = -width % self.stride, -height % self.stride
+        right, bottom = self._missing(width), self._missing(height)
         if not (right or bottom):
             return self.network(image)
         # Edge pixels repeated: a black bar would be an outline that no photo has.
         padded = F.pad(image, (0, right, 0, bottom), mode="replicate")
         return self.network(padded)[..., :height, :width]
 
+    def _missing(self, edge: int) -> int:
+        """Pixels up to the next multiple of the stride that is large enough."""
+        enough = max(edge, self.smallest)
+        return enough - edge + -enough % self.stride
 
-def build_network(name: str, *, width: int) -> StridePadding:
+
+def build_network(name: str, *, width: int, encoder: str = "") -> StridePadding:
     """A fresh network, its weights drawn from torch's current random state.
 
+    Args:
+        name: A key of `MODELS`.
+        width: 64 is the published size.
+        encoder: For those of `LIBRARY` a name of timm; empty for the default one.
+
     Raises:
-        UserError: No model has that name; the nearest one is offered.
+        UserError: No model has that name, the nearest one is offered; or it has no such encoder.
     """
-    require_model(name)
-    return wrap_network(MODELS[name](width))
+    require_model(name, encoder=encoder)
+    return wrap_network(MODELS[name](width, encoder))
 
 
-def require_model(name: str) -> None:
-    """Refuse a name that no model has.
+def require_model(name: str, *, encoder: str = "", batch: int = 2) -> None:
+    """Refuse a name that no model has, an encoder for a model that has its own, and a batch that is too small for it.
+
+    Args:
+        name: Of the model.
+        encoder: Asked for; empty for the model's own.
+        batch: Images that the network sees at a time in training.
 
     Raises:
-        UserError: The nearest name is offered.
+        UserError: The value and the cure.
     """
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
+    if encoder and name not in LIBRARY:
+        raise UserError(f"--encoder {encoder}: {name} has its own; encoders go with {', '.join(LIBRARY)}")
+    if name in LIBRARY and LIBRARY[name].pools and batch < 2:
+        raise UserError(f"{name} needs two images at a time to train: raise --batch-size, or lower --accumulate")
+
+
+def describe_model(name: str, *, width: int, encoder: str = "") -> str:
+    """The model in a few words.
+
+    >>> describe_model("fpn", width=32)
+    'fpn on tf_efficientnet_lite0 (width 32)'
+    >>> describe_model("own:MyNetwork", width=64)
+    'own:MyNetwork'
+    """
+    if name not in MODELS:
+        return name
+    return f"{name}{f' on {encoder or DEFAULT_ENCODER}' if name in LIBRARY else ''} (width {width})"
 
 
 def wrap_network(network: nn.Module) -> StridePadding:
-    """The network with the padding that its `stride` attribute asks for (none without it); wrapped once only."""
+    """The network with the padding that its attributes ask for; wrapped once only.
+
+    `stride` says what an edge of its input must be a multiple of, `smallest` how long it must be; 1 and 1 without them.
+    """
     if isinstance(network, StridePadding):
         return network
-    stride = getattr(network, "stride", 1)
-    return StridePadding(network, stride if isinstance(stride, int) else 1)  # a layer's own stride is a pair
+    stride, smallest = getattr(network, "stride", 1), getattr(network, "smallest", 1)
+    return StridePadding(network, stride if isinstance(stride, int) else 1, smallest)  # a layer's own stride is a pair
 
 
 def count_parameters(network: nn.Module) -> int:

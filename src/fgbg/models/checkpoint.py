@@ -38,6 +38,10 @@ class ModelHeader:
     epoch: int
     validation_dice: float
     fgbg_version: str
+    encoder: str = ""  # a name of timm, for models that take one; empty for the default one
+    pretrained_from: str = ""  # where the encoder's first weights came from
+    pretrained_license: str = ""  # on what terms
+    initialised_from: str = ""  # the model whose weights all of it started from
     threshold_reason: str = "0.5 by default"
     temperature: float = (
         1.0  # what validation says to divide logits by so that probabilities are true on average; not applied
@@ -64,6 +68,25 @@ def replace_header(path: Path, header: ModelHeader) -> None:
     with safe_open(path, "pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     _write(path, weights, header)
+
+
+def find_model_file(model: str | Path) -> Path:
+    """The file of a MODEL: a run's best, or the file itself.
+
+    Raises:
+        UserError: There is no such thing, or the run has no model yet.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        best = path / "best.safetensors"
+        if not best.exists():
+            raise UserError(
+                f"{path} holds no best.safetensors: MODEL is a run that has finished an epoch, or a .safetensors file"
+            )
+        return best
+    if not path.exists():
+        raise UserError(f"{path} does not exist: MODEL is a run folder or a .safetensors file")
+    return path
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -106,7 +129,7 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
     if network is not None:
         padded = wrap_network(network)
     elif header.network in MODELS:
-        padded = build_network(header.network, width=header.width)
+        padded = build_network(header.network, width=header.width, encoder=header.encoder)
     else:
         raise UserError(f"{path} holds a network of your own: load it with load_model(path, network=...)")
     with safe_open(path, "pt") as file:

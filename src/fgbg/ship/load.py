@@ -13,7 +13,7 @@ from torch import nn
 from fgbg.data.images import read_photo, read_photo_size, to_upright_rgb
 from fgbg.engine import resolve_device
 from fgbg.errors import UserError
-from fgbg.models.checkpoint import ModelHeader, load_model
+from fgbg.models.checkpoint import ModelHeader, find_model_file, load_model
 from fgbg.models.predictor import Predictor
 
 
@@ -62,25 +62,6 @@ def load(model: str | Path, *, network: nn.Module | None = None, device: str = "
     """
     predictor, header = load_model(find_model_file(model), network=network)
     return Model(predictor.to(resolve_device(device)), header)
-
-
-def find_model_file(model: str | Path) -> Path:
-    """The file of a MODEL: a run's best, or the file itself.
-
-    Raises:
-        UserError: There is no such thing, or the run has no model yet.
-    """
-    path = Path(model).expanduser()
-    if path.is_dir():
-        best = path / "best.safetensors"
-        if not best.exists():
-            raise UserError(
-                f"{path} holds no best.safetensors: MODEL is a run that has finished an epoch, or a .safetensors file"
-            )
-        return best
-    if not path.exists():
-        raise UserError(f"{path} does not exist: MODEL is a run folder or a .safetensors file")
-    return path
 
 
 def _to_pixels(photo: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -28,6 +28,7 @@ from fgbg.judge.score import PhotoAndTarget, score_photos
 from fgbg.models.predictor import Predictor
 from fgbg.training.losses import Loss
 from fgbg.training.optimizer import set_learning_rate
+from fgbg.training.start import Start
 from fgbg.words import Border
 
 Metric = Callable[[Bool[Tensor, "height width"], UInt8[Tensor, "height width"]], float]
@@ -63,6 +64,7 @@ class Learner:
     metric: Metric | None
     batch_size: int
     seed: int
+    start: Start  # what the weights were before the first step
     rate: Callable[[int], float]  # learning rate of a step, counted from 0 over the whole run
     accumulate: int = 1  # parts of a step's images that go through the network one after the other
     clip_norm: float = 0.0  # 0: gradients as they are

@@ -17,15 +17,14 @@ from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
 from fgbg.data.split import refuse_overlaps, split_set
 from fgbg.data.store import TrainingStore
-from fgbg.data.streams import Purpose, open_stream
 from fgbg.engine import Engine
 from fgbg.errors import UserError
-from fgbg.models import build_network, wrap_network
 from fgbg.models.predictor import Predictor
 from fgbg.training.average import average_weights
 from fgbg.training.loop import Learner, Metric, Trainable
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.optimizer import make_optimizer, rate_at
+from fgbg.training.start import refuse_known_photos, start_network
 
 
 def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
@@ -78,13 +77,16 @@ def prepare_learner(
         UserError: No such model, or a batch that the processes cannot share.
     """
     _check_shares(config, engine)
-    torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
-    network = wrap_network(model) if model is not None else build_network(config.model, width=config.width)
+    start = start_network(config, model)
+    network = start.network
+    if start.model and not config.allow_overlap:
+        refuse_known_photos(start.model, samples)
     if config.batch_size == engine.processes and config.size <= network.stride:
         raise UserError(
             f"--batch-size {config.batch_size} at --size {config.size} leaves the deepest batch norm one value: raise either"
         )
-    predictor = Predictor(network, size=config.size, fit=config.fit).to(memory_format=torch.channels_last)
+    predictor = Predictor(network, size=config.size, fit=config.fit, mean=start.mean, deviation=start.deviation)
+    predictor.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(
         predictor,
         network.network,
@@ -139,6 +141,7 @@ def prepare_learner(
         rate=_plan_rate(config, len(store) // config.batch_size),
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
+        start=start,
         average=average_weights(predictor, config.ema) if config.ema else None,
     )
 

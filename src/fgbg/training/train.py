@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,13 +22,14 @@ from fgbg.errors import UserError
 from fgbg.judge.evaluate import find_seen_photos
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
-from fgbg.models import count_parameters, require_model
+from fgbg.models import count_parameters, describe_model, require_model
 from fgbg.models.checkpoint import ModelHeader, load_model, save_model
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
 from fgbg.training.parts import prepare_learner, understand_data
 from fgbg.training.selfcheck import check_before_training
+from fgbg.training.start import Start, describe_start
 from fgbg.training.state import Progress, restore_state, save_state
 from fgbg.training.track import open_tracker, require_tracker
 
@@ -120,7 +121,8 @@ def begin_training(
     if model is not None:
         config = replace(config, model=f"own:{type(model).__name__}")
     else:
-        require_model(config.model)  # before anything is read or written
+        batch = config.batch_size // engine.processes // config.accumulate
+        require_model(config.model, encoder=config.encoder, batch=batch)  # before anything is read or written
     run = _open_folder(config, resume, engine)
     config = replace(config, out=str(run.folder))
     before = run.config if resume else config
@@ -150,7 +152,10 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
     if samples.encoding.has_band:
         say(f"border = {config.border}")
     parameters = count_parameters(learner.predictor)
-    say(f"{config.model}, {parameters:,} parameters, {config.size} px · {learner.engine.describe()}")
+    name = describe_model(config.model, width=config.width, encoder=config.encoder)
+    say(f"{name}, {parameters:,} parameters, {config.size} px · {learner.engine.describe()}")
+    for line in describe_start(config, learner.start):
+        say(line)
     if config.loss == "bce_tversky" and config.false_positive_weight == config.false_negative_weight == 0.5:
         say("note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as bce_dice")
 
@@ -176,7 +181,7 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
     more: the run can be resumed.
     """
     run, config, learner, progress = training.run, training.config, training.learner, training.progress
-    header = _describe_model(config, training.samples)
+    header = _describe_model(config, training.samples, learner.start)
     best_epoch = max((record.epoch for record in run.epochs() if record.best), default=0)
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if config.patience and epoch - 1 - best_epoch >= config.patience:
@@ -292,8 +297,12 @@ def _check_resumable(before: TrainConfig, now: TrainConfig) -> None:
         raise UserError(f"--epochs {now.epochs}: the run was meant for {before.epochs}; resuming can only extend it")
 
 
-def _describe_model(config: TrainConfig, samples: SampleSet) -> ModelHeader:
-    """The header of this run's models; epoch and score are filled in when one is saved."""
+def _describe_model(config: TrainConfig, samples: SampleSet, start: Start) -> ModelHeader:
+    """The header of this run's models; epoch and score are filled in when one is saved.
+
+    What trained and chose the model that this one started from is taken over: its photos can judge neither.
+    """
+    before, pretrained = start.model, start.pretrained
     return ModelHeader(
         network=config.model,
         width=config.width,
@@ -306,10 +315,21 @@ def _describe_model(config: TrainConfig, samples: SampleSet) -> ModelHeader:
         epoch=0,
         validation_dice=0.0,
         fgbg_version=fgbg.__version__,
-        training_images=samples.of("train").image_keys,
-        validation_images=samples.of("validation").image_keys,
+        encoder=config.encoder,
+        pretrained_from=pretrained.origin if pretrained else before.pretrained_from if before else "",
+        pretrained_license=pretrained.license if pretrained else before.pretrained_license if before else "",
+        initialised_from=config.init,
+        training_images=_join(samples.of("train").image_keys, before.training_images if before else ()),
+        validation_images=_join(samples.of("validation").image_keys, before.validation_images if before else ()),
         overlap_count=len(find_overlaps(samples)),
+        mean=start.mean,
+        deviation=start.deviation,
     )
+
+
+def _join(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
+    """All of both, each once, in their order."""
+    return tuple(dict.fromkeys((*first, *second)))
 
 
 def _say_nothing(_: str) -> None:

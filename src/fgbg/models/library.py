@@ -1,0 +1,115 @@
+"""Architectures of segmentation_models_pytorch, on any encoder of timm: a row each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from fgbg.errors import UserError
+
+DEFAULT_ENCODER = "tf_efficientnet_lite0"
+PUBLISHED_WIDTH = 64  # what --width must be for the decoder as it was published
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How an architecture is built.
+
+    Attributes:
+        build: The class in segmentation_models_pytorch.
+        channels: Its arguments that say how many channels the decoder has, as published. `width` scales them.
+        multiple: What they must be a multiple of.
+        pools: It has a batch norm over one value an image, which needs two images to train.
+        smallest: Edge in pixels below which its deepest pooling has nothing left.
+    """
+
+    build: str
+    channels: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
+    multiple: int = 8
+    pools: bool = False
+    smallest: int = 1
+
+
+UNET_CHANNELS = (256, 128, 64, 32, 16)
+
+LIBRARY: dict[str, Architecture] = {
+    "timm_unet": Architecture("Unet", {"decoder_channels": UNET_CHANNELS}),
+    "unetplusplus": Architecture("UnetPlusPlus", {"decoder_channels": UNET_CHANNELS}),
+    "manet": Architecture("MAnet", {"decoder_channels": UNET_CHANNELS, "decoder_pab_channels": 64}, multiple=32),
+    "linknet": Architecture("Linknet"),
+    "fpn": Architecture("FPN", {"decoder_pyramid_channels": 256, "decoder_segmentation_channels": 128}, multiple=32),
+    "pspnet": Architecture("PSPNet", {"psp_out_channels": 512}),
+    "pan": Architecture("PAN", {"decoder_channels": 32}, pools=True, smallest=128),
+    "deeplabv3": Architecture("DeepLabV3", {"decoder_channels": 256}, pools=True),
+    "deeplabv3plus": Architecture("DeepLabV3Plus", {"decoder_channels": 256}, pools=True),
+    "upernet": Architecture("UPerNet", {"decoder_channels": 256}, pools=True),
+    "segformer": Architecture("Segformer", {"decoder_segmentation_channels": 256}),
+}
+
+
+def build_library_model(name: str, width: int, encoder: str) -> nn.Module:
+    """An architecture on an encoder, all its weights drawn from torch's current random state.
+
+    Args:
+        name: Of the architecture, a key of `LIBRARY`.
+        width: 64 is the published decoder; others scale its channels. The encoder is as timm has it.
+        encoder: A name of timm; empty for `DEFAULT_ENCODER`.
+
+    Raises:
+        UserError: No such encoder, or one that the architecture cannot use.
+    """
+    import segmentation_models_pytorch as smp  # takes seconds, which nothing else should wait for
+
+    row, encoder = LIBRARY[name], encoder or DEFAULT_ENCODER
+    require_encoder(encoder)
+    channels = {argument: _scale(value, width, row.multiple) for argument, value in row.channels.items()}
+    try:
+        network = getattr(smp, row.build)(f"tu-{encoder}", encoder_weights=None, **channels)
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"--encoder {encoder} does not go with {name} ({reason}): choose another, such as {DEFAULT_ENCODER} or resnet34"
+        ) from None
+    _drop_unused_blocks(network.encoder.model)
+    network.stride, network.smallest = network.encoder.output_stride, row.smallest
+    return network
+
+
+def require_encoder(name: str) -> None:
+    """Refuse a name that timm does not have.
+
+    Raises:
+        UserError: The nearest ones are offered.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"for instance {DEFAULT_ENCODER}, resnet34"
+        raise UserError(f"unknown encoder '{name}': it must be a name of timm ({hint})")
+
+
+def _drop_unused_blocks(encoder: nn.Module) -> None:
+    """Cut off what comes after the last features that are asked for.
+
+    timm's extractor for networks of EfficientNet's and MobileNet's kind keeps and computes it all; a weight that no gradient
+    reaches stops a training on several processes.
+    """
+    stages = getattr(encoder, "_stage_out_idx", None)
+    blocks = getattr(encoder, "blocks", None)
+    if stages and isinstance(blocks, nn.Sequential):
+        del blocks[max(stages) :]
+
+
+def _scale(channels: int | tuple[int, ...], width: int, multiple: int) -> int | tuple[int, ...]:
+    """So many times as width is of the published one, at least `multiple`."""
+    if isinstance(channels, tuple):
+        return tuple(_scale_one(each, width, multiple) for each in channels)
+    return _scale_one(channels, width, multiple)
+
+
+def _scale_one(channels: int, width: int, multiple: int) -> int:
+    return max(multiple, round(channels * width / PUBLISHED_WIDTH / multiple) * multiple)

@@ -1,0 +1,116 @@
+"""Where a training's weights begin: drawn at random, an encoder's from elsewhere, or all of another model's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from fgbg.config import TrainConfig
+from fgbg.data.samples import SampleSet, name_some
+from fgbg.data.streams import Purpose, open_stream
+from fgbg.errors import UserError
+from fgbg.judge.evaluate import find_seen_photos
+from fgbg.models import StridePadding, build_network, describe_model, wrap_network
+from fgbg.models.checkpoint import ModelHeader, find_model_file, load_model, read_header
+from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.models.pretrained import Pretrained, load_pretrained
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network before its first step.
+
+    Attributes:
+        network: With its padding.
+        mean: What the network's input is normalised with.
+        deviation: Likewise.
+        pretrained: What its encoder came with.
+        model: The header of the model that it continues.
+    """
+
+    network: StridePadding
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    deviation: tuple[float, ...] = IMAGENET_DEVIATION
+    pretrained: Pretrained | None = None
+    model: ModelHeader | None = None
+
+
+def start_network(config: TrainConfig, own: nn.Module | None) -> Start:
+    """The network that the configuration asks for, or the user's own.
+
+    Raises:
+        UserError: Its weights cannot be had, or belong to another network.
+    """
+    torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
+    if own is not None:
+        if config.init or config.pretrained != "none":
+            raise UserError("--init and --pretrained are for fgbg's models: load the weights of your own network yourself")
+        return Start(wrap_network(own))
+    if config.init:
+        _require_same_network(config, read_header(find_model_file(config.init)))
+        predictor, header = load_model(find_model_file(config.init))
+        return Start(wrap_network(predictor.network.train()), header.mean, header.deviation, model=header)
+    network = build_network(config.model, width=config.width, encoder=config.encoder)
+    if config.pretrained == "none":
+        return Start(network)
+    found = load_pretrained(
+        network.network, config.model, width=config.width, encoder=config.encoder, choice=config.pretrained
+    )
+    return Start(network, found.mean, found.deviation, pretrained=found)
+
+
+def describe_start(config: TrainConfig, start: Start) -> list[str]:
+    """Where the weights begin, and what is other than where they come from, as lines to print."""
+    if start.pretrained:
+        return [start.pretrained.describe()]
+    if not start.model:
+        return []
+    lines = [f"starts from {config.init}: epoch {start.model.epoch} on {start.model.data}"]
+    for name in ("size", "fit", "border"):
+        theirs, ours = getattr(start.model, name), getattr(config, name)
+        if theirs != ours:
+            lines.append(f"note: that model has {name} {theirs}, this run {ours}: {_CHANGED[name]}")
+    return lines
+
+
+_CHANGED = {
+    "size": "objects appear to it larger or smaller than it knows, which some epochs mend",
+    "fit": "photos reach it in another shape or scale than it knows, which some epochs mend",
+    "border": "it learns the new rule at the outlines; scores by the two rules cannot be compared",
+}
+
+
+def refuse_known_photos(header: ModelHeader, samples: SampleSet) -> None:
+    """Stop where photos that shall judge have trained the model that the run starts from.
+
+    Raises:
+        UserError: Some have.
+    """
+    for split in ("validation", "test"):
+        known = find_seen_photos(header, samples.of(split), split).trained
+        if known:
+            raise UserError(
+                f"{len(known)} {split} photos trained the model of --init ({name_some(known, 3)}): their scores would be "
+                "too good; start from another model, or add --allow-overlap"
+            )
+
+
+def _require_same_network(config: TrainConfig, header: ModelHeader) -> None:
+    theirs = describe_model(header.network, width=header.width, encoder=header.encoder)
+    ours = describe_model(config.model, width=config.width, encoder=config.encoder)
+    if theirs != ours:
+        raise UserError(
+            f"--init {config.init} is {theirs}, and this run asks for {ours}: leave --model, --width and --encoder out"
+        )
+
+
+def inherit_network(init: str) -> dict[str, object]:
+    """The settings that a model to start from decides, by their names.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    header = read_header(find_model_file(init))
+    return {"model": header.network, "width": header.width, "encoder": header.encoder}
