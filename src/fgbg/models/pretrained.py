@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import urllib.error
 import urllib.request
@@ -115,6 +116,7 @@ def _find_timm(encoder: str, choice: str) -> Pretrained:
         origin, terms = f"{LITE0_PACKAGE} {metadata.version(LITE0_PACKAGE)}, ImageNet", "Apache-2.0"
     elif not _is_cached_or_reachable(published):
         raise _unreachable(f"timm's weights of {encoder}", None)
+    logging.getLogger("timm.models").setLevel(logging.ERROR)  # it warns of the classifier's tensors, which are not wanted
     try:
         donor = timm.create_model(encoder, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
     except (OSError, RuntimeError, ValueError) as error:
