@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgbg.config import TrainConfig, flatten, read_config, read_preset, to_toml
+from fgbg.config import LOSS_WEIGHTS, LOSSES, TrainConfig, flatten, read_config, read_preset, to_toml
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.errors import UserError
 from fgbg.words import Border, Fit
@@ -47,11 +47,14 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "init": words,
     "size": st.integers(16, 4096),
     "fit": st.sampled_from(get_args(Fit)),
-    "loss": st.sampled_from(["bce_dice", "bce_tversky"]),
+    "loss": st.sampled_from(LOSSES),
     "bce_weight": positive,
     "overlap_weight": st.floats(0, 1e300),
     "false_positive_weight": share,
     "false_negative_weight": share,
+    "focal_gamma": st.floats(0, 1e300),
+    "focal_tversky_gamma": positive,
+    "boundary_weight": st.floats(0, 1e300),
     "dice_reduction": st.sampled_from(["image", "batch"]),
     "epochs": st.integers(1, 10**9),
     "batch_size": st.integers(1, 10**6),
@@ -123,7 +126,7 @@ def test_any_one_setting_survives_its_file(tmp_path: Path) -> None:
             names_of(TrainConfig),
             [
                 *('C:\\pets "2"', "runs/ü", "own:Net", "resnet18", 8, "auto", "runs/b", 64, "pad"),
-                *("bce_tversky", 0.0, 1e-7, 1e16, 0.1 + 0.2, "batch"),
+                *("bce_tversky", 0.0, 1e-7, 1e16, 0.1 + 0.2, 1.5, 2.5, 8.0, "batch"),
                 *(1, 1, 2, "adamw", 1e-5, "cosine", 1.5, 0.25, 0.01, 1.0, 0.99, 64, 7, 2**63 - 1),
                 *("recall:0.75", "ignore", "lab", 4, "patient", 5, 2, "clean.txt", True, (0, 255)),
                 *(AugmentRanges(enabled=False), "cuda:1", "bf16", True, 3, "tensorboard", False),
@@ -205,13 +208,10 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     *[(name, value) for name in ("epochs", "batch_size", "width", "accumulate") for value in (0, -1)],
     *[("size", value) for value in (0, 15, 4097)],
     *[("learning_rate", value) for value in (0.0, -1e-3, inf, nan)],
-    *[
-        (name, value)
-        for name in ("bce_weight", "overlap_weight", "false_positive_weight", "false_negative_weight")
-        for value in (-0.1, inf, nan)
-    ],
+    *[(name, value) for name in (*LOSS_WEIGHTS, "focal_gamma", "boundary_weight") for value in (-0.1, inf, nan)],
     *[(name, value) for name in ("seed", "split_seed") for value in (-1, 2**63)],
     *[(name, value) for name in ("warmup_epochs", "weight_decay", "clip_norm") for value in (-0.1, inf, nan)],
+    *[("focal_tversky_gamma", value) for value in (0.0, -1.0, inf, nan)],
     *[("encoder_rate", value) for value in (0.0, 1.1, nan)],
     *[("ema", value) for value in (-0.1, 1.0, nan)],
     *[("start_size", value) for value in (-1, 15, 257)],
@@ -296,7 +296,8 @@ def test_a_loss_without_weight_is_refused() -> None:
         ('border = "ignored"', r"unknown border 'ignored'.*did you mean 'ignore'"),
         ('precision = "fp16"', r"unknown precision 'fp16'"),
         ('[augment]\npadding = "black"', r"unknown augment\.padding 'black'"),
-        ("loss = 3", r"unknown loss '3'"),
+        ("loss = 3", r"loss = 3: must be of type str"),
+        ('loss = "bce_dcie"', r"unknown loss 'bce_dcie'.*did you mean 'bce_dice'"),
     ],
 )
 def test_a_value_of_another_kind_is_refused(tmp_path: Path, text: str, sentence: str) -> None:

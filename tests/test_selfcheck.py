@@ -146,6 +146,8 @@ DISABLED = replace(NO_CHANGE, enabled=False)
         {},
         {"model": "resnet34_unet", "size": 64, "width": 8},
         {"loss": "bce_tversky", "false_positive_weight": 0.3, "false_negative_weight": 0.7},
+        *[{"loss": name} for name in ("focal_lovasz", "boundary_log_cosh", "bce_focal_tversky", "bce_lovasz")],
+        {"loss": "focal_dice", "dice_reduction": "batch"},
         {"bce_weight": 0.0},
         {"overlap_weight": 0.0},
         {"dice_reduction": "batch"},

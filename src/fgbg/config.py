@@ -18,6 +18,13 @@ from fgbg.words import Border, Fit
 
 PRESETS = Path(__file__).parent / "presets"
 LARGEST_SIZE = 4096
+LOSSES = tuple(
+    f"{pixels}_{overlap}"
+    for pixels in ("bce", "focal", "boundary")
+    for overlap in ("dice", "tversky", "focal_tversky", "log_cosh", "lovasz")
+)
+"""What a loss can be called: its part over pixels and its part over the overlap."""
+LOSS_WEIGHTS = ("bce_weight", "overlap_weight", "false_positive_weight", "false_negative_weight")
 FEWEST_FOLDS = 3  # to test, to choose, to learn
 
 
@@ -49,16 +56,23 @@ class TrainConfig:
     """How a photo becomes that square: stretched (squash, the lab's), or kept in shape with black margins (pad); or it stays
     at its own scale (crop): trained on patches of that size, predicted in overlapping tiles."""
 
-    loss: Literal["bce_dice", "bce_tversky"] = "bce_dice"
-    """BCE plus an overlap loss, on logits."""
+    loss: str = "bce_dice"
+    """PIXELS_OVERLAP, a sum of two parts: bce, focal or boundary (BCE that looks closely at outlines), and dice, tversky,
+    focal_tversky, log_cosh or lovasz."""
     bce_weight: float = 1.0
-    """Weight of the BCE part."""
+    """Weight of the first part, over pixels."""
     overlap_weight: float = 1.0
-    """Weight of the Dice or Tversky part."""
+    """Weight of the second part, over the overlap."""
     false_positive_weight: float = 0.5
     """Tversky's weight of false positives; at 0.5 and 0.5 Tversky is Dice."""
     false_negative_weight: float = 0.5
     """Tversky's weight of false negatives; raise it if missing object is worse than inventing it."""
+    focal_gamma: float = 2.0
+    """How little focal makes of pixels that are easy; 0 is BCE."""
+    focal_tversky_gamma: float = 4 / 3
+    """Above 1, focal_tversky lets images that are nearly right still pull; 1 is tversky."""
+    boundary_weight: float = 4.0
+    """What boundary adds to the weight of pixels within 2 % of the edge from an outline; 0 is BCE."""
     dice_reduction: Literal["image", "batch"] = "image"
     """One ratio an image (as the score is measured), or one over the whole batch (the lab's)."""
 
@@ -165,7 +179,10 @@ class TrainConfig:
             self.start_size,
             "0 with --fit crop, which knows one scale",
         )
-        for name in ("bce_weight", "overlap_weight", "false_positive_weight", "false_negative_weight"):
+        if self.loss not in LOSSES:
+            raise unknown_name("loss", self.loss, LOSSES)
+        _require(0 < self.focal_tversky_gamma < math.inf, "focal_tversky_gamma", self.focal_tversky_gamma, "above 0")
+        for name in (*LOSS_WEIGHTS, "focal_gamma", "boundary_weight"):
             _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "0 or more")
         _require(self.bce_weight + self.overlap_weight > 0, "overlap_weight", 0, "more than 0 when --bce-weight is 0")
         _require(self.folds == 0 or self.folds >= FEWEST_FOLDS, "folds", self.folds, f"0 (off) or {FEWEST_FOLDS} or more")

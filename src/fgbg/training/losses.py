@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,6 +22,7 @@ The network's output is logits, not probabilities; in the target 0 is ground, 1 
 Reduction = Literal["image", "batch"]
 """`image`: one ratio an image, then their mean. `batch`: one ratio over all pixels of the batch, as the lab has it."""
 
+BAND_SHARE = 0.02  # of the image's edge: how far from an outline its neighbourhood reaches
 SMOOTH = 1.0  # pixels; keeps the ratio and its gradient finite on empty masks
 
 
@@ -48,14 +51,7 @@ def tversky_loss(
 
     Source: Salehi, Erdogmus, Gholipour 2017, whose alpha weighs false positives and beta false negatives.
     """
-    truth, judged = _split_target(target)
-    probability = logits.squeeze(1).float().sigmoid() * judged
-    axes = (1, 2) if reduction == "image" else (0, 1, 2)
-    hit = (probability * truth).sum(axes)
-    false_positive = probability.sum(axes) - hit
-    false_negative = truth.sum(axes) - hit
-    missed = false_positive_weight * false_positive + false_negative_weight * false_negative
-    return (1 - (hit + SMOOTH / 2) / (hit + missed + SMOOTH / 2)).mean()
+    return _miss_index(logits, target, false_positive_weight, false_negative_weight, reduction).mean()
 
 
 def dice_loss(
@@ -68,36 +64,151 @@ def dice_loss(
     return tversky_loss(logits, target, reduction=reduction)
 
 
-LossName = Literal["bce_dice", "bce_tversky"]
+def focal(
+    logits: Float[Tensor, "batch 1 height width"], target: UInt8[Tensor, "batch height width"], *, gamma: float = 2.0
+) -> Float[Tensor, ""]:
+    """BCE in which a pixel that is `p` sure of the truth weighs (1 - p)^gamma: what is easy hardly counts (Lin et al. 2017).
+
+    >>> even = torch.zeros(1, 1, 1, 1)  # a quarter of ln 2
+    >>> focal(even, torch.ones(1, 1, 1, dtype=torch.uint8)).item()
+    0.1732...
+    """
+    truth, judged = _split_target(target)
+    margin = logits.squeeze(1).float() * (2 * truth - 1)  # logit of the truth
+    pixelwise = (-margin).sigmoid() ** gamma * F.softplus(-margin) * judged
+    return (pixelwise.sum((1, 2)) / judged.sum((1, 2)).clamp(min=1)).mean()
+
+
+def boundary_bce(
+    logits: Float[Tensor, "batch 1 height width"], target: UInt8[Tensor, "batch height width"], *, weight: float = 4.0
+) -> Float[Tensor, ""]:
+    """BCE in which pixels near the object's outline weigh 1 + `weight`, others 1, as in a weighted mean.
+
+    Near is within 2 % of the image's edge, at least a pixel, in the maximum norm. The idea is Ronneberger's (2015), whose
+    weights fall off smoothly; a band needs no distance transform and stays on the device.
+    """
+    truth, judged = _split_target(target)
+    near = _find_band(truth, judged, max(1, round(BAND_SHARE * target.shape[-1])))
+    weights = judged * (1 + weight * near)
+    pixelwise = F.binary_cross_entropy_with_logits(logits.squeeze(1).float(), truth, weight=weights, reduction="none")
+    return (pixelwise.sum((1, 2)) / weights.sum((1, 2)).clamp(min=1)).mean()
+
+
+def focal_tversky_loss(
+    logits: Float[Tensor, "batch 1 height width"],
+    target: UInt8[Tensor, "batch height width"],
+    *,
+    gamma: float = 4 / 3,
+    false_positive_weight: float = 0.5,
+    false_negative_weight: float = 0.5,
+    reduction: Reduction = "image",
+) -> Float[Tensor, ""]:
+    """(1 - Tversky index)^(1 / gamma): above gamma 1, images that are nearly right still pull (Abraham and Khan 2019)."""
+    missed = _miss_index(logits, target, false_positive_weight, false_negative_weight, reduction)
+    # At 0 the root has no slope: what is that near is taken for 0.
+    return (missed.clamp(min=1e-6) ** (1 / gamma) * (missed > 1e-6)).mean()
+
+
+def log_cosh_dice_loss(
+    logits: Float[Tensor, "batch 1 height width"],
+    target: UInt8[Tensor, "batch height width"],
+    *,
+    reduction: Reduction = "image",
+) -> Float[Tensor, ""]:
+    """log cosh (1 - Dice): a square near 0, so that images that are nearly right pull less (Jadon 2020)."""
+    return _miss_index(logits, target, 0.5, 0.5, reduction).cosh().log().mean()
+
+
+def lovasz_hinge(
+    logits: Float[Tensor, "batch 1 height width"],
+    target: UInt8[Tensor, "batch height width"],
+    *,
+    reduction: Reduction = "image",
+) -> Float[Tensor, ""]:
+    """The convex surrogate of 1 - IoU on margins of logits (Berman, Triki, Blaschko 2018, algorithm 1).
+
+    An image with nothing to judge counts as 0.
+    """
+    truth, judged = (part.flatten(1) if reduction == "image" else part.flatten()[None] for part in _split_target(target))
+    margin = logits.float().reshape(truth.shape) * (2 * truth - 1)
+    # What is not judged gets an error below 0 and is no object: it is sorted behind all that count.
+    errors, order = torch.where(judged > 0, 1 - margin, -1.0).sort(dim=1, descending=True)
+    objects = (truth * judged).gather(1, order)
+    total = objects.sum(1, keepdim=True)
+    jaccard = 1 - (total - objects.cumsum(1)) / (total + (1 - objects).cumsum(1))
+    steps = torch.cat((jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]), dim=1)
+    return (errors.relu() * steps).sum(1).mean()
 
 
 def make_loss(
-    name: LossName,
+    name: str,
     *,
     bce_weight: float,
     overlap_weight: float,
     false_positive_weight: float,
     false_negative_weight: float,
     dice_reduction: Reduction,
+    focal_gamma: float = 2.0,
+    focal_tversky_gamma: float = 4 / 3,
+    boundary_weight: float = 4.0,
 ) -> Loss:
-    """The loss that a configuration names: a weighted sum of BCE and an overlap loss.
+    """The loss that a configuration names: a weighted sum of a part over pixels and a part over the overlap.
 
-    `bce_dice` ignores the two Tversky weights, since Dice is Tversky with both at 0.5.
+    Args:
+        name: Both parts, as `bce_dice` or `focal_lovasz`; see `fgbg.config.LOSSES`.
+        bce_weight: Of the part over pixels.
+        overlap_weight: Of the part over the overlap.
+        false_positive_weight: Of `tversky` and `focal_tversky`; the others know no such weight.
+        false_negative_weight: Likewise.
+        dice_reduction: Of the part over the overlap.
+        focal_gamma: Of `focal`.
+        focal_tversky_gamma: Of `focal_tversky`.
+        boundary_weight: Of `boundary`.
     """
-    if name == "bce_dice":
-        false_positive_weight = false_negative_weight = 0.5
+    pixel, _, overlap = name.partition("_")
+    tversky: dict[str, Any] = {
+        "false_positive_weight": false_positive_weight,
+        "false_negative_weight": false_negative_weight,
+    }
+    pixel_losses: dict[str, Loss] = {
+        "bce": bce,
+        "focal": partial(focal, gamma=focal_gamma),
+        "boundary": partial(boundary_bce, weight=boundary_weight),
+    }
+    overlap_losses: dict[str, Loss] = {
+        "dice": partial(dice_loss, reduction=dice_reduction),
+        "tversky": partial(tversky_loss, reduction=dice_reduction, **tversky),
+        "focal_tversky": partial(focal_tversky_loss, gamma=focal_tversky_gamma, reduction=dice_reduction, **tversky),
+        "log_cosh": partial(log_cosh_dice_loss, reduction=dice_reduction),
+        "lovasz": partial(lovasz_hinge, reduction=dice_reduction),
+    }
+    over_pixels, over_overlap = pixel_losses[pixel], overlap_losses[overlap]
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        overlap = tversky_loss(
-            logits,
-            target,
-            false_positive_weight=false_positive_weight,
-            false_negative_weight=false_negative_weight,
-            reduction=dice_reduction,
-        )
-        return bce_weight * bce(logits, target) + overlap_weight * overlap
+        return bce_weight * over_pixels(logits, target) + overlap_weight * over_overlap(logits, target)
 
     return loss
+
+
+def _miss_index(
+    logits: Tensor, target: Tensor, false_positive_weight: float, false_negative_weight: float, reduction: Reduction
+) -> Tensor:
+    """1 - Tversky index, (batch,) or, over the batch, one."""
+    truth, judged = _split_target(target)
+    probability = logits.squeeze(1).float().sigmoid() * judged
+    axes = (1, 2) if reduction == "image" else (0, 1, 2)
+    hit = (probability * truth).sum(axes)
+    false_positive = probability.sum(axes) - hit
+    false_negative = truth.sum(axes) - hit
+    missed = false_positive_weight * false_positive + false_negative_weight * false_negative
+    return 1 - (hit + SMOOTH / 2) / (hit + missed + SMOOTH / 2)
+
+
+def _find_band(truth: Tensor, judged: Tensor, radius: int) -> Tensor:
+    """1 where both object and ground lie within `radius` pixels, else 0; of the target's shape."""
+    both = torch.stack((truth * judged, (1 - truth) * judged), dim=1)
+    spread = F.max_pool2d(both, 2 * radius + 1, stride=1, padding=radius)
+    return spread.prod(1)
 
 
 def _split_target(target: UInt8[Tensor, "batch height width"]) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,7 @@ from fgbg.training.start import Start, describe_start
 from fgbg.training.state import Progress, restore_state, save_state
 from fgbg.training.track import open_tracker, require_tracker
 
+PLAIN_TVERSKY = ("bce_tversky", "focal_tversky", "boundary_tversky")
 RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "track", "selfcheck"})
 """Settings that a resumed run may change."""
 
@@ -156,8 +157,9 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
     say(f"{name}, {parameters:,} parameters, {config.size} px · {learner.engine.describe()}")
     for line in describe_start(config, learner.start):
         say(line)
-    if config.loss == "bce_tversky" and config.false_positive_weight == config.false_negative_weight == 0.5:
-        say("note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as bce_dice")
+    if config.loss in PLAIN_TVERSKY and config.false_positive_weight == config.false_negative_weight == 0.5:
+        same = config.loss.replace("tversky", "dice")
+        say(f"note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as {same}")
 
 
 def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: Engine, progress: Progress) -> None:

@@ -125,16 +125,25 @@ def check_start(
 def expect_start(config: TrainConfig, target: UInt8[Tensor, "batch _ _"]) -> float:
     """The configured loss of probability 1/2 everywhere, worked out from counts.
 
-    BCE is ln 2. Of `objects` pixels half are hit and half are missed; of the ground half is claimed.
+    BCE is ln 2. Of `objects` pixels half are hit and half are missed; of the ground half is claimed. Every margin is 0, and
+    the hinge on it 1.
     """
+    pixel, _, overlap = config.loss.partition("_")
     judged, objects = (mask.sum((1, 2)).double() for mask in (target != NOT_JUDGED, target == OBJECT))
-    bce = math.log(2) * (judged > 0).double().mean()
+    surprise = math.log(2) * (0.5**config.focal_gamma if pixel == "focal" else 1.0)
+    over_pixels = surprise * (judged > 0).double().mean()
     if config.dice_reduction == "batch":
         judged, objects = judged.sum(), objects.sum()
-    weights = (0.5, 0.5) if config.loss == "bce_dice" else (config.false_positive_weight, config.false_negative_weight)
+    weighs = overlap in ("tversky", "focal_tversky")
+    weights = (config.false_positive_weight, config.false_negative_weight) if weighs else (0.5, 0.5)
     missed = weights[0] * (judged - objects) / 2 + weights[1] * objects / 2
-    overlap = 1 - (objects + SMOOTH) / (objects + 2 * missed + SMOOTH)
-    return float(config.bce_weight * bce + config.overlap_weight * overlap.mean())
+    index = 1 - (objects + SMOOTH) / (objects + 2 * missed + SMOOTH)
+    over_overlap = {
+        "focal_tversky": index ** (1 / config.focal_tversky_gamma),
+        "log_cosh": index.cosh().log(),
+        "lovasz": (judged > 0).double(),
+    }.get(overlap, index)
+    return float(config.bce_weight * over_pixels + config.overlap_weight * over_overlap.mean())
 
 
 def make_known_target(size: int, device: torch.device) -> UInt8[Tensor, "1 size size"]:
