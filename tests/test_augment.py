@@ -132,7 +132,8 @@ def parts_of(name: str) -> set[str]:
     }.get(name, {name})
 
 
-SWITCHES = [field.name for field in fields(AugmentRanges) if field.name not in ("enabled", "padding")]
+MIXING = ("cutmix", "mixup")  # of two photos: see test_mix.py
+SWITCHES = [field.name for field in fields(AugmentRanges) if field.name not in ("enabled", "padding", *MIXING)]
 
 
 class TestIdentity:

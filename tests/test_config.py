@@ -35,6 +35,8 @@ AUGMENT: dict[str, st.SearchStrategy[Any]] = {
     "contrast": below_one,
     "saturation": below_one,
     "hue": st.floats(0, 0.5),
+    "cutmix": st.floats(0, 0.5),
+    "mixup": st.floats(0, 0.5),
     "padding": st.sampled_from(["ignore", "background"]),
 }
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -221,6 +223,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     *[("fold", value) for value in (-1, 1)],
     *[("object_values", value) for value in ((-1,), (1, 256))],
     *[("augment.flip", value) for value in (-0.1, 1.1, nan)],
+    *[(f"augment.{name}", value) for name in ("cutmix", "mixup") for value in (-0.1, 1.1, nan)],
     *[("augment.crop_area", value) for value in (0.0, 1.1, nan)],
     *[("augment.crop_ratio", value) for value in (0.9, 11.0, nan, inf)],
     *[("augment.rotation_degrees", value) for value in (-1.0, 181.0, nan)],

@@ -14,6 +14,7 @@ from torch import nn
 import fgbg
 from discs import make_samples, small_config
 from fgbg.data.augment import PairedAugmentation
+from fgbg.data.mix import Mixture
 from fgbg.engine import Engine
 from fgbg.models import build_network
 from fgbg.run import Run
@@ -156,7 +157,7 @@ def gradients(**changes: object) -> list[torch.Tensor]:
     config = small_config(Path("unused"), batch_size=8, **changes)
     learner = prepare_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1), model=WithoutNorm())
     rows = torch.arange(8)
-    loop.take_step(learner, *learner.augment(*learner.store.take(rows, 1), rows, 1), "here")
+    loop.take_step(learner, Mixture(*learner.augment(*learner.store.take(rows, 1), rows, 1)), "here")
     return [parameter.grad for parameter in learner.predictor.parameters() if parameter.grad is not None]
 
 

@@ -211,6 +211,10 @@ class TrainConfig:
 
 def _check_ranges(ranges: AugmentRanges) -> None:
     _require(0 <= ranges.flip <= 1, "augment.flip", ranges.flip, "a probability from 0 to 1")
+    for name in ("cutmix", "mixup"):
+        _require(0 <= getattr(ranges, name) <= 1, f"augment.{name}", getattr(ranges, name), "a probability from 0 to 1")
+    both = ranges.cutmix + ranges.mixup
+    _require(both <= 1, "augment.mixup", ranges.mixup, f"up to 1 - augment.cutmix ({1 - ranges.cutmix:g}): one or the other")
     _require(0 < ranges.crop_area <= 1, "augment.crop_area", ranges.crop_area, "a share above 0, up to 1 (off)")
     _require(1 <= ranges.crop_ratio <= 10, "augment.crop_ratio", ranges.crop_ratio, "from 1 to 10")
     _require(0 <= ranges.rotation_degrees <= 180, "augment.rotation_degrees", ranges.rotation_degrees, "0 to 180")

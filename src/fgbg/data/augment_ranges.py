@@ -32,12 +32,21 @@ class AugmentRanges:
     """Factor on saturation, 1 - this to 1 + this (0)."""
     hue: float = 0.2
     """Turn of the colour circle, minus to plus this share of it (0)."""
+    cutmix: float = 0.0
+    """Probability that a box of the image, and of its mask, is another photo's (0)."""
+    mixup: float = 0.0
+    """Probability that the image is blended with another photo, and judged by both masks in proportion (0)."""
     padding: Literal["ignore", "background"] = "ignore"
     """What lies outside the photo: not judged, or (the lab's way) black ground, outside the crop too."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether photos meet each other."""
+        return self.enabled and self.cutmix + self.mixup > 0
 
     def in_force(self) -> AugmentRanges:
         """These ranges, or ranges that change nothing where augmentation is switched off."""
         return self if self.enabled else NO_CHANGE
 
 
-NO_CHANGE = AugmentRanges(False, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+NO_CHANGE = AugmentRanges(False, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)

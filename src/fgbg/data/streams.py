@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     SPLIT = 3
     BOOTSTRAP = 4
     PATCH = 5
+    MIX = 6
 
 
 def open_stream(seed: int, epoch: int, purpose: Purpose) -> np.random.Generator:

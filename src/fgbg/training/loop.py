@@ -16,8 +16,10 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from fgbg.data.augment import Augment
+from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.cache import Photos
 from fgbg.data.masks import apply_border
+from fgbg.data.mix import Mixture, draw_mixes, find_partners, mix
 from fgbg.data.patches import PatchStore
 from fgbg.data.store import TrainingStore
 from fgbg.data.streams import Purpose, open_stream
@@ -60,6 +62,7 @@ class Learner:
     validation: Photos
     border: Border
     augment: Augment
+    mixing: AugmentRanges  # how often photos are mixed with each other
     loss: Loss
     metric: Metric | None
     batch_size: int
@@ -118,11 +121,9 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
     with tqdm(batches, desc=title, leave=False, disable=None if learner.engine.is_main else True) as bar:
         for step, batch in enumerate(bar, start=1):
             mine = learner.engine.share(batch)
-            rows = torch.tensor(mine, device=learner.engine.device)
-            pixels, target = learner.store.take(rows, epoch)
-            image, target = learner.augment(pixels, target, rows, epoch)
+            mixture = make_batch(learner, mine, epoch, step)
             set_learning_rate(learner.optimizer, learner.rate_in(epoch, step))
-            loss, mean_dice = take_step(learner, image, target, _name_batch(learner, epoch, step, mine))
+            loss, mean_dice = take_step(learner, mixture, _name_batch(learner, epoch, step, mine))
             totals += loss, mean_dice
             bar.set_description(f"{title} | Loss: {loss:.4f} | Dice: {mean_dice:.4f} | Iter: {step}/{len(batches)}", False)
     means = learner.engine.sum(torch.tensor(totals, device=learner.engine.device)) / learner.engine.processes
@@ -133,13 +134,26 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
     )
 
 
-def take_step(
-    learner: Learner,
-    image: Float[Tensor, "batch 3 size size"],
-    target: UInt8[Tensor, "batch size size"],
-    where: str,
-) -> tuple[float, float]:
-    """Forward, backward, update; the batch's loss and mean Dice over its images.
+def make_batch(learner: Learner, rows: NDArray[np.int64], epoch: int, step: int) -> Mixture:
+    """Those rows of the training set as the network sees them: taken, augmented, mixed with others."""
+    image, target = _take_and_augment(learner, rows, epoch)
+    if not learner.mixing.mixes:
+        return Mixture(image, target)
+    table = draw_mixes(learner.mixing, len(learner.store), seed=learner.seed, epoch=epoch)
+    partners = find_partners(rows, table)
+    if not len(partners):
+        return Mixture(image, target)
+    other_image, other_target = _take_and_augment(learner, partners, epoch)
+    return mix(image, target, other_image, other_target, rows=rows, table=table, step=step - 1)
+
+
+def _take_and_augment(learner: Learner, rows: NDArray[np.int64], epoch: int) -> tuple[Tensor, Tensor]:
+    on_device = torch.tensor(rows, device=learner.engine.device)
+    return learner.augment(*learner.store.take(on_device, epoch), on_device, epoch)
+
+
+def take_step(learner: Learner, mixture: Mixture, where: str) -> tuple[float, float]:
+    """Forward, backward, update; the batch's loss and mean Dice over its images, of a blended one with its larger part.
 
     The batch may go through in parts: their gradients are averaged, which is the whole batch's gradient where the loss is a
     mean over images and no batch norm looks at its neighbours.
@@ -148,13 +162,15 @@ def take_step(
         UserError: The loss is not finite; `where` says in the sentence where that was.
     """
     learner.optimizer.zero_grad(set_to_none=True)
-    parts = list(zip(image.chunk(learner.accumulate), target.chunk(learner.accumulate), strict=True))
+    parts = mixture.split(learner.accumulate)
     means = np.zeros(2)
-    for number, (part, truth) in enumerate(parts, start=1):
+    for number, part in enumerate(parts, start=1):
         with learner.engine.sharing_gradients(learner.module, when=number == len(parts)):
-            logits = learner.module(part)
-            loss = learner.loss(logits, truth)
-            scores = dice_of(count_pixels(logits.detach().squeeze(1) > 0, truth))
+            logits = learner.module(part.image)
+            loss = learner.loss(logits, part.target)
+            if part.second is not None:
+                loss = part.share * loss + (1 - part.share) * learner.loss(logits, part.second)
+            scores = dice_of(count_pixels(logits.detach().squeeze(1) > 0, part.target))
             # One transfer a part: on a GPU each waits for everything before it.
             value, mean_dice = torch.stack((loss.detach().float(), scores.mean())).tolist()
             if not np.isfinite(value):

@@ -126,6 +126,7 @@ def prepare_learner(
             device=engine.device,
             reach=store.reach,
         ),
+        mixing=config.augment,
         loss=loss
         or make_loss(
             config.loss,

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from fgbg.fit import fit_target, resize
-from fgbg.training.loop import Learner, deal_batches
+from fgbg.training.loop import Learner, deal_batches, make_batch
 from fgbg.words import NOT_JUDGED, OBJECT
 
 PROBED_ROWS = 8  # images of a batch that are probed
@@ -75,8 +75,9 @@ class Draw(NamedTuple):
 def draw_first_batch(learner: Learner) -> tuple[Tensor, Float[Tensor, "batch 3 size size"], Tensor]:
     """(rows, image, target) of the first batch of epoch 1, as training will see it."""
     batch = next(deal_batches(len(learner.store), learner.batch_size, seed=learner.seed, epoch=1))
-    rows = torch.tensor(learner.engine.share(batch), device=learner.engine.device)
-    return (rows, *learner.augment(*learner.store.take(rows, 1), rows, 1))
+    mine = learner.engine.share(batch)
+    mixture = make_batch(learner, mine, 1, 1)
+    return torch.tensor(mine, device=learner.engine.device), mixture.image, mixture.target
 
 
 def choose_epochs(images: int, epochs: int) -> list[int]:

@@ -1,0 +1,110 @@
+"""CutMix (Yun et al. 2019) and MixUp (Zhang et al. 2018) for photos with masks.
+
+Whom a photo meets, and how, is drawn for all photos of an epoch at once, like the rest of the augmentation: row i of the
+draw is photo i, whatever the batches and processes. The partner comes as it is augmented in that epoch itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fgbg.data.augment_ranges import AugmentRanges
+from fgbg.data.streams import Purpose, open_stream
+
+MIXUP_SHAPE = 0.4  # of the Beta distribution: most mixtures are nearly one photo
+
+
+@dataclass(frozen=True)
+class MixTable:
+    """One epoch's draw for `images` images; the first axis of all but `share` is the image."""
+
+    partner: NDArray[np.int64]  # images: row of the photo that is mixed in; the own row where nothing is
+    box: NDArray[np.float64]  # images 4: top, left, bottom, right of what CutMix replaces, as shares of the edge
+    blends: NDArray[np.bool_]  # images: MixUp, of the whole image
+    share: NDArray[np.float64]  # images: what MixUp leaves of the photos of a step, 1/2 to 1; indexed by step, from 0
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A batch after mixing. The loss of a mixture is `share` times that of `target` plus the rest of that of `second`.
+
+    A target is 0, 1 or 255, and no share of them: so MixUp's two masks stay two. For photos that are not blended both are
+    the same, and the sum is their loss.
+    """
+
+    image: Float[Tensor, "batch 3 size size"]
+    target: UInt8[Tensor, "batch size size"]
+    second: UInt8[Tensor, "batch size size"] | None = None
+    share: float = 1.0
+
+    def split(self, parts: int) -> list[Mixture]:
+        """So many parts of as many images each."""
+        seconds = [None] * parts if self.second is None else self.second.chunk(parts)
+        pieces = zip(self.image.chunk(parts), self.target.chunk(parts), seconds, strict=True)
+        return [Mixture(image, target, second, self.share) for image, target, second in pieces]
+
+
+def draw_mixes(ranges: AugmentRanges, images: int, *, seed: int, epoch: int) -> MixTable:
+    """Draw who is mixed with whom in one epoch.
+
+    CutMix's box covers a share of the image that is uniform in 0..1, at a uniform place, cut off at the frame. An image goes
+    through one of both or none.
+    """
+    stream = open_stream(seed, epoch, Purpose.MIX)
+    chance, partner = stream.random(images), stream.permutation(images)
+    half = np.sqrt(stream.random(images)) / 2
+    centre = stream.random((images, 2))
+    share = stream.beta(MIXUP_SHAPE, MIXUP_SHAPE, images)
+    cuts = chance < ranges.cutmix
+    blends = ~cuts & (chance < ranges.cutmix + ranges.mixup)
+    box = np.concatenate([centre - half[:, None], centre + half[:, None]], 1).clip(0, 1) * cuts[:, None]
+    return MixTable(np.where(cuts | blends, partner, np.arange(images)), box, blends, np.maximum(share, 1 - share))
+
+
+def mix(
+    image: Float[Tensor, "batch 3 size size"],
+    target: UInt8[Tensor, "batch size size"],
+    other_image: Float[Tensor, "mixed 3 size size"],
+    other_target: UInt8[Tensor, "mixed size size"],
+    *,
+    rows: NDArray[np.int64],
+    table: MixTable,
+    step: int,
+) -> Mixture:
+    """The batch with its partners mixed in.
+
+    Args:
+        image: The batch, augmented.
+        target: Its targets.
+        other_image: The partners of those rows that have one, in the batch's order, augmented.
+        other_target: Their targets.
+        rows: (batch,) which images of the training set the batch is.
+        table: The epoch's draw.
+        step: Which step of the epoch this is, from 0; MixUp's share is one for all its photos, so that it may weigh any
+            loss that is a mean over images.
+    """
+    image, target, size = image.clone(), target.clone(), image.shape[-1]
+    second, share = target.clone(), float(table.share[step % len(table.share)])
+    mixed = np.flatnonzero(table.partner[rows] != rows)
+    for place, (index, row) in enumerate(zip(mixed, rows[mixed], strict=True)):
+        if table.blends[row]:
+            image[index] = share * image[index] + (1 - share) * other_image[place]
+            second[index] = other_target[place]
+        else:
+            top, left, bottom, right = np.round(table.box[row] * size).astype(int)
+            image[index, :, top:bottom, left:right] = other_image[place, :, top:bottom, left:right]
+            target[index, top:bottom, left:right] = other_target[place, top:bottom, left:right]
+            second[index] = target[index]
+    blended = bool(table.blends[rows[mixed]].any())
+    return Mixture(image, target, second if blended else None, share if blended else 1.0)
+
+
+def find_partners(rows: NDArray[np.int64], table: MixTable) -> NDArray[np.int64]:
+    """(mixed,) the partners of those rows that have one, in the batch's order."""
+    partner = table.partner[rows]
+    return partner[partner != rows]
