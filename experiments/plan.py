@@ -1,15 +1,15 @@
 """An experiment as a TOML file: which runs it has, from which settings.
 
-    about = "what it asks"
-    seeds = 3
+about = "what it asks"
+seeds = 3
 
-    [common]                # settings of every run, over the preset if one is named
-    preset = "fast"
+[common]                # settings of every run, over the preset if one is named
+preset = "fast"
 
-    [recipes.ours]          # one table a recipe: what it has other than the rest
-    [recipes.no-ema]
-    ema = 0
-    seeds = 1               # fewer seeds than the experiment has
+[recipes.ours]          # one table a recipe: what it has other than the rest
+[recipes.no-ema]
+ema = 0
+seeds = 1               # fewer seeds than the experiment has
 """
 
 from __future__ import annotations
