@@ -352,5 +352,5 @@ def test_the_labs_recipe_is_the_reports() -> None:
 
 
 def test_an_unknown_preset_is_named_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"unknown preset 'lap': choose one of lab \(did you mean 'lab'\?\)"):
+    with pytest.raises(UserError, match=r"unknown preset 'lap': choose one of best, fast, lab \(did you mean 'lab'\?\)"):
         read_preset("lap")
