@@ -24,6 +24,14 @@ EXPERIMENTS = ("fast", "scratch", "zoo", "ingredients")
 HEADER = ("recipe", "seeds", "test Dice, mean ± sd over seeds", "best validation Dice", "training", "PFLOP", "on")
 
 
+INTRODUCTION = """# Results
+
+Written by `python experiments/results.py` from the run folders in `experiments/results/`; those that are missing are made by
+`python experiments/run.py NAME`. Test Dice is the mean over the 611 test photos at their own size, border = foreground. A
+training's floating point operations are three times the forward pass of every image, whatever the processor does. Times are
+of the machine at hand and whatever else ran on it."""
+
+
 def find_runs(experiment: str, recipe: str) -> list[Run]:
     """A recipe's kept runs, by seed."""
     folders = (RESULTS / experiment).glob(f"{recipe}-[0-9]*")
@@ -64,20 +72,13 @@ def describe_machine(environment: dict[str, Any]) -> str:
 
 def write_page() -> str:
     """The page as Markdown; experiments without a kept run are named as such."""
-    lines = [
-        "# Results",
-        "",
-        "Written by `python experiments/results.py` from the run folders in `experiments/results/`; those that are missing are",
-        "made by `python experiments/run.py NAME`. Test Dice is the mean over the 611 test photos at their own size, border =",
-        "foreground. A training's floating point operations are three times the forward pass of every image, whatever the processor does.",
-        "Times are of the machine at hand and whatever else ran on it.",
-    ]
+    lines = [INTRODUCTION]
     for experiment in EXPERIMENTS:
         plan = read_plan(experiment)
         rows = [(name, find_runs(experiment, name)) for name in plan.recipes]
-        lines += ["", f"## {experiment}", "", *plan.about.splitlines(), ""]
+        lines += ["", f"## {experiment}", "", *plan.about.splitlines()]
         if any(runs for _, runs in rows):
-            lines += [row(HEADER), row(("---",) * len(HEADER))]
+            lines += ["", row(HEADER), row(("---",) * len(HEADER))]
             lines += [row(describe_recipe(name, runs)) for name, runs in rows if runs]
         missing = sum(len(configs) for configs in plan.recipes.values()) - sum(len(runs) for _, runs in rows)
         if missing:
