@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 from fgbg.data.augment import PairedAugmentation
 from fgbg.data.augment_ranges import AugmentRanges
-from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 from timing import describe_machine, images_per_second, ratio
 
 STORED, SIZE, BATCH, ROUNDS = 320, 256, 32, 7

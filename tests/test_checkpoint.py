@@ -16,10 +16,12 @@ from safetensors import safe_open
 from torch import nn
 
 from fgbg.errors import UserError
-from fgbg.models import checkpoint, wrap_network
-from fgbg.models.checkpoint import HEADER_KEY, ModelHeader, load_model, read_header, save_model
-from fgbg.models.predictor import IMAGENET_MEAN, Predictor
+from fgbg.model_file import HEADER_KEY, ModelHeader
+from fgbg.models import wrap_network
+from fgbg.models.checkpoint import load_model, read_header, save_model
+from fgbg.models.predictor import Predictor
 from fgbg.storage import replace_when_whole
+from fgbg.words import IMAGENET_MEAN
 from trivial import make_header, make_network, make_noise
 
 
@@ -222,7 +224,7 @@ def test_the_file_of_another_tool_is_refused(tmp_path: Path, metadata: dict[str,
 
 
 def test_a_later_format_names_the_version_that_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr("fgbg.model_file.FORMAT", 2)
     path = save_unet(tmp_path / "best.safetensors", fgbg_version="7.0.0")
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"written by fgbg 7\.0\.0"):

@@ -168,7 +168,7 @@ def mistakes() -> dict[str, tuple[str, str]]:
         "nothing to resume": ("train --resume --out {tmp}/none", r"none does not exist"),
         "no run": ("evaluate {data}", r"is no run: it has no config\.toml"),
         "split lab on a folder": ("train {data} --split lab --out {tmp}/x", r"cuts the Oxford-IIIT Pet lists"),
-        "no photo": ("predict {run} --out {tmp}/x", r"name a MODEL"),
+        "no photo": ("predict {run} --out {tmp}/x", r"which photos\?"),
         "photo missing": ("predict {run} {tmp}/no.jpg --out {tmp}/x", r"no\.jpg does not exist"),
         "model missing": ("predict {tmp}/no {data}/images --out {tmp}/x", r"no does not exist: MODEL is"),
         "model is a pickle": ("predict {tmp}/model.safetensors {data}/images --out {tmp}/x", r"pickle.*refused"),

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from fgbg.errors import UserError
 from fgbg.models.ensemble import SCALES, Ensemble, Tta
-from fgbg.models.predictor import IMAGENET_DEVIATION, Predictor
+from fgbg.models.predictor import Predictor
+from fgbg.words import IMAGENET_DEVIATION
 from trivial import make_network, make_noise
 
 

@@ -19,9 +19,9 @@ from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.evaluate import Evaluation, evaluate
-from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN, Predictor
+from fgbg.models.predictor import Predictor
 from fgbg.run import ScoreRow, create_run
-from fgbg.words import HASH_DIGITS, Border
+from fgbg.words import HASH_DIGITS, IMAGENET_DEVIATION, IMAGENET_MEAN, Border
 from trivial import draw, make_header, make_network, make_noise, make_set, paint, red_predictor, unchecked
 
 NOTHING = draw(*["...."] * 4)

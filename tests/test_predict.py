@@ -16,10 +16,10 @@ from fgbg.data.images import read_photo, read_photo_size
 from fgbg.errors import UserError
 from fgbg.models import MODELS, wrap_network
 from fgbg.models.checkpoint import save_model
-from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
-from fgbg.ship import load as load_module
+from fgbg.ship import photo as photo_module
 from fgbg.ship import predict
 from fgbg.ship.predict import DIMMED, OUTLINE_COLOUR, Kind, Outcome, plan_jobs, predict_inputs
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
 
 LEFT = draw(*["####...."] * 6)
@@ -36,7 +36,7 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def red_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model file that finds red, in squares of 8 pixels."""
-    monkeypatch.setitem(MODELS, "red", lambda width: RedNetwork())
+    monkeypatch.setitem(MODELS, "red", lambda width, encoder: RedNetwork())
     save_model(tmp_path / "red.safetensors", wrap_network(RedNetwork()), make_header(size=8))
     return tmp_path / "red.safetensors"
 
@@ -226,7 +226,7 @@ def test_only_broken_photos_write_nothing(red_model: Path, tmp_path: Path) -> No
 
 def test_what_does_not_exist_is_named(red_model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"name a MODEL"):
+    with pytest.raises(UserError, match=r"which photos\?"):
         run(red_model, out=tmp_path / "out")
     with pytest.raises(UserError, match=r"no\.jpg does not exist"):
         run(red_model, tmp_path / "no.jpg", out=tmp_path / "out")
@@ -234,8 +234,12 @@ def test_what_does_not_exist_is_named(red_model: Path, tmp_path: Path) -> None:
         run(red_model, tmp_path / "empty", out=tmp_path / "out")
     with pytest.raises(UserError, match=r"none does not exist: MODEL is"):
         run(tmp_path / "none", write(tmp_path / "a.png"), out=tmp_path / "out")
-    with pytest.raises(UserError, match=r"holds no best\.safetensors"):
+    with pytest.raises(UserError, match=r"empty holds no photos .*nor is it a run"):
         run(tmp_path / "empty", tmp_path / "a.png", out=tmp_path / "out")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.toml").touch()
+    with pytest.raises(UserError, match=r"holds no best\.safetensors"):
+        run(tmp_path / "begun", tmp_path / "a.png", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -287,8 +291,8 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     def read_reduced(path: Path, *, largest_pixels: int | None = 600) -> NDArray[np.uint8]:
         return read_photo(path, largest_pixels=largest_pixels)
 
+    monkeypatch.setattr(photo_module, "read_photo", read_reduced)
     monkeypatch.setattr(predict, "read_photo", read_reduced)
-    monkeypatch.setattr(load_module, "read_photo", read_reduced)
 
 
 @pytest.mark.usefixtures("small_limit")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
-from fgbg.models.predictor import CHUNK, IMAGENET_DEVIATION, IMAGENET_MEAN, Predictor
-from fgbg.words import Fit
+from fgbg.models.predictor import CHUNK, Predictor
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 from trivial import FirstChannel, draw, make_network, make_noise, paint, red_predictor
 
 FITS: tuple[Fit, ...] = ("squash", "pad", "crop")

@@ -23,6 +23,7 @@ ARGUMENTS = {
     "train": cli.TrainArguments,
     "evaluate": cli.EvaluateArguments,
     "predict": cli.PredictArguments,
+    "export": cli.ExportArguments,
     "compare": cli.CompareArguments,
     "report": cli.ReportArguments,
     "figures": cli.FiguresArguments,

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fgbg.data.samples import Sample, SampleSet, understand_samples
+from fgbg.model_file import ModelHeader
 from fgbg.models import StridePadding, build_network
-from fgbg.models.checkpoint import ModelHeader
 from fgbg.models.predictor import Predictor
 
 torch.set_num_threads(1)

@@ -79,7 +79,7 @@ class PredictArguments:
     """Separate the object from its background in photos and folders of photos."""
 
     inputs: Positional[tuple[str, ...]]
-    """MODEL (a run or a .safetensors file), then photos or folders."""
+    """MODEL (a run, a .safetensors or .onnx file, or pets, the default), then photos or folders."""
     out: str
     """The folder to write to; folders below it as in the input."""
     kind: Literal["mask", "cutout", "overlay", "probability"] = "mask"
@@ -88,6 +88,26 @@ class PredictArguments:
     """Overwrite files."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Write a model as one ONNX file that needs no torch, once it is proved to answer as the model that was scored."""
+
+    model: Positional[str]
+    """A run, or a .safetensors file."""
+    out: str
+    """The .onnx file to write; the model card goes beside it, as .md."""
+    full_weights: bool = False
+    """Keep weights in single precision: twice the size. Computed in single precision in any case."""
+    terms: str = ""
+    """For the model card: on what terms the training data may be used."""
+    not_for: str = ""
+    """For the model card: what the model should not be used for."""
+    force: bool = False
+    """Overwrite files."""
+    json: bool = False
+    """Print the comparison as JSON."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +290,6 @@ def compare_verb(argv: Sequence[str]) -> int:
 def predict_verb(argv: Sequence[str]) -> int:
     """Predict files and folders."""
     arguments = _parse(PredictArguments, argv)
-    _require_extra("train")
     from fgbg.ship.predict import predict_inputs
 
     outcome = predict_inputs(
@@ -278,6 +297,26 @@ def predict_verb(argv: Sequence[str]) -> int:
     )
     print(outcome.describe(Path(arguments.out)))
     return EXIT_MISTAKE if outcome.failed else 0
+
+
+def export_verb(argv: Sequence[str]) -> int:
+    """Export a model."""
+    arguments = _parse(ExportArguments, argv)
+    _require_extra("train")
+    from fgbg.data.parallel import show_progress
+    from fgbg.ship.export import export_model
+
+    export = export_model(
+        arguments.model,
+        arguments.out,
+        half_weights=not arguments.full_weights,
+        terms=arguments.terms,
+        not_for=arguments.not_for,
+        force=arguments.force,
+        progress=show_progress,
+    )
+    print(json.dumps(export.parity.to_json(), indent=2) if arguments.json else export.describe())
+    return 0
 
 
 def report_verb(argv: Sequence[str]) -> int:
@@ -375,6 +414,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train_verb, "DATA -> a run folder with a trained model"),
     "evaluate": (evaluate_verb, "a run's scores on photos it has not seen"),
     "predict": (predict_verb, "photos -> masks, cut-outs, overlays"),
+    "export": (export_verb, "a model -> one ONNX file that needs no torch, and its model card"),
     "compare": (compare_verb, "is one run better than another? A verdict with its numbers"),
     "report": (report_verb, "one page: scores, slices, failures, comparison; workbook and charts"),
     "figures": (figures_verb, "draw a data set of animals"),

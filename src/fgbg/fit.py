@@ -47,7 +47,11 @@ def place_photo(height: int, width: int, size: int, fit: Fit) -> Placement:
 
 def fit_pixels(pixels: UInt8[Tensor, "height width 3"], size: int, fit: Fit) -> Float[Tensor, "3 size size"]:
     """The photo as the square a network sees, 0..1: antialiased bilinear, black where no photo is."""
-    place = place_photo(pixels.shape[0], pixels.shape[1], size, fit)
+    return put_into_square(pixels, place_photo(pixels.shape[0], pixels.shape[1], size, fit), size)
+
+
+def put_into_square(pixels: UInt8[Tensor, "height width 3"], place: Placement, size: int) -> Float[Tensor, "3 size size"]:
+    """The photo at its place in the square."""
     image = resize(pixels.permute(2, 0, 1).float(), place.height, place.width) / 255
     return _surround(image, place, size, 0.0)
 
@@ -65,8 +69,15 @@ def unfit_probability(probability: Float[Tensor, "_ _"], height: int, width: int
     """
     if fit == "crop":
         return resize(probability[None], height, width)[0]
-    place = place_photo(height, width, probability.shape[-1], fit)
-    inner = probability[place.top : place.top + place.height, place.left : place.left + place.width]
+    return take_out_of_square(probability, place_photo(height, width, probability.shape[-1], fit), height, width)
+
+
+def take_out_of_square(
+    probability: Float[Tensor, "size size"], place: Placement, height: int, width: int
+) -> Float[Tensor, "height width"]:
+    """The part of the square at that place, at another size."""
+    # `narrow`, not a slice: whoever exports this knows the place only when the photo is there.
+    inner = probability.narrow(0, place.top, place.height).narrow(1, place.left, place.width)
     return resize(inner[None], height, width)[0]
 
 
@@ -83,6 +94,4 @@ def resize_target(target: UInt8[Tensor, "_ _"], height: int, width: int) -> UInt
 def _surround(image: Tensor, place: Placement, size: int, value: float) -> Tensor:
     """Fill up to the square with `value`."""
     right, bottom = size - place.left - place.width, size - place.top - place.height
-    if not (place.left or right or place.top or bottom):
-        return image
     return F.pad(image, (place.left, right, place.top, bottom), value=value)

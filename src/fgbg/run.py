@@ -183,6 +183,11 @@ class Run:
             environment = first
         self._write("environment.json", json.dumps(environment, indent=2) + "\n")
 
+    def environment(self) -> dict[str, Any] | None:
+        """What `write_environment` wrote; None before that."""
+        path = self.folder / "environment.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
     def write_split(self, samples: SampleSet, config: TrainConfig) -> None:
         """Write which photo went where, with the hash of its content."""
         splits: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}

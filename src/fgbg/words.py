@@ -22,3 +22,7 @@ Fit = Literal["squash", "pad", "crop"]
 `squash` stretches it; `pad` keeps its shape and fills the rest with black (letterbox); `crop` cuts squares out of it at its
 own scale.
 """
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Of the three channels of a photo in 0..1: what networks expect to be subtracted and divided by."""

@@ -24,6 +24,11 @@ def show_progress(items: Iterable[Item], **about: Any) -> Iterable[Item]:
     return tqdm(items, leave=False, disable=None, **about)
 
 
+def count_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def map_in_order(
     work: Callable[[Item], Result],
     items: Iterable[Item],
@@ -39,7 +44,7 @@ def map_in_order(
     [0, 1, 4, 9, 16]
     """
     ahead = iter(items)
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count())
+    pool = ThreadPoolExecutor(max_workers=count_cores())
 
     def results() -> Iterator[Result]:
         waiting: deque[Future[Result]] = deque()

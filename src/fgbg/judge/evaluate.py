@@ -25,7 +25,7 @@ from fgbg.judge.outcomes import make_outcome, save_outcome
 from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, Scorer, score_photos
 from fgbg.judge.statement import describe_statement, make_statement
 from fgbg.judge.traits import measure_traits
-from fgbg.models.checkpoint import ModelHeader
+from fgbg.model_file import ModelHeader
 from fgbg.run import Run, ScoreRow
 from fgbg.words import Border
 

@@ -21,7 +21,8 @@ from fgbg.judge.calibration import describe_calibration
 from fgbg.judge.evaluate import Evaluation, evaluate, find_seen_photos
 from fgbg.judge.pictures import Panel, draw_panels
 from fgbg.judge.score import Scorer
-from fgbg.models.checkpoint import ModelHeader, load_model, replace_header
+from fgbg.model_file import ModelHeader
+from fgbg.models.checkpoint import load_model, replace_header
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.models.predictor import Predictor
 from fgbg.run import Run, ScoreRow, make_folder, open_run
@@ -66,7 +67,7 @@ def evaluate_run(
     engine = Engine(device, "fp32", threads)
     predictor, header = load_model(run.best)
     predictor.to(engine.device)
-    samples, label = _open_data(run, data, split, object_values)
+    samples, label = open_run_data(run, data, split, object_values)
     has_learnt_them = bool(find_seen_photos(header, samples, split).trained)
     if threshold_for and has_learnt_them:
         raise UserError("--threshold-for: these validation photos also trained the model, so that none is chosen on them")
@@ -209,7 +210,7 @@ def evaluate_together(
         validation_images=tuple(sorted(chose)),
         overlap_count=max(header.overlap_count for header in headers),
     )
-    samples, label = _open_data(runs[0], data, split, object_values)
+    samples, label = open_run_data(runs[0], data, split, object_values)
     members = [run.name for run in runs] if len(runs) > 1 else []
     run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
     evaluation = evaluate(
@@ -239,8 +240,12 @@ def _open_scorable(folder: Path) -> Run:
     return run
 
 
-def _open_data(run: Run, data: str, split: str, object_values: Sequence[int]) -> tuple[SampleSet, str]:
-    """The photos of a split of the run's own data, or of other data, and what to call them in file names."""
+def open_run_data(run: Run, data: str, split: str, object_values: Sequence[int]) -> tuple[SampleSet, str]:
+    """The photos of a split of the run's own data, or of other data, and what to call them in file names.
+
+    Raises:
+        UserError: The data are not there, have changed, or were given to the Python API.
+    """
     config = run.config
     if not data and not config.data:
         raise UserError(

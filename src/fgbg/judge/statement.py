@@ -14,7 +14,7 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
 from fgbg.judge.score import Scorer
-from fgbg.models.checkpoint import ModelHeader
+from fgbg.model_file import ModelHeader
 from fgbg.run import ScoreRow
 from fgbg.words import Border
 

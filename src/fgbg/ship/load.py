@@ -1,72 +1,118 @@
-"""A trained model, ready to be called with a photo."""
+"""A trained model, ready to be called with a photo. An exported one needs no torch, and none is imported for it."""
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import nn
 
-from fgbg.data.images import read_photo, read_photo_size, to_upright_rgb
-from fgbg.engine import resolve_device
+from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
-from fgbg.models.checkpoint import ModelHeader, find_model_file, load_model
-from fgbg.models.predictor import Predictor
+from fgbg.model_file import PETS, ModelHeader, find_model_file
+from fgbg.ship.onnx_model import OnnxModel
+from fgbg.ship.photo import AnyPhoto, Photo
+
+Shown = TypeVar("Shown", bound=Photo)
 
 
-class Model:
-    """A model that takes a photo and says how probable object is, pixel by pixel.
+@runtime_checkable
+class Model(Protocol):
+    """A model that takes a photo and says how probable object is, pixel by pixel; whatever computes it.
 
     Attributes:
-        predictor: The module that computes it.
         header: What the model file says of itself.
     """
 
-    def __init__(self, predictor: Predictor, header: ModelHeader) -> None:
-        self.predictor, self.header = predictor, header
+    header: ModelHeader
 
     @property
     def threshold(self) -> float:
         """The probability above which a pixel is object."""
-        return self.predictor.threshold
 
-    @torch.inference_mode()
-    def __call__(self, photo: str | Path | Image.Image | NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
         """Probability of object (height, width), 0 to 1, at the photo's own size.
-
-        Args:
-            photo: A file, a Pillow image, or uint8 RGB (height, width, 3).
 
         Raises:
             UserError: The photo cannot be read, or is an array of another type or shape.
         """
-        if isinstance(photo, str | Path):
-            size = read_photo_size(Path(photo))
-            return self.predictor(torch.tensor(read_photo(Path(photo))), size).cpu().numpy()
-        return self.predictor(torch.tensor(_to_pixels(photo))).cpu().numpy()
+
+    def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
+        """Each photo with its probability, in order: the fast way through many."""
 
 
-def load(model: str | Path, *, network: nn.Module | None = None, device: str = "cpu") -> Model:
-    """Load a run's best model, or a `.safetensors` file.
+def load(model: str | Path, *, network: Any = None, device: str = "cpu") -> Model:
+    """Load a run's best model, a `.safetensors` or `.onnx` file, or `pets`, the model that ships with fgbg.
 
     Args:
-        model: A run folder or a model file.
-        network: The network to fill, where it was your own.
-        device: Where to compute: cpu, cuda, cuda:1, mps, auto.
+        model: A run folder, a model file, or `pets` (a folder of that name is meant by ./pets).
+        network: The network to fill, where it was your own; an exported one needs none.
+        device: Where to compute: cpu, cuda, cuda:1, mps, auto. An exported model computes on the CPU.
 
     Raises:
         UserError: There is no model, or it cannot be used.
     """
-    predictor, header = load_model(find_model_file(model), network=network)
-    return Model(predictor.to(resolve_device(device)), header)
+    file = find_model_file(model)
+    if file.suffix == ".onnx":
+        _require_cpu(file, device)
+        return OnnxModel(file)
+    require_torch(file)
+    from fgbg.engine import resolve_device
+    from fgbg.models.checkpoint import load_model
+    from fgbg.ship.torch_model import TorchModel
+
+    predictor, header = load_model(file, network=network)
+    return TorchModel(predictor.to(resolve_device(device)), header)
 
 
-def _to_pixels(photo: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if isinstance(photo, Image.Image):
-        return np.asarray(to_upright_rgb(photo))
-    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-        raise UserError(f"a photo as an array is uint8 (height, width, 3), not {photo.dtype} {photo.shape}")
-    return photo
+def load_for_many(model: str, *, photo_count: int, device: str = "auto") -> Model:
+    """The model, set up for the fastest way through that many photos.
+
+    Raises:
+        UserError: As `load`.
+    """
+    file = find_model_file(model)
+    if file.suffix == ".onnx":
+        _require_cpu(file, device)
+        # Cores that each work on a photo of their own never wait for each other.
+        return OnnxModel(file, threads=1 if photo_count > 1 else 0)
+    require_torch(file)
+    from fgbg.engine import Engine
+
+    return load(file, device=str(Engine(device, "fp32").device))
+
+
+def names_model(name: str) -> bool:
+    """Whether the first of several inputs is a MODEL rather than a photo or a folder of photos.
+
+    So is a name of nothing that exists, unless it looks like a photo's: what a MODEL is will then be said.
+    """
+    path = Path(name).expanduser()
+    if name != PETS and path.is_dir():
+        return any((path / content).exists() for content in ("config.toml", "best.safetensors"))
+    return path.suffix.lower() not in IMAGE_SUFFIXES
+
+
+def describe_model(name: str, model: Model) -> str:
+    """Which model it is, in one line."""
+    header = model.header
+    lies = f" (shipped with fgbg; the folder here is ./{PETS})" if name == PETS and Path(PETS).is_dir() else ""
+    return f"model {name}{lies}: {header.network}, {header.size} px, threshold {header.threshold:g}"
+
+
+def require_torch(file: Path) -> None:
+    """Refuse a model that only torch computes where there is none.
+
+    Raises:
+        UserError: torch is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise UserError(f"{file} needs torch: pip install 'fgbg[train]', or use a model that fgbg export wrote")
+
+
+def _require_cpu(file: Path, device: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise UserError(f"--device {device}: {file} is an exported model, which computes on the CPU: leave --device out")

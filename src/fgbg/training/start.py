@@ -12,10 +12,11 @@ from fgbg.data.samples import SampleSet, name_some
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import find_seen_photos
+from fgbg.model_file import ModelHeader, find_model_file
 from fgbg.models import StridePadding, build_network, describe_model, wrap_network
-from fgbg.models.checkpoint import ModelHeader, find_model_file, load_model, read_header
-from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.models.checkpoint import load_model, read_header
 from fgbg.models.pretrained import Pretrained, load_pretrained
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from fgbg.errors import UserError
 from fgbg.judge.evaluate import find_seen_photos
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
+from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, require_model
-from fgbg.models.checkpoint import ModelHeader, load_model, save_model
+from fgbg.models.checkpoint import load_model, save_model
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss

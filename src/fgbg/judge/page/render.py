@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,9 +135,6 @@ def _say_setting(value: Any) -> str:
 
 def _list_environment(run: Run) -> list[tuple[str, str]]:
     """environment.json as lines: nested parts in one line, words of a command with spaces between."""
-    path = run.folder / "environment.json"
-    if not path.exists():
-        return []
 
     def say(value: Any) -> str:
         if isinstance(value, dict):
@@ -147,7 +143,7 @@ def _list_environment(run: Run) -> list[tuple[str, str]]:
             return "; ".join(map(say, value)) if value and isinstance(value[0], dict) else " ".join(map(str, value))
         return _say_setting(value)
 
-    return [(name, say(value)) for name, value in json.loads(path.read_text(encoding="utf-8")).items()]
+    return [(name, say(value)) for name, value in (run.environment() or {}).items()]
 
 
 def _environment() -> Environment:

@@ -11,7 +11,8 @@ from typing import Any
 from fgbg.data.samples import SPLITS, name_some
 from fgbg.judge.metrics import Counts, dice_of
 from fgbg.judge.runs import JOINT
-from fgbg.models.checkpoint import ModelHeader, read_header
+from fgbg.model_file import ModelHeader
+from fgbg.models.checkpoint import read_header
 from fgbg.run import Run, ScoreRow, open_run
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 

@@ -1,0 +1,119 @@
+"""What MODEL names, and what a model file says of itself. Never imports torch: who only predicts needs none of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fgbg.errors import UserError
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Border, Fit
+
+HEADER_KEY = "fgbg"
+FORMAT = 1
+OWN_NETWORK = "own"  # a network that was given to the Python API: only its owner can build it again
+
+PETS = "pets"
+"""The name of the model that ships with fgbg. It never means a folder: that is ./pets."""
+SHIPPED = Path(__file__).parent / "shipped"
+MODEL_IS = f"MODEL is a run folder, a .safetensors or .onnx file, or {PETS}, the model that ships with fgbg"
+PICKLES = frozenset({".pt", ".pth", ".pkl", ".ckpt"})
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What a model file says of itself."""
+
+    network: str
+    width: int
+    size: int
+    fit: Fit
+    threshold: float
+    border: Border
+    data: str
+    data_fingerprint: str
+    epoch: int
+    validation_dice: float
+    fgbg_version: str
+    encoder: str = ""  # a name of timm, for models that take one; empty for the default one
+    pretrained_from: str = ""  # where the encoder's first weights came from
+    pretrained_license: str = ""  # on what terms
+    initialised_from: str = ""  # the model whose weights all of it started from
+    threshold_reason: str = "0.5 by default"
+    temperature: float = (
+        1.0  # what validation says to divide logits by so that probabilities are true on average; not applied
+    )
+    training_images: tuple[str, ...] = ()  # HASH_DIGITS digits of each, so that no score is ever measured on one
+    validation_images: tuple[str, ...] = ()  # likewise: epoch and threshold were chosen on them
+    overlap_count: int = 0  # photos or groups that stood in two splits when it was trained (--allow-overlap)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    deviation: tuple[float, ...] = IMAGENET_DEVIATION
+
+
+def write_header(header: ModelHeader) -> str:
+    """The header as the JSON text that a model file carries under HEADER_KEY."""
+    return json.dumps({"format": FORMAT, **dataclasses.asdict(header)})
+
+
+def parse_header(text: str | None, path: Path) -> ModelHeader:
+    """The header in the text that the model file `path` carries.
+
+    Raises:
+        UserError: It was not written by fgbg (there is no text), by a newer one, or is damaged.
+    """
+    if text is None:
+        raise UserError(f"{path} was not written by fgbg: it has weights, but nothing says what network they belong to")
+    try:
+        fields = json.loads(text)
+        if fields.pop("format") != FORMAT:
+            raise UserError(f"{path} was written by fgbg {fields.get('fgbg_version')}: use that version or a newer one")
+        for name in ("training_images", "validation_images", "mean", "deviation"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
+        return ModelHeader(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} has a header that cannot be understood ({error}): train or copy it again") from None
+
+
+def find_model_file(model: str | Path) -> Path:
+    """The file of a MODEL: a run's best, the shipped one, or the file itself.
+
+    The word `pets` is the shipped model wherever fgbg is started; a folder of that name is meant by ./pets, or by a `Path`.
+
+    Raises:
+        UserError: There is no such thing, or the run has no model yet.
+    """
+    if model == PETS:  # a Path never equals a word
+        shipped = SHIPPED / f"{PETS}.onnx"
+        if not shipped.exists():
+            raise UserError(f"this installation of fgbg carries no model called {PETS}: name a run or a model file instead")
+        return shipped
+    path = Path(model).expanduser()
+    if path.is_dir():
+        best = path / "best.safetensors"
+        if not best.exists():
+            raise UserError(f"{path} holds no best.safetensors, which a run has that has finished an epoch: {MODEL_IS}")
+        return best
+    if not path.exists():
+        raise UserError(f"{path} does not exist: {MODEL_IS}")
+    return path
+
+
+def require_model_file(path: Path) -> None:
+    """Refuse what is missing, and what could run code when it is opened.
+
+    Raises:
+        UserError: The file does not exist or is a pickle.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist: {MODEL_IS}")
+    with path.open("rb") as file:
+        start = file.read(9)
+    # A safetensors file starts with 8 bytes of length, which may be any bytes, and then the header's brace.
+    looks_like_pickle = start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80")
+    if looks_like_pickle or path.suffix in PICKLES:
+        raise UserError(
+            f"{path} is a pickle, which can run any code when it is opened, and is refused: "
+            "use the best.safetensors of a run"
+        )

@@ -1,0 +1,140 @@
+"""Weights inside an ONNX file: kept in half precision, and found again by name, to the bit.
+
+One file then serves everybody: ONNX Runtime, whoever trains on from it, and whoever scores it with torch.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load as deserialize
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from fgbg.errors import UserError
+from fgbg.model_file import HEADER_KEY
+
+if TYPE_CHECKING:
+    import onnx
+
+PREFIX = "predictor.network."
+"""What stands before a weight's name in the graph."""
+HALF_SUFFIX = ".half"
+"""What stands after it where the graph makes the weight out of one in half precision."""
+LEFT_OUT_KEY = "fgbg.weights"
+"""Metadata with the weights that the graph does not need, or does not hold as they are (counts of batches, say)."""
+FULL, HALF = 1, 10  # float32 and float16, as ONNX numbers them
+
+
+def round_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as a file in half precision gives them back: rounded to float16, in float32.
+
+    Only kernels and matrices are rounded. Vectors (biases, batch statistics) stay as they are: they are a few per cent of
+    the file, and a variance close to 0 would not survive. Rounding twice changes nothing.
+
+    Raises:
+        UserError: A weight is larger than half precision can hold.
+    """
+    return {name: _round(name, tensor) if _is_rounded(tensor) else tensor for name, tensor in weights.items()}
+
+
+def _is_rounded(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.float32 and tensor.dim() >= 2
+
+
+def _round(name: str, tensor: Tensor) -> Tensor:
+    rounded = tensor.half().float()
+    if not torch.isfinite(rounded).all():
+        raise UserError(f"{name} holds weights beyond 65504, the most that half precision holds: keep single precision")
+    return rounded
+
+
+def store_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor], *, half: bool) -> None:
+    """Make sure that `read_onnx_weights` gives back these weights, or with `half` what `round_weights` makes of them.
+
+    Args:
+        model: An exported graph whose initializers are named PREFIX and the weight's name; changed in place.
+        weights: By name.
+        half: Keep kernels and matrices in half precision; the graph computes in float32 all the same.
+
+    Raises:
+        UserError: As `round_weights`.
+    """
+    expected = round_weights(weights) if half else dict(weights)
+    if half:
+        _halve_initializers(model, {PREFIX + name for name, tensor in weights.items() if _is_rounded(tensor)})
+    found = _collect_initializers(model)
+    left_out = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in expected.items()
+        if name not in found or found[name].dtype != tensor.dtype or not torch.equal(found[name], tensor.cpu())
+    }
+    entry = model.metadata_props.add()
+    entry.key, entry.value = LEFT_OUT_KEY, base64.b64encode(serialize(left_out)).decode("ascii")
+
+
+def _halve_initializers(model: onnx.ModelProto, names: set[str]) -> None:
+    """Replace initializers by ones in half precision, and say by a node that they are cast when the file is loaded."""
+    from onnx import helper, numpy_helper
+
+    casts = []
+    for initializer in model.graph.initializer:
+        name = initializer.name
+        if name in names and initializer.data_type == FULL:
+            values = numpy_helper.to_array(initializer).astype("float16")
+            initializer.CopyFrom(numpy_helper.from_array(values, name + HALF_SUFFIX))
+            casts.append(helper.make_node("Cast", [name + HALF_SUFFIX], [name], name=f"cast {name}", to=FULL))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def read_onnx_header(path: Path) -> str | None:
+    """The text of the header in an ONNX file; None where it has none.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    return _read_metadata(_open(path)).get(HEADER_KEY)
+
+
+def read_onnx_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a file that `fgbg export` wrote, by the names that the network gives them.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    model = _open(path)
+    left_out = _read_metadata(model).get(LEFT_OUT_KEY, "")
+    return _collect_initializers(model) | (deserialize(base64.b64decode(left_out)) if left_out else {})
+
+
+def _collect_initializers(model: onnx.ModelProto) -> dict[str, Tensor]:
+    from onnx import numpy_helper
+
+    weights = {}
+    for initializer in model.graph.initializer:
+        if not initializer.name.startswith(PREFIX):
+            continue
+        tensor = torch.tensor(numpy_helper.to_array(initializer))
+        name = initializer.name.removeprefix(PREFIX)
+        weights[name.removesuffix(HALF_SUFFIX)] = tensor.float() if name.endswith(HALF_SUFFIX) else tensor
+    return weights
+
+
+def _read_metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _open(path: Path) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load(path)
+    except DecodeError as error:
+        raise UserError(f"{path} is damaged or no ONNX file ({error}): export or copy it again") from None

@@ -1,0 +1,162 @@
+"""A model card: one page of Markdown that says what a model is, how good, on what, where it fails, and how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fgbg.judge.page.tables import Cell, Table, tabulate_failures, tabulate_slices
+from fgbg.judge.page.wording import BORDERS, FITS, Fact, describe_meaning, list_measures, list_rules, percent
+from fgbg.judge.slices import slice_rows
+from fgbg.model_file import ModelHeader
+from fgbg.run import Run
+from fgbg.ship.parity import Parity
+from fgbg.storage import replace_when_whole
+
+NOT_SAID = "Not stated."
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card is written from."""
+
+    name: str
+    run: Run  # with test scores
+    header: ModelHeader
+    model: Path  # the exported file
+    parity: Parity
+    terms: str = ""  # on what terms the training data may be used
+    not_for: str = ""  # what the model should not be used for
+
+
+def write_card(card: Card, path: Path) -> Path:
+    """Write the card as Markdown to `path`; the file is replaced only when it is whole.
+
+    Raises:
+        UserError: The run has no test scores.
+    """
+    text = describe_card(card)
+    with replace_when_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+    return path
+
+
+def describe_card(card: Card) -> str:
+    """The card as Markdown.
+
+    Raises:
+        UserError: The run has no test scores.
+    """
+    statement, rows = card.run.statement("test"), card.run.scores("test")
+    slices, failures = tabulate_slices(slice_rows(rows)), tabulate_failures(rows)
+    # Percentages and ranges of a table of numbers: what the workbook formats itself.
+    parts = [
+        f"# {card.name}",
+        _say_what_it_is(card.header),
+        "## Data",
+        _say_data(card),
+        "## How good it is",
+        describe_meaning(statement, rows),
+        _list_headline(statement),
+        _list_facts(list_measures(statement)),
+        "What the numbers rest on:",
+        _list_facts(list_rules(statement)),
+        "## By kind of photo",
+        _draw_table(slices, shares=()) if slices.rows else "Too few photos to tell kinds apart.",
+        "## Where it fails",
+        _draw_table(failures, shares=("Share",)),
+        "## What it is not for",
+        card.not_for or NOT_SAID,
+        "## How it was made",
+        _say_making(card),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _say_what_it_is(header: ModelHeader) -> str:
+    encoder = f" on {header.encoder}" if header.encoder else ""
+    return (
+        f"Separates the object of a photo from its background: a photo of any size in, the probability of object for every "
+        f"pixel of it out. {header.network}{encoder} (width {header.width}); it sees {header.size}×{header.size} pixels "
+        f"({FITS[header.fit]}). A pixel is object where the probability exceeds {header.threshold:g} "
+        f"({header.threshold_reason})."
+    )
+
+
+def _say_data(card: Card) -> str:
+    header = card.header
+    lines = [
+        f"- Trained on {len(header.training_images):,} photos of {header.data} (hash {header.data_fingerprint}); "
+        f"{len(header.validation_images):,} others chose its epoch and threshold.",
+        f"- Border rule {header.border}: {BORDERS[header.border]}.",
+        f"- Terms of the data: {card.terms or NOT_SAID}",
+        f"- First weights: {_say_first_weights(header)}",
+    ]
+    return "\n".join(lines)
+
+
+def _say_first_weights(header: ModelHeader) -> str:
+    """Whose work the model goes on from, and on what terms."""
+    if header.initialised_from:
+        return f"all of it started from {header.initialised_from}; see the card of that model."
+    if header.pretrained_from:
+        return f"the encoder's are {header.pretrained_from} (licence: {header.pretrained_license or 'not known'})."
+    return "drawn at random; nobody else's are in it."
+
+
+def _list_headline(statement: dict[str, Any]) -> str:
+    mean, low, high = (statement[name] for name in ("mean_dice", "mean_dice_low", "mean_dice_high"))
+    clean = f"\n\n**Not a clean test**: {statement['overlap']}." if statement.get("overlap") else ""
+    return (
+        f"**Mean Dice {mean:.4f} [{low:.4f}, {high:.4f}]** over {statement['pairs']:,} test photos, each at its own size "
+        f"(95 % bootstrap interval).{clean}"
+    )
+
+
+def _list_facts(facts: Sequence[Fact]) -> str:
+    return "\n".join(f"- {fact.name}: {fact.value}" + (f" ({fact.meaning})" if fact.meaning else "") for fact in facts)
+
+
+def _draw_table(table: Table, shares: Sequence[str]) -> str:
+    """A table of Markdown; numbers in four digits, those of the columns `shares` as percent."""
+
+    def say(column: str, cell: Cell) -> str:
+        if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+            return "–"
+        if isinstance(cell, float):
+            return percent(cell, 1) if column in shares else f"{cell:.4g}"
+        return str(cell).replace("|", "\\|").replace("\n", " ")
+
+    lines = [table.columns, tuple("---" for _ in table.columns)]
+    lines += [tuple(map(say, table.columns, row)) for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _say_making(card: Card) -> str:
+    environment = card.run.environment() or {}
+    versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
+    commit = environment.get("commit")
+    facts = [
+        Fact("Command", f"`{shlex.join(environment.get('command', ['not known']))}`"),
+        Fact(
+            "Source", f"commit {commit}" + (", with changes" if environment.get("dirty") else "") if commit else "a release"
+        ),
+        Fact("Versions", versions or "not known"),
+        Fact("Weights of epoch", f"{card.header.epoch}", f"validation Dice {card.header.validation_dice:.4f}"),
+        Fact("File", card.model.name, f"{card.model.stat().st_size / 1e6:.1f} MB, SHA-256 {_hash(card.model)}"),
+        Fact(
+            "Parity",
+            f"{card.parity.disagreeing_share:.5%} of the pixels differ from the model that was scored",
+            f"mean Dice by {card.parity.dice_difference:+.6f}, on {card.parity.photo_count} {card.parity.photos}",
+        ),
+    ]
+    return _list_facts(facts)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

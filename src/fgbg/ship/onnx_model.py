@@ -1,0 +1,81 @@
+"""An exported model, computed by ONNX Runtime. Never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from fgbg.data.parallel import count_cores, map_in_order
+from fgbg.errors import UserError
+from fgbg.model_file import HEADER_KEY, parse_header, require_model_file
+from fgbg.ship.photo import AnyPhoto, Photo, open_photo
+
+Shown = TypeVar("Shown", bound=Photo)
+
+ERRORS_ONLY = 3  # of ONNX Runtime's levels: it warns of what was meant, that the size of the answer can be asked for
+
+
+class OnnxModel:
+    """A model that takes a photo and says how probable object is, pixel by pixel.
+
+    Args:
+        path: A file that `fgbg export` wrote.
+        threads: CPU threads for each photo; 0 takes all cores.
+
+    Attributes:
+        header: What the model file says of itself.
+
+    Raises:
+        UserError: The file is missing, damaged, or was not written by fgbg.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        require_model_file(path)
+        self._threads = threads or count_cores()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = ERRORS_ONLY
+        # Threads that spin while they wait take the cores from those that decode the next photo.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no other class
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"{path} is damaged or no ONNX file ({reason}): export or copy it again") from None
+        self.header = parse_header(self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY), path)
+
+    @property
+    def threshold(self) -> float:
+        """The probability above which a pixel is object."""
+        return self.header.threshold
+
+    def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
+        """Probability of object (height, width), 0 to 1, at the photo's own size.
+
+        Args:
+            photo: A file, a Pillow image, or uint8 RGB (height, width, 3).
+
+        Raises:
+            UserError: The photo cannot be read, or is an array of another type or shape.
+        """
+        return self._compute(open_photo(photo))
+
+    def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
+        """Each photo with its probability, in order; as many photos at a time as there are cores for."""
+
+        def compute(photo: Shown) -> tuple[Shown, NDArray[np.float32]]:
+            return photo, self._compute(photo)
+
+        at_a_time = count_cores() // self._threads
+        # Twice as many wait as are computed: no core waits for the caller to fetch an answer.
+        return map_in_order(compute, photos, in_flight=2 * at_a_time) if at_a_time > 1 else map(compute, photos)
+
+    def _compute(self, photo: Photo) -> NDArray[np.float32]:
+        size = np.array([photo.height, photo.width], np.int64)
+        (probability,) = self._session.run(["probability"], {"pixels": photo.pixels, "answer_size": size})
+        return probability

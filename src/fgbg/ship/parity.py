@@ -1,0 +1,151 @@
+"""Whether an exported model answers as the one that was scored: on the user's own photos, or the file is not written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgbg.data.figures import draw_figure
+from fgbg.data.masks import apply_border
+from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.samples import SampleSet
+from fgbg.errors import UserError
+from fgbg.judge.metrics import count_pixels, dice_of
+from fgbg.judge.runs import open_run_data
+from fgbg.run import Run
+from fgbg.ship.load import Model
+from fgbg.ship.photo import Photo
+from fgbg.words import Border
+
+MOST_DISAGREEING = 0.001  # share of the pixels that may lie on the other side of the threshold
+MOST_DICE = 0.001  # by how much the mean Dice may differ
+MOST_PHOTOS = 200  # of a large validation set these are enough, evenly spread
+FIGURE_EDGES = ((160, 240), (240, 160), (96, 96), (320, 256), (256, 331), (61, 47))  # height and width, in pixels
+AT_A_TIME = 8
+
+
+@dataclass(frozen=True)
+class JudgedPhoto(Photo):
+    """A photo with its truth: uint8 (height, width), 0 ground, 1 object, 255 not judged."""
+
+    target: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far apart two models' answers are."""
+
+    photos: str  # which ones, in words
+    photo_count: int
+    pixel_count: int
+    disagreeing_count: int  # pixels that only one of the two calls object
+    largest_difference: float  # between two probabilities of a pixel
+    dice: float  # mean over the photos, of the model that was scored
+    dice_exported: float  # likewise, of the exported one
+
+    @property
+    def disagreeing_share(self) -> float:
+        """Of all pixels."""
+        return self.disagreeing_count / self.pixel_count
+
+    @property
+    def dice_difference(self) -> float:
+        """Exported less scored."""
+        return self.dice_exported - self.dice
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two are the same model for all that anybody will see."""
+        return self.disagreeing_share < MOST_DISAGREEING and abs(self.dice_difference) < MOST_DICE
+
+    def describe(self) -> str:
+        """The comparison as lines to print."""
+        told = {
+            "pixels on the other side of the threshold": f"{self.disagreeing_share:.5%} (must be < {MOST_DISAGREEING:.1%})",
+            "mean Dice of the model that was scored": f"{self.dice:.5f}",
+            "mean Dice of the exported one": f"{self.dice_exported:.5f} (must differ by < {MOST_DICE:g})",
+            "largest difference between probabilities": f"{self.largest_difference:.2g}",
+        }
+        lines = [f"  {name:<43}{value}" for name, value in told.items()]
+        return "\n".join([f"parity on {self.photo_count} {self.photos}", *lines])
+
+    def to_json(self) -> dict[str, Any]:
+        """For a program that reads the result."""
+        return {**vars(self), "disagreeing_share": self.disagreeing_share, "dice_difference": self.dice_difference}
+
+
+def compare_answers(scored: Model, exported: Model, photos: Iterable[JudgedPhoto], name: str) -> Parity:
+    """Both models' answers to the same photos, at the scored one's threshold.
+
+    Args:
+        scored: The model whose scores are known.
+        exported: The one that shall stand for it.
+        photos: At least one.
+        name: What to call the photos.
+    """
+    pixel_count, disagreeing_count, largest, scores = 0, 0, 0.0, []
+    photos = iter(photos)
+    while chunk := list(islice(photos, AT_A_TIME)):
+        for (photo, first), (_, second) in zip(scored.answer(chunk), exported.answer(chunk), strict=True):
+            masks = [answer > scored.threshold for answer in (first, second)]
+            pixel_count += first.size
+            disagreeing_count += int((masks[0] != masks[1]).sum())
+            largest = max(largest, float(np.abs(first - second).max()))
+            scores.append([dice_of(count_pixels(mask, photo.target)) for mask in masks])
+    dice, dice_exported = np.mean(scores, axis=0).tolist()
+    return Parity(name, len(scores), pixel_count, disagreeing_count, largest, dice, dice_exported)
+
+
+def require_parity(parity: Parity) -> None:
+    """Refuse an export that answers otherwise.
+
+    Raises:
+        UserError: It does.
+    """
+    if not parity.holds:
+        raise UserError(
+            f"the exported model is not the one that was scored: on {parity.photo_count} {parity.photos} "
+            f"{parity.disagreeing_share:.3%} of the pixels differ (allowed: below {MOST_DISAGREEING:.1%}) and mean Dice by "
+            f"{parity.dice_difference:+.5f} (below {MOST_DICE:g}); nothing was written, try --full-weights"
+        )
+
+
+def find_photos(run: Run | None, border: Border, progress: Progress | None = None) -> tuple[Iterator[JudgedPhoto], str]:
+    """The run's validation photos, or drawn figures where its data are not at hand; and what to call them.
+
+    Args:
+        run: The run of the model; None where only a file of it is left.
+        border: What the band of its masks counts as.
+        progress: Shows how far it is.
+    """
+    reason = "the model is a file without its run"
+    if run is not None:
+        try:
+            samples, _ = open_run_data(run, "", "validation", ())
+            return _read_samples(samples, border, progress), f"validation photos of {samples.name}"
+        except UserError as error:
+            reason = str(error)
+    return _draw_photos(), f"drawn figures only, since {reason}"
+
+
+def _read_samples(samples: SampleSet, border: Border, progress: Progress | None) -> Iterator[JudgedPhoto]:
+    count = len(samples.samples)
+    chosen = np.linspace(0, count - 1, min(count, MOST_PHOTOS)).round().astype(int).tolist()
+
+    def read(index: int) -> JudgedPhoto:
+        target = apply_border(samples.read_levels(index), border)
+        return JudgedPhoto(samples.samples[index].read_pixels(), target.shape[0], target.shape[1], target)
+
+    return map_in_order(read, chosen, progress, "parity", in_flight=AT_A_TIME)
+
+
+def _draw_photos() -> Iterator[JudgedPhoto]:
+    for index, (height, width) in enumerate(FIGURE_EDGES * 2):
+        figure = draw_figure(index, size=max(height, width))
+        target = figure.mask[:height, :width].astype(np.uint8)
+        yield JudgedPhoto(np.ascontiguousarray(figure.pixels[:height, :width]), height, width, target)

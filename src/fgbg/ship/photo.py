@@ -1,0 +1,40 @@
+"""A photo in whatever form a caller has it, as a model is shown it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fgbg.data.images import read_photo, read_photo_size, to_upright_rgb
+from fgbg.errors import UserError
+
+AnyPhoto = str | Path | Image.Image | NDArray[np.uint8]
+"""A file, a Pillow image, or uint8 RGB (height, width, 3)."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What a model is shown, and how large its answer shall be: larger, where the photo was reduced on decode."""
+
+    pixels: NDArray[np.uint8]  # RGB (height, width, 3), upright
+    height: int
+    width: int
+
+
+def open_photo(photo: AnyPhoto) -> Photo:
+    """The photo, decoded; of more than 24 MP, reduced.
+
+    Raises:
+        UserError: It cannot be read, or is an array of another type or shape.
+    """
+    if isinstance(photo, str | Path):
+        return Photo(read_photo(Path(photo)), *read_photo_size(Path(photo)))
+    if isinstance(photo, Image.Image):
+        photo = np.asarray(to_upright_rgb(photo))
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise UserError(f"a photo as an array is uint8 (height, width, 3), not {photo.dtype} {photo.shape}")
+    return Photo(photo, photo.shape[0], photo.shape[1])

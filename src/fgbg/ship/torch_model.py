@@ -1,0 +1,56 @@
+"""A model of a run, computed by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fgbg.model_file import ModelHeader
+from fgbg.models.predictor import CHUNK, Predictor
+from fgbg.ship.photo import AnyPhoto, Photo, open_photo
+
+Shown = TypeVar("Shown", bound=Photo)
+
+
+class TorchModel:
+    """A model that takes a photo and says how probable object is, pixel by pixel.
+
+    Attributes:
+        predictor: The module that computes it.
+        header: What the model file says of itself.
+    """
+
+    def __init__(self, predictor: Predictor, header: ModelHeader) -> None:
+        self.predictor, self.header = predictor, header
+
+    @property
+    def threshold(self) -> float:
+        """The probability above which a pixel is object."""
+        return self.predictor.threshold
+
+    @torch.inference_mode()
+    def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
+        """Probability of object (height, width), 0 to 1, at the photo's own size.
+
+        Args:
+            photo: A file, a Pillow image, or uint8 RGB (height, width, 3).
+
+        Raises:
+            UserError: The photo cannot be read, or is an array of another type or shape.
+        """
+        shown = open_photo(photo)
+        return self.predictor(torch.tensor(shown.pixels), (shown.height, shown.width)).cpu().numpy()
+
+    @torch.inference_mode()
+    def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
+        """Each photo with its probability, in order, computed in chunks as all scores are."""
+        photos = iter(photos)
+        while chunk := list(islice(photos, CHUNK)):
+            answers = self.predictor.logits_at_size([torch.tensor(photo.pixels) for photo in chunk])
+            for photo, logits in zip(chunk, answers, strict=True):
+                yield photo, self.predictor.enlarge(logits.sigmoid(), photo.height, photo.width).cpu().numpy()
