@@ -20,7 +20,7 @@ from fgbg.run import Run, open_run
 from fgbg.training.train import size_in
 
 PAGE = HERE.parent / "docs" / "results.md"
-EXPERIMENTS = ("fast", "scratch", "zoo", "ingredients")
+EXPERIMENTS = ("pets", "fast", "scratch", "zoo", "ingredients")
 HEADER = ("recipe", "seeds", "test Dice, mean ± sd over seeds", "best validation Dice", "training", "PFLOP", "on")
 
 
