@@ -20,10 +20,11 @@ class Architecture:
 
     Attributes:
         build: The class in segmentation_models_pytorch.
-        channels: Its arguments that say how many channels the decoder has, as published. `width` scales them.
+        channels: Its arguments that say how many channels the decoder has, as published. `width` scales them. Without any,
+            the decoder is as wide as its encoder.
         multiple: What they must be a multiple of.
         pools: It has a batch norm over one value an image, which needs two images to train.
-        smallest: Edge in pixels below which its deepest pooling has nothing left.
+        smallest: Edge in pixels below which too little is left at its deepest.
     """
 
     build: str
@@ -38,9 +39,12 @@ UNET_CHANNELS = (256, 128, 64, 32, 16)
 LIBRARY: dict[str, Architecture] = {
     "timm_unet": Architecture("Unet", {"decoder_channels": UNET_CHANNELS}),
     "unetplusplus": Architecture("UnetPlusPlus", {"decoder_channels": UNET_CHANNELS}),
-    "manet": Architecture("MAnet", {"decoder_channels": UNET_CHANNELS, "decoder_pab_channels": 64}, multiple=32),
+    "manet": Architecture("MAnet", {"decoder_channels": UNET_CHANNELS, "decoder_pab_channels": 64}),
     "linknet": Architecture("Linknet"),
-    "fpn": Architecture("FPN", {"decoder_pyramid_channels": 256, "decoder_segmentation_channels": 128}, multiple=32),
+    # Its group norm has 32 groups, none of which may be a single value.
+    "fpn": Architecture(
+        "FPN", {"decoder_pyramid_channels": 256, "decoder_segmentation_channels": 128}, multiple=32, smallest=64
+    ),
     "pspnet": Architecture("PSPNet", {"psp_out_channels": 512}),
     "pan": Architecture("PAN", {"decoder_channels": 32}, pools=True, smallest=128),
     "deeplabv3": Architecture("DeepLabV3", {"decoder_channels": 256}, pools=True),
@@ -84,6 +88,8 @@ def require_encoder(name: str) -> None:
     Raises:
         UserError: The nearest ones are offered.
     """
+    if name == DEFAULT_ENCODER:
+        return  # known without timm, which takes seconds to import
     import timm
 
     if not timm.is_model(name):
