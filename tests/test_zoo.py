@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
@@ -13,7 +14,8 @@ from discs import make_samples, small_config
 from fgbg import UserError, train
 from fgbg.models import MODELS, OWN, StridePadding, build_network, count_parameters, describe_model, require_model
 from fgbg.models.checkpoint import load_model, read_header, save_model
-from fgbg.models.library import DEFAULT_ENCODER, LIBRARY
+from fgbg.models.library import DEFAULT_ENCODER, LIBRARY, UNET_CHANNELS
+from fgbg.training.start import start_network
 from trivial import make_header
 
 LEARNT = 0.25  # of a cross-entropy that is 0.69 for who knows nothing
@@ -43,9 +45,12 @@ def test_odd_sizes_and_single_images(name: str) -> None:
 @every_model
 def test_four_images_are_learnt_and_every_weight_helps(name: str) -> None:
     network = build_small(name).train()
-    for module in network.modules():
-        if isinstance(module, nn.Dropout | nn.Dropout2d):
-            module.p = 0.0
+    for parent in list(network.modules()):
+        for key, module in list(parent.named_children()):
+            if isinstance(module, nn.Dropout | nn.Dropout2d):
+                module.p = 0.0
+            elif type(module) is nn.ReLU:  # it may silence a squeeze to one channel for good, by bad luck
+                setattr(parent, key, nn.LeakyReLU(0.1))
     torch.manual_seed(1)
     y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     places = torch.tensor([[20, 20], [40, 24], [24, 44], [44, 40]])
@@ -81,6 +86,34 @@ def test_a_model_file_brings_it_back(name: str, tmp_path: Path) -> None:
     assert stored.keys() == network.state_dict().keys()
     for key, weight in network.state_dict().items():
         assert torch.equal(stored[key], weight), key
+
+
+@every_library_model
+def test_width_64_is_the_published_decoder(name: str) -> None:
+    with torch.device("meta"):
+        ours = build_network(name, width=64, encoder="resnet18").network.state_dict()
+        theirs = getattr(smp, LIBRARY[name].build)("tu-resnet18", encoder_weights=None).state_dict()
+    assert {key: tensor.shape for key, tensor in ours.items()} == {key: tensor.shape for key, tensor in theirs.items()}
+
+
+def test_a_unet_on_lite0_has_the_parameters_counted_by_hand() -> None:
+    # Published: 4,652,008, of which 320·1280 and a batch norm stand before the classifier, 1280·1000 + 1000 in it.
+    encoder = 4_652_008 - (320 * 1280 + 2 * 1280) - 1_281_000
+    # Five blocks of two convolutions of 3×3, each with a batch norm; a head of 16·9 + 1.
+    channels, skips = (320, *UNET_CHANNELS), (112, 40, 24, 16, 0)
+    decoder = sum(
+        9 * out * (below + skip + out) + 4 * out for below, out, skip in zip(channels, UNET_CHANNELS, skips, strict=False)
+    )
+    with torch.device("meta"):
+        assert count_parameters(build_network("timm_unet", width=64)) == encoder + decoder + 16 * 9 + 1 == 5_198_161
+
+
+@every_library_model
+def test_one_small_image_goes_through_the_narrowest(name: str) -> None:
+    network = build_network(name, width=1, encoder=TINY).eval()
+    with torch.inference_mode():
+        for height, width in ((1, 1), (16, 16), (3, 70), (130, 30)):
+            assert network(torch.randn(1, 3, height, width)).isfinite().all()
 
 
 @every_library_model
@@ -145,6 +178,30 @@ def test_an_unknown_encoder_is_named_with_the_nearest() -> None:
         build_network("fpn", width=64, encoder="resnet43")
 
 
+@pytest.mark.parametrize("encoder", ["resnet81", "§", "../resnet18", "tu-resnet18"])
+def test_an_unknown_encoder_is_refused_before_anything_is_written(tmp_path: Path, encoder: str) -> None:
+    config = small_config(tmp_path / "run", model="fpn", encoder=encoder)
+    with pytest.raises(UserError, match="unknown encoder"):
+        train(config, samples=make_samples())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("sizes", [{"size": 64}, {"size": 224, "start_size": 64}])
+def test_an_encoder_of_one_size_is_refused_at_another(tmp_path: Path, sizes: dict[str, int]) -> None:
+    encoder = "swin_tiny_patch4_window7_224"
+    with pytest.raises(UserError, match=rf"fpn on {encoder} does not take 64 px \(.*224.*choose another size"):
+        start_network(small_config(tmp_path, model="fpn", encoder=encoder, **sizes), None)
+
+
+def test_trying_the_sizes_moves_neither_weights_nor_random_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(tmp_path, model="deeplabv3", encoder=TINY)
+    tried, drawn = start_network(config, None).network.state_dict(), torch.rand(3)
+    monkeypatch.setattr("fgbg.training.start._require_sizes", lambda *_: None)
+    untried = start_network(config, None).network.state_dict()
+    assert torch.equal(torch.rand(3), drawn)
+    assert all(torch.equal(tensor, untried[key]) for key, tensor in tried.items())
+
+
 def test_an_encoder_that_cannot_do_it_is_a_sentence() -> None:
     with pytest.raises(UserError, match=r"--encoder vit_tiny_patch16_224 does not go with timm_unet"):
         build_network("timm_unet", width=64, encoder="vit_tiny_patch16_224")
@@ -166,6 +223,11 @@ def test_a_library_model_trains_and_says_what_it_is(tmp_path: Path, capsys: pyte
     assert f"fpn on {TINY} (width 16)" in capsys.readouterr().out
     header = read_header(run.best)
     assert (header.network, header.encoder, header.pretrained_from) == ("fpn", TINY, "")
+
+
+def test_a_model_file_names_the_default_encoder_too(tmp_path: Path) -> None:
+    run = train(small_config(tmp_path / "run", model="linknet", epochs=1), samples=make_samples())
+    assert read_header(run.best).encoder == DEFAULT_ENCODER  # another version of fgbg may have another default
 
 
 def test_models_are_described() -> None:

@@ -431,11 +431,15 @@ def _train_defaults(argv: Sequence[str]) -> TrainArguments:
     if peeked["--config"]:
         base = read_config(Path(peeked["--config"]), base)
     fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(TrainConfig)}
-    if peeked["--init"]:
+    init = peeked["--init"] or ("" if "--resume" in argv else base.init)
+    if init:
         _require_extra("train")
         from fgbg.training.start import inherit_network
 
-        fields |= inherit_network(peeked["--init"])
+        # A preset or file that asks for another network stays as it is, and is refused in the end.
+        fields |= {
+            name: value for name, value in inherit_network(init).items() if fields[name] == getattr(TrainConfig(), name)
+        }
     return TrainArguments(**fields)
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fgbg.errors import UserError, unknown_name
 from fgbg.models.attention_unet import AttentionUNet
-from fgbg.models.library import DEFAULT_ENCODER, LIBRARY, build_library_model
+from fgbg.models.library import DEFAULT_ENCODER, LIBRARY, build_library_model, require_encoder
 from fgbg.models.resnet34_unet import ResNet34_UNet
 from fgbg.models.unet import UNet
 
@@ -83,7 +83,7 @@ def require_model(name: str, *, encoder: str = "", batch: int = 2) -> None:
         batch: Images that the network sees at a time in training.
 
     Raises:
-        UserError: The value and the cure.
+        UserError: The value and the cure; or timm has no such encoder.
     """
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
@@ -91,6 +91,8 @@ def require_model(name: str, *, encoder: str = "", batch: int = 2) -> None:
         raise UserError(f"--encoder {encoder}: {name} has its own; encoders go with {', '.join(LIBRARY)}")
     if name in LIBRARY and LIBRARY[name].pools and batch < 2:
         raise UserError(f"{name} needs two images at a time to train: raise --batch-size, or lower --accumulate")
+    if name in LIBRARY:
+        require_encoder(encoder or DEFAULT_ENCODER)
 
 
 def describe_model(name: str, *, width: int, encoder: str = "") -> str:
@@ -98,12 +100,21 @@ def describe_model(name: str, *, width: int, encoder: str = "") -> str:
 
     >>> describe_model("fpn", width=32)
     'fpn on tf_efficientnet_lite0 (width 32)'
+    >>> describe_model("linknet", width=32, encoder="resnet18")
+    'linknet on resnet18'
     >>> describe_model("own:MyNetwork", width=64)
     'own:MyNetwork'
     """
     if name not in MODELS:
         return name
-    return f"{name}{f' on {encoder or DEFAULT_ENCODER}' if name in LIBRARY else ''} (width {width})"
+    has_width = name not in LIBRARY or LIBRARY[name].channels
+    stands_on = name_encoder(name, encoder)
+    return f"{name}{f' on {stands_on}' if stands_on else ''}{f' (width {width})' if has_width else ''}"
+
+
+def name_encoder(name: str, encoder: str) -> str:
+    """The encoder's own name where a model stands on the default one; empty for models that bring theirs."""
+    return encoder or DEFAULT_ENCODER if name in LIBRARY else ""
 
 
 def wrap_network(network: nn.Module) -> StridePadding:

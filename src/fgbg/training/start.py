@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -12,8 +14,9 @@ from fgbg.data.samples import SampleSet, name_some
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import find_seen_photos
-from fgbg.models import StridePadding, build_network, describe_model, wrap_network
+from fgbg.models import StridePadding, build_network, describe_model, name_encoder, wrap_network
 from fgbg.models.checkpoint import ModelHeader, find_model_file, load_model, read_header
+from fgbg.models.library import LIBRARY
 from fgbg.models.predictor import IMAGENET_DEVIATION, IMAGENET_MEAN
 from fgbg.models.pretrained import Pretrained, load_pretrained
 
@@ -28,6 +31,7 @@ class Start:
         deviation: Likewise.
         pretrained: What its encoder came with.
         model: The header of the model that it continues.
+        resumed: That model is the run's own, which goes on.
     """
 
     network: StridePadding
@@ -35,24 +39,37 @@ class Start:
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
     pretrained: Pretrained | None = None
     model: ModelHeader | None = None
+    resumed: bool = False
 
 
-def start_network(config: TrainConfig, own: nn.Module | None) -> Start:
+def start_network(config: TrainConfig, own: nn.Module | None, *, resumed: Path | None = None) -> Start:
     """The network that the configuration asks for, or the user's own.
 
+    Args:
+        config: The settings.
+        own: The user's own network.
+        resumed: The best model of the run that goes on. The weights are restored elsewhere, so that those it started from
+            need not be there any more; what is to be known of them is in its header.
+
     Raises:
-        UserError: Its weights cannot be had, or belong to another network.
+        UserError: Its weights cannot be had, or belong to another network; or the network does not take these images.
     """
     torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
     if own is not None:
         if config.init or config.pretrained != "none":
             raise UserError("--init and --pretrained are for fgbg's models: load the weights of your own network yourself")
         return Start(wrap_network(own))
+    if resumed and (config.init or config.pretrained != "none"):
+        network, header = build_network(config.model, width=config.width, encoder=config.encoder), read_header(resumed)
+        return Start(network, header.mean, header.deviation, model=header, resumed=True)
     if config.init:
         _require_same_network(config, read_header(find_model_file(config.init)))
         predictor, header = load_model(find_model_file(config.init))
-        return Start(wrap_network(predictor.network.train()), header.mean, header.deviation, model=header)
+        network = wrap_network(predictor.network.train())
+        _require_sizes(network, config)
+        return Start(network, header.mean, header.deviation, model=header)
     network = build_network(config.model, width=config.width, encoder=config.encoder)
+    _require_sizes(network, config)
     if config.pretrained == "none":
         return Start(network)
     found = load_pretrained(
@@ -65,7 +82,7 @@ def describe_start(config: TrainConfig, start: Start) -> list[str]:
     """Where the weights begin, and what is other than where they come from, as lines to print."""
     if start.pretrained:
         return [start.pretrained.describe()]
-    if not start.model:
+    if not start.model or start.resumed:
         return []
     lines = [f"starts from {config.init}: epoch {start.model.epoch} on {start.model.data}"]
     for name in ("size", "fit", "border"):
@@ -95,6 +112,26 @@ def refuse_known_photos(header: ModelHeader, samples: SampleSet) -> None:
                 f"{len(known)} {split} photos trained the model of --init ({name_some(known, 3)}): their scores would be "
                 "too good; start from another model, or add --allow-overlap"
             )
+
+
+def _require_sizes(network: StridePadding, config: TrainConfig) -> None:
+    """Try the network on two black images of each size that it is to see: some of timm's encoders take one size alone.
+
+    Raises:
+        UserError: It does not take them.
+    """
+    if config.model not in LIBRARY:
+        return
+    trial = copy.deepcopy(network).train()
+    with torch.no_grad(), torch.random.fork_rng([]):  # dropout must not move the seed's other draws
+        for size in {config.start_size or config.size, config.size}:
+            try:
+                trial(torch.zeros(2, 3, size, size))
+            except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:  # anybody's encoder
+                raise UserError(
+                    f"{config.model} on {name_encoder(config.model, config.encoder)} does not take {size} px "
+                    f"({str(error).partition(chr(10))[0]}): choose another size, or an encoder that takes any"
+                ) from None
 
 
 def _require_same_network(config: TrainConfig, header: ModelHeader) -> None:

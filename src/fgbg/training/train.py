@@ -22,7 +22,7 @@ from fgbg.errors import UserError
 from fgbg.judge.evaluate import find_seen_photos
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
-from fgbg.models import count_parameters, describe_model, require_model
+from fgbg.models import count_parameters, describe_model, name_encoder, require_model
 from fgbg.models.checkpoint import ModelHeader, load_model, save_model
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
@@ -133,7 +133,10 @@ def begin_training(
     sample_set = understand_data(config, samples)
     if resume and run.fingerprint not in ("", sample_set.fingerprint):
         raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
-    learner = prepare_learner(config, sample_set, engine, model=model, loss=loss, augment=augment, metric=metric)
+    resumed = run.best if resume and run.last.exists() else None
+    learner = prepare_learner(
+        config, sample_set, engine, model=model, loss=loss, augment=augment, metric=metric, resumed=resumed
+    )
     _announce(config, sample_set, learner, say)
     progress = restore_state(run.last, learner) if resume else Progress()
     if resume:
@@ -317,7 +320,7 @@ def _describe_model(config: TrainConfig, samples: SampleSet, start: Start) -> Mo
         epoch=0,
         validation_dice=0.0,
         fgbg_version=fgbg.__version__,
-        encoder=config.encoder,
+        encoder=name_encoder(config.model, config.encoder),
         pretrained_from=pretrained.origin if pretrained else before.pretrained_from if before else "",
         pretrained_license=pretrained.license if pretrained else before.pretrained_license if before else "",
         initialised_from=config.init,
