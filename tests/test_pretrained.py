@@ -292,6 +292,13 @@ def test_another_network_is_refused_and_other_settings_are_explained(
     config = small_config(tmp_path / "run", epochs=1, init=str(first.folder))
     with pytest.raises(fgbg.UserError, match=r"is unet \(width 4\), and this run asks for unet \(width 8\): leave"):
         fgbg.train(replace(config, width=8), samples=fresh_samples())
+    with pytest.raises(
+        fgbg.UserError, match=r"is unet \(width 4\), and this run asks for fpn on resnet18 \(width 4\): leave"
+    ):
+        fgbg.train(replace(config, model="fpn", encoder="resnet18"), samples=fresh_samples())
+    with pytest.raises(fgbg.UserError, match=r"this run asks for unet on resnet18"):
+        fgbg.train(replace(config, encoder="resnet18"), samples=fresh_samples())
+    assert not (tmp_path / "run").exists(), "refused before anything is written"
     fgbg.train(replace(config, out=str(tmp_path / "other"), size=48), samples=fresh_samples())
     assert "note: that model has size 32, this run 48: objects appear to it" in capsys.readouterr().out
 

@@ -113,8 +113,8 @@ def describe_model(name: str, *, width: int, encoder: str = "") -> str:
 
 
 def name_encoder(name: str, encoder: str) -> str:
-    """The encoder's own name where a model stands on the default one; empty for models that bring theirs."""
-    return encoder or DEFAULT_ENCODER if name in LIBRARY else ""
+    """The encoder that was asked for, or the default one by its name; empty for a model that brings its own."""
+    return encoder or (DEFAULT_ENCODER if name in LIBRARY else "")
 
 
 def wrap_network(network: nn.Module) -> StridePadding:

@@ -64,7 +64,7 @@ def start_network(config: TrainConfig, own: nn.Module | None, *, resumed: Path |
         network, header = build_network(config.model, width=config.width, encoder=config.encoder), read_header(resumed)
         return Start(network, header.mean, header.deviation, model=header, resumed=True)
     if config.init:
-        _require_same_network(config, read_header(find_model_file(config.init)))
+        require_same_network(config)
         predictor, header = load_model(find_model_file(config.init))
         network = wrap_network(predictor.network.train())
         _require_sizes(network, config)
@@ -135,7 +135,13 @@ def _require_sizes(network: StridePadding, config: TrainConfig) -> None:
                 ) from None
 
 
-def _require_same_network(config: TrainConfig, header: ModelHeader) -> None:
+def require_same_network(config: TrainConfig) -> None:
+    """Refuse settings that ask for another network than the model to start from has.
+
+    Raises:
+        UserError: They do; or there is no such model.
+    """
+    header = read_header(find_model_file(config.init))
     theirs = describe_model(header.network, width=header.width, encoder=header.encoder)
     ours = describe_model(config.model, width=config.width, encoder=config.encoder)
     if theirs != ours:

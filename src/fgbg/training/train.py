@@ -30,7 +30,7 @@ from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
 from fgbg.training.parts import prepare_learner, understand_data
 from fgbg.training.selfcheck import check_before_training
-from fgbg.training.start import Start, describe_start
+from fgbg.training.start import Start, describe_start, require_same_network
 from fgbg.training.state import Progress, restore_state, save_state
 from fgbg.training.track import open_tracker, require_tracker
 
@@ -123,6 +123,8 @@ def begin_training(
     if model is not None:
         config = replace(config, model=f"own:{type(model).__name__}")
     else:
+        if config.init and not resume:
+            require_same_network(config)
         batch = config.batch_size // engine.processes // config.accumulate
         require_model(config.model, encoder=config.encoder, batch=batch)  # before anything is read or written
     run = _open_folder(config, resume, engine)
