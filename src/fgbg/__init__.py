@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fgbg.judge.metrics import specificity as specificity
     from fgbg.run import Run as Run
     from fgbg.run import open_run as open_run
+    from fgbg.search.sweep import sweep as sweep
     from fgbg.ship.load import load as load
     from fgbg.training.loop import Metric as Metric
     from fgbg.training.losses import Loss as Loss
@@ -64,6 +65,7 @@ _HOMES = {
     "recall": "fgbg.judge.metrics",
     "specificity": "fgbg.judge.metrics",
     "surface_distances": "fgbg.judge.distances",
+    "sweep": "fgbg.search.sweep",
     "train": "fgbg.training.train",
 }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
 from fgbg.config import TrainConfig, read_config, read_preset
 from fgbg.errors import UserError, unknown_name
@@ -35,6 +35,32 @@ class TrainArguments(TrainConfig):
     """Settings that ship with fgbg: lab, fast (a laptop, ten minutes), best. --config and flags go before them."""
     resume: bool = False
     """Go on with the run in --out. More --epochs extend it."""
+
+
+@dataclass(frozen=True)
+class SweepArguments(TrainConfig):
+    """Search for better settings on DATA: many trainings, judged by validation photos, never by test photos.
+
+    Trial 0 has the settings as they are given. The same command goes on with a search that was interrupted.
+    """
+
+    out: str = ""
+    """The folder of the search: its database, a run folder for each trial, sweep.html, best.toml."""
+    over: UseAppendAction[tuple[str, ...]] = ()
+    """NAME=SPEC, once for each setting to search: learning_rate=1e-4..1e-2:log, width=16..64:16, augment.hue=0..0.3, or
+    loss=bce_dice,focal_dice."""
+    space: str = ""
+    """The same as a TOML file: learning_rate = "1e-4..1e-2:log", loss = ["bce_dice", "focal_dice"]. --over goes first."""
+    trials: int = 20
+    """How many trials the folder is to hold, the baseline among them; more of them extend a search."""
+    hours: float = 0.0
+    """Stop after so many, at the end of an epoch; 0 for no limit."""
+    config: str = ""
+    """A TOML file of settings, as in training; flags go before it."""
+    preset: str = ""
+    """Settings that ship with fgbg, as in training. --config and flags go before it."""
+    json: bool = False
+    """Print the result as JSON, and what happens on the way to the error stream."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +235,31 @@ def train_verb(argv: Sequence[str]) -> int:
         print(
             f"{run.folder}: best.safetensors, performance.xlsx, charts/\nscore it: fgbg evaluate {run.folder} --split test"
         )
+    return 0
+
+
+def sweep_verb(argv: Sequence[str]) -> int:
+    """Search for better settings."""
+    arguments = _parse(SweepArguments, argv, default=_train_defaults(argv, SweepArguments))
+    _require_extra("train")
+    _require_extra("sweep")
+    from fgbg.search.space import read_space_file
+    from fgbg.search.sweep import sweep
+
+    over = read_space_file(Path(arguments.space)) if arguments.space else {}
+    for words in arguments.over:
+        name, equals, what = words.partition("=")
+        if not equals:
+            raise UserError(f"--over {words}: must be NAME=SPEC, for instance learning_rate=1e-4..1e-2:log")
+        over[name.replace("-", "_")] = what
+    fields = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(TrainConfig)}
+    stream = sys.stderr if arguments.json else sys.stdout
+
+    def say(line: str) -> None:
+        print(line, file=stream, flush=True)
+
+    found = sweep(TrainConfig(**fields), over, trials=arguments.trials, hours=arguments.hours, say=say)
+    print(json.dumps(found.to_json(), indent=2) if arguments.json else found.describe())
     return 0
 
 
@@ -412,6 +463,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "demo": (demo_verb, "figures -> two models -> table and charts, minutes on a CPU"),
     "check": (check_verb, "what is wrong with DATA, or with a run, before it fools you"),
     "train": (train_verb, "DATA -> a run folder with a trained model"),
+    "sweep": (sweep_verb, "many trainings on DATA -> better settings, by validation photos alone"),
     "evaluate": (evaluate_verb, "a run's scores on photos it has not seen"),
     "predict": (predict_verb, "photos -> masks, cut-outs, overlays"),
     "export": (export_verb, "a model -> one ONNX file that needs no torch, and its model card"),
@@ -421,7 +473,10 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 }
 
 # What each extra brings that a verb would miss first.
-EXTRAS = {"train": ("torch", "accelerate", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2")}
+EXTRAS = {
+    "train": ("torch", "accelerate", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2"),
+    "sweep": ("optuna",),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -458,11 +513,11 @@ def _parse(kind: type, argv: Sequence[str], **options: Any) -> Any:
     return tyro.cli(kind, args=list(argv), prog=f"fgbg {verb}", **options)
 
 
-def _train_defaults(argv: Sequence[str]) -> TrainArguments:
+def _train_defaults(argv: Sequence[str], kind: type[TrainConfig] = TrainArguments) -> TrainConfig:
     """What flags are laid over: the run to resume, or a preset and a file. They must be known before flags are read."""
     peeked = {name: _peek(argv, name) for name in ("--preset", "--config", "--out", "--init")}
     base = TrainConfig()
-    if "--resume" in argv and peeked["--out"]:
+    if kind is TrainArguments and "--resume" in argv and peeked["--out"]:
         from fgbg.run import open_run
 
         base = open_run(Path(peeked["--out"])).config
@@ -480,7 +535,7 @@ def _train_defaults(argv: Sequence[str]) -> TrainArguments:
         fields |= {
             name: value for name, value in inherit_network(init).items() if fields[name] == getattr(TrainConfig(), name)
         }
-    return TrainArguments(**fields)
+    return kind(**fields)
 
 
 def _peek(argv: Sequence[str], flag: str) -> str:

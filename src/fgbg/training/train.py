@@ -112,14 +112,15 @@ def begin_training(
     augment: Augment | None = None,
     metric: Metric | None = None,
     resume: bool = False,
+    say: Callable[[str], None] = print,
 ) -> Training:
     """Everything up to the first epoch: data understood, parts built, run folder written, self-check passed.
 
-    Arguments and errors are those of `train`.
+    Arguments and errors are those of `train`; `say` is told by the main process what there is to tell.
     """
     require_tracker(config.track)
     engine = Engine(config.device, config.precision, config.threads)
-    say: Callable[[str], None] = print if engine.is_main else _say_nothing
+    say = say if engine.is_main else _say_nothing
     if model is not None:
         config = replace(config, model=f"own:{type(model).__name__}")
     else:

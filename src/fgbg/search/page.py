@@ -1,0 +1,65 @@
+"""What a search leaves to be read: one HTML page that opens without a network, a table, the best settings."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from fgbg.config import flatten, to_toml
+from fgbg.judge import page as report
+from fgbg.judge.page.wording import plural, word
+from fgbg.search.drawings import draw_course, draw_field, draw_share
+from fgbg.search.results import BEST, PAGE, STATES, TABLE, Sweep, say_seconds, say_value
+from fgbg.storage import replace_when_whole
+
+HERE = Path(__file__).parent
+REPORT = Path(report.__file__).parent  # one look for all pages, and one way to sort tables
+
+
+def write_results(sweep: Sweep) -> None:
+    """Write page, table and the best settings, once there is something to compare."""
+    if not sweep.best or sweep.count < 2:
+        return
+    told = (
+        f"# Trial {sweep.best.number}, the best of {sweep.count}: validation Dice {sweep.best.dice:.4f}, which flatters.\n"
+    )
+    for name, content in {BEST: told + to_toml(sweep.best_config), PAGE: render_page(sweep)}.items():
+        with replace_when_whole(sweep.folder / name) as aside:
+            aside.write_text(content, encoding="utf-8")
+    with replace_when_whole(sweep.folder / TABLE) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        columns = ("number", "state", "dice", "best_epoch", "epochs", "seconds")
+        writer.writerow([*columns, *(field.name for field in sweep.space), "sentence"])
+        for record in sweep.trials:
+            values = [getattr(record, name) for name in columns]
+            writer.writerow([*values, *record.values.values(), record.sentence])
+
+
+def render_page(sweep: Sweep) -> str:
+    """The whole page. The baseline at least has finished."""
+    # Every name is a user's string: what is not Markup is escaped.
+    made = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {"word": word, "say": say_value, "seconds": say_seconds}
+    script = (REPORT / "report.js").read_text(encoding="utf-8")
+    style = (REPORT / "report.css").read_text(encoding="utf-8") + (HERE / "sweep.css").read_text(encoding="utf-8")
+    return made.get_template("sweep.html.j2").render(
+        sweep=sweep,
+        unchanged=flatten(sweep.base),
+        states={state: meaning for state, meaning in STATES.items() if any(each.state == state for each in sweep.trials)},
+        course=draw_course(sweep),
+        drawings=[draw_field(sweep, field) for field in sweep.space],
+        shares=[(name, share, draw_share(share)) for name, share in sweep.importances.items()],
+        plural=plural,
+        best_file=BEST,
+        table_file=TABLE,
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup(style),
+    )

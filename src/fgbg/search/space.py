@@ -1,0 +1,114 @@
+"""All that is searched: read from flags or a file, laid over a configuration, looked through before the first trial."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fgbg.config import TrainConfig, flatten
+from fgbg.errors import UserError
+from fgbg.models import require_model
+from fgbg.search.fields import GRAMMAR, Field, kinds_of_fields, read_field
+from fgbg.storage import replace_when_whole
+
+MOST_COMBINATIONS = 10_000  # of ends and values, looked at before the first trial
+Space = tuple[Field, ...]
+
+
+def read_space(over: Mapping[str, str | Sequence[Any]]) -> Space:
+    """The fields to search, in the order of `TrainConfig`: in whichever order they are named, it is one search.
+
+    Args:
+        over: By a field's name (`learning_rate`, `augment.hue`): a list of values, or what may stand behind `--over NAME=`.
+
+    Raises:
+        UserError: No such field, or one that cannot be searched, or no range or list.
+
+    >>> [str(field) for field in read_space({"learning_rate": "1e-4..1e-2:log", "loss": ["bce_dice", "focal_dice"]})]
+    ['bce_dice,focal_dice', '0.0001..0.01:log']
+    """
+    if not over:
+        raise UserError(f"what is to be searched? Add --over NAME=SPEC, once for each setting, with SPEC one of {GRAMMAR}")
+    order = list(kinds_of_fields())
+    fields = [read_field(name.replace("-", "_"), what) for name, what in over.items()]
+    return tuple(sorted(fields, key=lambda field: order.index(field.name)))
+
+
+def read_space_file(path: Path) -> dict[str, Any]:
+    """What a TOML file says: names as in a configuration, each with a list of values or a text such as "1e-4..1e-2:log".
+
+    Raises:
+        UserError: No such file, or no TOML.
+    """
+    if not path.is_file():
+        raise UserError(f"--space {path} does not exist")
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no TOML file: {error}") from None
+    augment = told.pop("augment", {})
+    if not isinstance(augment, dict):
+        raise UserError(f"{path}: augment = {augment!r} must be a table of settings, [augment]")
+    return {**told, **{f"augment.{name}": what for name, what in augment.items()}}
+
+
+def write_space_file(space: Space, path: Path) -> None:
+    """Write what `read_space_file` reads."""
+    with replace_when_whole(path) as aside:
+        aside.write_text("".join(f"{field.name} = {field.to_toml()}\n" for field in space), encoding="utf-8")
+
+
+def apply_values(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
+    """The configuration with these values, by the fields' names in a file.
+
+    Raises:
+        UserError: They cannot be, alone or together.
+    """
+    own = {name: value for name, value in values.items() if not name.startswith("augment.")}
+    augment = {name.removeprefix("augment."): value for name, value in values.items() if name.startswith("augment.")}
+    return dataclasses.replace(config, **own, augment=dataclasses.replace(config.augment, **augment))
+
+
+def check_space(space: Space, base: TrainConfig) -> None:
+    """Refuse a search with an end or a value that no trial could use.
+
+    Raises:
+        UserError: What `TrainConfig` or the model says of the first one.
+    """
+    for field in space:
+        if base.init and field.name in ("model", "width", "encoder"):
+            raise UserError(f"{field.name} cannot be searched with --init, whose model brings its own")
+        for value in field.ends:
+            _check_value(space, base, field.name, value)
+
+
+def _check_value(space: Space, base: TrainConfig, name: str, value: Any) -> None:
+    """A value must do beside some values of the others that are searched.
+
+    Raises:
+        UserError: It does beside none.
+    """
+    first: UserError | None = None
+    for others in itertools.islice(_combine_others(space, base, name), MOST_COMBINATIONS):
+        try:
+            config = apply_values(base, {**others, name: value})
+            require_model(config.model, encoder=config.encoder, batch=max(1, config.batch_size // config.accumulate))
+        except UserError as error:
+            first = first or error
+        else:
+            return
+    if first:
+        raise first
+
+
+def _combine_others(space: Space, base: TrainConfig, without: str) -> Iterator[dict[str, Any]]:
+    """Values of the other fields: their own where a trial could have them, ends, lists."""
+    unchanged = flatten(base)
+    others = [field for field in space if field.name != without]
+    known = [[value for value in (unchanged[field.name],) if field.holds(value)] for field in others]
+    for values in itertools.product(*((*own, *field.ends) for own, field in zip(known, others, strict=True))):
+        yield dict(zip((field.name for field in others), values, strict=True))

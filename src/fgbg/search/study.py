@@ -1,0 +1,150 @@
+"""Optuna's part: which values come next, which trial is cut short, and the file that remembers."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from scipy.stats.qmc import LatinHypercube
+
+from fgbg.config import TrainConfig, flatten
+from fgbg.errors import UserError
+from fgbg.search.space import Space
+
+DATABASE = "sweep.db"
+LOCK = ".lock"
+SPREAD = 8  # trials that look everywhere, before the sampler looks where it went well
+FINISHED_BEFORE_PRUNING = 4
+SENTENCE = "sentence"  # why a trial could not be trained, beside it in the database
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Within it Optuna does not report every trial: we do."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+@contextmanager
+def work_alone(folder: Path) -> Iterator[None]:
+    """Keep a second sweep out of the folder. The lock is SQLite's own and ends with the process, however it ends.
+
+    Raises:
+        UserError: Another one is at work.
+    """
+    with closing(sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            raise UserError(f"another fgbg sweep is at work in {folder}: wait for it, or choose another --out") from None
+        yield
+
+
+def open_study(folder: Path, base: TrainConfig, space: Space) -> Study:
+    """The study in the folder's database, or a new one."""
+    # Quoted: a folder's name may hold what means something in an address.
+    address = f"sqlite:///{quote(str(folder.resolve() / DATABASE))}"
+    return optuna.create_study(
+        storage=address, study_name="fgbg", direction="maximize", load_if_exists=True, pruner=choose_pruner(base, space)
+    )
+
+
+def choose_pruner(base: TrainConfig, space: Space) -> BasePruner:
+    """Cut short what is worse than the median of the finished trials at the same epoch, after a third of the epochs."""
+    if any(field.name == "epochs" for field in space):
+        return NopPruner()  # a longer trial is behind a shorter one at the same epoch, and ahead in the end
+    return MedianPruner(n_startup_trials=FINISHED_BEFORE_PRUNING, n_warmup_steps=base.epochs // 3 + 1)
+
+
+def next_trial(study: Study, base: TrainConfig, space: Space) -> Trial:
+    """The trial that was interrupted, else a new one. The first of all is the baseline.
+
+    What a new one tries hangs on the seed, its number and the trials before it alone: a search that was killed goes on as
+    if it had not been.
+    """
+    trials = study.get_trials(deepcopy=False)
+    asked = [trial for trial in trials if trial.state != TrialState.WAITING]
+    interrupted = [trial for trial in asked if trial.state == TrialState.RUNNING]
+    seed = np.random.SeedSequence((base.seed, interrupted[0].number if interrupted else len(asked)))
+    study.sampler = TPESampler(n_startup_trials=0, seed=int(seed.generate_state(1)[0]))
+    if interrupted:
+        return Trial(study, interrupted[0]._trial_id)  # which says where its values are in the database
+    if len(asked) == len(trials):  # else a kill came between the two lines that follow
+        if not asked:
+            values = flatten(base)
+            study.enqueue_trial({field.name: values[field.name] for field in space if field.holds(values[field.name])})
+        elif asked[-1].state == TrialState.FAIL:
+            study.enqueue_trial(_draw_untried(trials, base, space, np.random.default_rng(seed)))
+        elif len(asked) <= SPREAD:
+            study.enqueue_trial(spread_values(space, base.seed)[len(asked) - 1])
+    return study.ask()
+
+
+def suggest_values(trial: Trial, base: TrainConfig, space: Space) -> dict[str, Any]:
+    """What the trial is to try. The baseline keeps its value also where that is outside the search."""
+    values = flatten(base)
+    return {
+        field.name: field.suggest(trial) if trial.number or field.holds(values[field.name]) else values[field.name]
+        for field in space
+    }
+
+
+def values_of(trial: FrozenTrial, base: TrainConfig, space: Space) -> dict[str, Any]:
+    """What a trial tried, as far as that is known."""
+    values = flatten(base)
+    return {field.name: trial.params.get(field.name, values[field.name]) for field in space}
+
+
+def is_repeat(study: Study, number: int, values: Mapping[str, Any], base: TrainConfig, space: Space) -> bool:
+    """Whether an earlier trial had the same values: it would end the same to the bit."""
+    return dict(values) in [values_of(each, base, space) for each in _tried(study.trials) if each.number < number]
+
+
+def is_exhausted(study: Study, base: TrainConfig, space: Space) -> bool:
+    """Whether every combination of values was tried."""
+    return _count_inside(study.trials, base, space) >= count_combinations(space)
+
+
+def count_combinations(space: Space) -> float:
+    """How many combinations of values there are; infinite with a continuous range."""
+    return math.prod(field.count for field in space)
+
+
+def _tried(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [each for each in trials if each.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+
+
+def _count_inside(trials: list[FrozenTrial], base: TrainConfig, space: Space) -> int:
+    """Combinations that were tried; the baseline may lie outside."""
+    tried = [values_of(each, base, space) for each in _tried(trials)]
+    return sum(all(field.holds(values[field.name]) for field in space) for values in tried)
+
+
+def spread_values(space: Space, seed: int) -> list[dict[str, Any]]:
+    """The first trials after the baseline: a Latin hypercube, so that every eighth of a range and every value is tried."""
+    shares = LatinHypercube(len(space), rng=np.random.default_rng(seed)).random(SPREAD)
+    return [{field.name: field.value_at(share) for field, share in zip(space, row, strict=True)} for row in shares.tolist()]
+
+
+def _draw_untried(trials: list[FrozenTrial], base: TrainConfig, space: Space, random: np.random.Generator) -> dict[str, Any]:
+    """A combination that no trial had. Only called where the sampler came back to one, so that there are countably many."""
+    tried = [values_of(each, base, space) for each in _tried(trials)]
+    while True:
+        values = {field.name: field.value_at(random.random()) for field in space}
+        if values not in tried:
+            return values

@@ -1,0 +1,145 @@
+"""One trial of a search: its values, its training as a run folder of its own, its end."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from fgbg.config import TrainConfig
+from fgbg.errors import UserError
+from fgbg.run import EpochRecord, Run
+from fgbg.search.results import Sweep, TrialRecord, read_sweep, run_of
+from fgbg.search.space import Space, apply_values
+from fgbg.search.study import SENTENCE, count_combinations, is_repeat, next_trial, suggest_values
+from fgbg.training.parts import understand_data
+from fgbg.training.track import open_tracker
+from fgbg.training.train import Training, begin_training, run_epochs
+
+OUT_OF_MEMORY = "it does not fit into the device's memory (lower --batch-size, --width or --size)"
+
+
+class TimeIsOver(Exception):  # noqa: N818 - no error
+    """The hours that the search was given are over."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search at work."""
+
+    folder: Path
+    base: TrainConfig  # the baseline
+    space: Space
+    study: Study
+    deadline: float  # of time.monotonic()
+    say: Callable[[str], None]
+
+    def read(self, *, measured: bool = False) -> Sweep:
+        """What is known so far, with or without the importances."""
+        return read_sweep(self.folder, self.study, self.base, self.space, measured=measured)
+
+    def run_of(self, number: int) -> Run:
+        """A trial's run folder."""
+        return run_of(self.folder, number)
+
+
+def take_turn(search: Search, *, loud: bool) -> TrialRecord | None:
+    """One trial, from its values to its result; None where an earlier trial had the same values.
+
+    Raises:
+        TimeIsOver: It is, and the trial waits.
+        UserError: The baseline cannot be trained, or nothing could be.
+    """
+    if time.monotonic() >= search.deadline:
+        raise TimeIsOver
+    study, base, space = search.study, search.base, search.space
+    trial = next_trial(study, base, space)
+    values = suggest_values(trial, base, space)
+    if math.isfinite(count_combinations(space)) and is_repeat(study, trial.number, values, base, space):
+        study.tell(trial, state=TrialState.FAIL)
+        return None
+    try:
+        pruned = _train_trial(search, trial, values, loud=loud)
+    except (UserError, torch.OutOfMemoryError) as error:
+        _blame_values(search, trial, error)
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        best = max(_score(record) for record in search.run_of(trial.number).epochs())
+        study.tell(trial, best) if not pruned else study.tell(trial, state=TrialState.PRUNED)
+    record = search.read().trials[-1]
+    drop_weights(search, record)
+    return record
+
+
+def _train_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, loud: bool) -> bool:
+    """Train a trial, or go on with it, to its end or until it was pruned. Returns whether it was."""
+    reported = search.study.trials[trial.number].intermediate_values
+    training = _begin_trial(search, trial, values, loud=loud)
+    with open_tracker(training.run, training.tracker, after_epoch=training.progress.epoch) as track:
+        for record in _all_epochs(training):
+            if record.epoch > training.progress.epoch:
+                track(record)
+            if record.epoch not in reported:
+                trial.report(_score(record), record.epoch)
+            is_last = record.epoch == training.config.epochs
+            if trial.number and not is_last and trial.should_prune():
+                return True
+            if not is_last and time.monotonic() >= search.deadline:
+                raise TimeIsOver
+    return False
+
+
+def _begin_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, loud: bool) -> Training:
+    run = search.run_of(trial.number)
+    config = replace(apply_values(search.base, values), out=str(run.folder))
+    is_begun = (run.folder / "config.toml").exists()
+    if not is_begun and run.folder.exists():
+        shutil.rmtree(run.folder)  # a kill came before the run was one
+    training = begin_training(config, resume=is_begun, say=search.say if loud else _say_nothing)
+    return replace(training, say=_say_nothing)
+
+
+def _all_epochs(training: Training) -> Iterator[EpochRecord]:
+    """Those that an interrupted trial has behind it, then those that are trained now."""
+    yield from training.run.epochs()
+    yield from run_epochs(training)
+
+
+def _score(record: EpochRecord) -> float:
+    """What trials are judged by; a Dice that is not defined is worth nothing."""
+    return 0.0 if math.isnan(record.val_dice_photo) else record.val_dice_photo
+
+
+def _blame_values(search: Search, trial: Trial, error: Exception) -> None:
+    """Remember why a trial's values cannot be trained.
+
+    Raises:
+        UserError: It is not their fault: the baseline cannot be trained either, or the data has gone.
+    """
+    sentence = str(error) if isinstance(error, UserError) else OUT_OF_MEMORY
+    if trial.number == 0:
+        raise UserError(f"the baseline cannot be trained: {sentence}") from None
+    understand_data(search.base, None)
+    trial.set_user_attr(SENTENCE, sentence)
+
+
+def drop_weights(search: Search, record: TrialRecord) -> None:
+    """An ended trial is not resumed, and of one that did not finish nothing but its record is wanted."""
+    run = search.run_of(record.number)
+    run.last.unlink(missing_ok=True)
+    if record.state == "pruned":
+        run.best.unlink(missing_ok=True)
+    elif record.state == "refused" and run.folder.exists():
+        shutil.rmtree(run.folder)
+
+
+def _say_nothing(_: str) -> None:
+    """A trial is told in one line, when it has ended."""
