@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from discs import make_samples, small_config
 from fgbg import UserError, train
@@ -92,7 +94,9 @@ def test_a_model_file_brings_it_back(name: str, tmp_path: Path) -> None:
 def test_width_64_is_the_published_decoder(name: str) -> None:
     with torch.device("meta"):
         ours = build_network(name, width=64, encoder="resnet18").network.state_dict()
-        theirs = getattr(smp, LIBRARY[name].build)("tu-resnet18", encoder_weights=None).state_dict()
+        # The library's own PSPNet cuts the encoder off after three stages; the paper dilates the later ones to 1/8.
+        options = {"encoder_depth": 5, "output_stride": 8} if name == "pspnet" else {}
+        theirs = getattr(smp, LIBRARY[name].build)("tu-resnet18", encoder_weights=None, **options).state_dict()
     assert {key: tensor.shape for key, tensor in ours.items()} == {key: tensor.shape for key, tensor in theirs.items()}
 
 
@@ -134,7 +138,7 @@ def test_attention_unet_has_the_parameters_counted_by_hand() -> None:
 
 
 def test_the_default_encoder_has_no_idle_block() -> None:
-    for name in ("pspnet", "timm_unet"):  # features to stride 8, and all of them
+    for name in ("pspnet", "timm_unet"):
         network = build_network(name, width=16)
         network(torch.randn(2, 3, 64, 64)).mean().backward()
         assert [key for key, parameter in network.named_parameters() if parameter.grad is None] == []
@@ -228,6 +232,19 @@ def test_a_library_model_trains_and_says_what_it_is(tmp_path: Path, capsys: pyte
 def test_a_model_file_names_the_default_encoder_too(tmp_path: Path) -> None:
     run = train(small_config(tmp_path / "run", model="linknet", epochs=1), samples=make_samples())
     assert read_header(run.best).encoder == DEFAULT_ENCODER  # another version of fgbg may have another default
+
+
+def test_the_docs_table_is_true() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d.]+) \|", text, re.MULTILINE)
+    assert {name for name, _, _ in told} == set(MODELS)
+    for name, parameters, operations in told:
+        with torch.device("meta"), torch.no_grad():
+            network = build_network(name, width=64).eval()
+            with FlopCounterMode(display=False) as counter:
+                network(torch.empty(1, 3, 256, 256))
+        assert count_parameters(network) == int(parameters.replace(",", "")), name
+        assert counter.get_total_flops() / 1e9 == pytest.approx(float(operations), abs=0.051), name
 
 
 def test_models_are_described() -> None:

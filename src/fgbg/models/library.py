@@ -22,13 +22,15 @@ class Architecture:
         build: The class in segmentation_models_pytorch.
         channels: Its arguments that say how many channels the decoder has, as published. `width` scales them. Without any,
             the decoder is as wide as its encoder.
-        multiple: What they must be a multiple of.
+        options: Its other arguments, where the library's defaults are not what was published.
+        multiple: What the channels must be a multiple of.
         pools: It has a batch norm over one value an image, which needs two images to train.
         smallest: Edge in pixels below which too little is left at its deepest.
     """
 
     build: str
     channels: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
+    options: Mapping[str, int] = field(default_factory=dict)
     multiple: int = 8
     pools: bool = False
     smallest: int = 1
@@ -45,7 +47,8 @@ LIBRARY: dict[str, Architecture] = {
     "fpn": Architecture(
         "FPN", {"decoder_pyramid_channels": 256, "decoder_segmentation_channels": 128}, multiple=32, smallest=64
     ),
-    "pspnet": Architecture("PSPNet", {"psp_out_channels": 512}),
+    # As published: all stages of the encoder, dilated to 1/8. The library's default cuts the encoder off after the third.
+    "pspnet": Architecture("PSPNet", {"psp_out_channels": 512}, options={"encoder_depth": 5, "output_stride": 8}),
     "pan": Architecture("PAN", {"decoder_channels": 32}, pools=True, smallest=128),
     "deeplabv3": Architecture("DeepLabV3", {"decoder_channels": 256}, pools=True),
     "deeplabv3plus": Architecture("DeepLabV3Plus", {"decoder_channels": 256}, pools=True),
@@ -71,13 +74,12 @@ def build_library_model(name: str, width: int, encoder: str) -> nn.Module:
     require_encoder(encoder)
     channels = {argument: _scale(value, width, row.multiple) for argument, value in row.channels.items()}
     try:
-        network = getattr(smp, row.build)(f"tu-{encoder}", encoder_weights=None, **channels)
+        network = getattr(smp, row.build)(f"tu-{encoder}", encoder_weights=None, **channels, **row.options)
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"--encoder {encoder} does not go with {name} ({reason}): choose another, such as {DEFAULT_ENCODER} or resnet34"
         ) from None
-    _drop_unused_blocks(network.encoder.model)
     network.stride, network.smallest = network.encoder.output_stride, row.smallest
     return network
 
@@ -96,18 +98,6 @@ def require_encoder(name: str) -> None:
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else f"for instance {DEFAULT_ENCODER}, resnet34"
         raise UserError(f"unknown encoder '{name}': it must be a name of timm ({hint})")
-
-
-def _drop_unused_blocks(encoder: nn.Module) -> None:
-    """Cut off what comes after the last features that are asked for.
-
-    timm's extractor for networks of EfficientNet's and MobileNet's kind keeps and computes it all; a weight that no gradient
-    reaches stops a training on several processes.
-    """
-    stages = getattr(encoder, "_stage_out_idx", None)
-    blocks = getattr(encoder, "blocks", None)
-    if stages and isinstance(blocks, nn.Sequential):
-        del blocks[max(stages) :]
 
 
 def _scale(channels: int | tuple[int, ...], width: int, multiple: int) -> int | tuple[int, ...]:
