@@ -306,7 +306,7 @@ def test_nothing_is_cut_short_where_trials_differ_in_length(
     discs: Path, tmp_path: Path, follow: Callable[[Curve], None]
 ) -> None:
     follow(by_learning_rate)
-    found = fgbg.sweep(config_of(discs, tmp_path / "out"), OVER | {"epochs": "2..4"}, trials=9, say=quiet)
+    found = fgbg.sweep(config_of(discs, tmp_path / "out"), OVER | {"epochs": "2..4"}, trials=7, say=quiet)
     assert {each.state for each in found.trials} == {"finished"}
     assert all(each.epochs == each.values["epochs"] for each in found.trials)
 
@@ -412,7 +412,7 @@ def test_interrupted_again_and_again_it_ends_as_if_it_had_not_been(
     def interrupt(*arguments: Any) -> Trained:
         nonlocal epochs
         epochs += 1
-        if epochs % 4 == 0:
+        if epochs % 6 == 0:
             raise KeyboardInterrupt
         return train(*arguments)
 
@@ -425,7 +425,7 @@ def test_interrupted_again_and_again_it_ends_as_if_it_had_not_been(
         except KeyboardInterrupt:
             assert re.search(r"stopped in trial \d+ after [012] whole epochs?; the same command goes on", said[-1])
     assert table_of(cut) == table_of(whole)
-    assert len(said) > 20
+    assert sum(line.startswith("\nstopped") for line in said) >= 2
     assert sum(line.startswith("trial 3 ") for line in said) == 1, "an ended trial is not repeated"
 
 
