@@ -21,7 +21,7 @@ from fgbg.training.train import size_in
 
 PAGE = HERE.parent / "docs" / "results.md"
 EXPERIMENTS = ("pets", "fast", "scratch", "zoo", "ingredients")
-HEADER = ("recipe", "seeds", "test Dice, mean ± sd over seeds", "best validation Dice", "training", "PFLOP", "on")
+HEADER = ("recipe", "seeds", "test Dice, mean ± sd over seeds", "best validation Dice", "training", "TFLOP", "on")
 
 
 INTRODUCTION = """# Results
@@ -50,7 +50,7 @@ def describe_recipe(name: str, runs: list[Run]) -> tuple[str, ...]:
         f"**{np.mean(scores):.4f}**{spread}",
         f"{np.mean(best):.4f}",
         f"{len(runs[0].epochs())} epochs, {np.mean(seconds) / 60:.1f} min",
-        f"{count_training(runs[0]) / 1e15:.2f}",
+        f"{count_training(runs[0]) / 1e12:,.0f}",
         describe_machine(runs[0].environment()),
     )
 

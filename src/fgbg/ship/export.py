@@ -90,7 +90,7 @@ def export_model(
     if run is None or not run.scores_path("test").exists():
         evaluate = f"fgbg evaluate {run.folder} --split test" if run else "export the run itself"
         return Export(out, parity, None, f"it needs test scores ({evaluate})")
-    card = Card(name=run.name, run=run, header=header, model=out, parity=parity, terms=terms, not_for=not_for)
+    card = Card(name=out.stem, run=run, header=header, model=out, parity=parity, terms=terms, not_for=not_for)
     return Export(out, parity, write_card(card, out.with_suffix(".md")))
 
 
