@@ -555,4 +555,4 @@ def test_the_verb_prints_what_was_proved(
     told = json.loads(capsys.readouterr().out)
     assert told["photos"] == "validation photos of discs", "a file in a run's folder is the run's"
     assert told["disagreeing_share"] == 0
-    assert (tmp_path / "model.md").read_text().startswith("# run\n")
+    assert (tmp_path / "model.md").read_text().startswith("# model\n")
