@@ -12,6 +12,7 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import maximum_filter
 from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn import functional as F
@@ -185,6 +186,20 @@ def test_focal_is_torchvisions_where_all_is_judged(seed: int, gamma: float) -> N
 
 
 @settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**31), edge=st.sampled_from([6, 40, 200]), weight=st.sampled_from([0.0, 4.0]))
+def test_boundary_is_bce_weighed_by_scipys_neighbourhoods(seed: int, edge: int, weight: float) -> None:
+    logits, target = draw_batch(seed, images=1, edge=edge)
+    if edge > 6:  # blobs, so that some pixels are far from every outline
+        target = target[:, : edge // 20, : edge // 20].repeat_interleave(20, 1).repeat_interleave(20, 2)
+    width = 2 * max(1, round(0.02 * edge)) + 1
+    near = np.logical_and(*(maximum_filter((target[0] == value).numpy(), width, mode="constant") for value in (0, 1)))
+    weights = (1 + weight * torch.tensor(near)) * (target[0] != 255)
+    pixelwise = F.binary_cross_entropy_with_logits(logits[0, 0], (target[0] == 1).float(), reduction="none")
+    expected = (pixelwise * weights).sum() / weights.sum().clamp(min=1)
+    assert boundary_bce(logits, target, weight=weight).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31))
 def test_lovasz_is_segmentation_models_pytorchs_with_and_without_255(seed: int) -> None:
     logits, target = draw_batch(seed)
@@ -309,6 +324,27 @@ def test_uniform_masks_and_sure_predictions_stay_finite(
     found.backward()
     assert found.isfinite()
     assert found.item() >= 0
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0, 2.0, 50.0])
+@pytest.mark.parametrize("logit", [-1e4, -200.0, 0.0, 200.0, 1e4])
+def test_focal_stays_finite_with_any_gamma(gamma: float, logit: float) -> None:
+    logits = torch.full((1, 1, 2, 2), logit, requires_grad=True)
+    found = focal(logits, torch.tensor([[[0, 1], [1, 255]]], dtype=torch.uint8), gamma=gamma)
+    found.backward()
+    assert found.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 4 / 3, 10.0])
+def test_focal_tversky_stays_finite_where_its_root_is_steepest(gamma: float) -> None:
+    logits = torch.tensor([40.0, 14.0, -14.0, -40.0], requires_grad=True)
+    found = focal_tversky_loss(logits.reshape(1, 1, 1, 4), truth(1, 1, 0, 0), gamma=gamma)
+    found.backward()
+    assert found.isfinite()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import fgbg
 from discs import make_samples, small_config
@@ -18,6 +19,7 @@ from fgbg.training import loop
 from fgbg.training.loop import Learner
 from fgbg.training.losses import bce, dice_loss
 from fgbg.training.parts import prepare_learner, understand_data
+from fgbg.words import Fit
 
 CUT = replace(NO_CHANGE, enabled=True, cutmix=1.0)
 BLEND = replace(NO_CHANGE, enabled=True, mixup=1.0)
@@ -88,6 +90,32 @@ def test_an_image_does_not_depend_on_who_shares_its_batch(ranges: AugmentRanges)
         part = loop.make_batch(learner, rows, 3, 2)
         torch.testing.assert_close(part.image, whole.image[rows])
         assert torch.equal(part.target, whole.target[rows])
+        if whole.second is not None:
+            second = part.target if part.second is None else part.second
+            assert torch.equal(second, whole.second[rows])
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop"])
+def test_a_partner_comes_as_its_own_row_is_augmented(fit: Fit) -> None:
+    """By an augmentation of one's own, too: this one paints each image and target with its row."""
+
+    def paint(pixels: Tensor, target: Tensor, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        painted = rows.to(torch.uint8)[:, None, None].expand(-1, 32, 32).clone()
+        painted[:, :4] = 255  # not judged
+        return painted[:, None].expand(-1, 3, -1, -1) / 255, painted
+
+    config = small_config(Path("unused"), augment=CUT, fit=fit)
+    samples = understand_data(config, make_samples(size=48))
+    learner = prepare_learner(config, samples, Engine("cpu", "fp32", 1), augment=paint)
+    assert len(learner.store) > 12 or fit == "squash"
+    rows = np.array([4, 0, 11, 7])
+    mixture = loop.make_batch(learner, rows, 1, 1)
+    table = draw_mixes(CUT, len(learner.store), seed=learner.seed, epoch=1)
+    assert torch.equal((mixture.image[:, 0] * 255).round().to(torch.uint8), mixture.target), "255 is cut with the rest"
+    assert (mixture.target[:, :4] == 255).all()
+    met = [set(one.unique().tolist()) - {255, row} for one, row in zip(mixture.target, rows.tolist(), strict=True)]
+    assert all(others <= {int(table.partner[row])} for others, row in zip(met, rows, strict=True))
+    assert sum(map(len, met)) >= 3
 
 
 def test_the_loss_of_a_blend_is_shared_between_both_masks() -> None:

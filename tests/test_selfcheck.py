@@ -7,7 +7,7 @@ import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import fgbg
 from discs import make_samples, small_config, write_discs
 from fgbg import cli
-from fgbg.config import read_preset
+from fgbg.config import LOSSES, read_preset
 from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.engine import Engine
 from fgbg.run import Run
@@ -157,6 +157,9 @@ DISABLED = replace(NO_CHANGE, enabled=False)
         {"augment": replace(NO_CHANGE, enabled=True, brightness=0.05)},
         {"augment": fgbg.AugmentRanges(shift=0.99, scale=0.99, brightness=0.99, contrast=0.99, saturation=0.99, hue=0.5)},
         {"augment": fgbg.AugmentRanges(rotation_degrees=180, padding="background")},
+        {"augment": fgbg.AugmentRanges(cutmix=1.0)},
+        {"augment": fgbg.AugmentRanges(mixup=1.0)},
+        {"augment": replace(NO_CHANGE, enabled=True, cutmix=1.0)},
         {"batch_size": 1},
         {"batch_size": 12, "epochs": 1},
         {"size": 16, "fit": "pad"},
@@ -276,26 +279,35 @@ def test_the_loss_of_knowing_nothing_by_hand() -> None:
 
 
 @pytest.mark.parametrize("reduction", ["image", "batch"])
-def test_the_theory_is_what_the_losses_compute(reduction: str) -> None:
-    config = fgbg.TrainConfig(
-        loss="bce_tversky",
-        bce_weight=0.7,
-        overlap_weight=1.3,
-        false_positive_weight=0.2,
-        false_negative_weight=0.9,
-        dice_reduction=reduction,  # type: ignore[arg-type]
-    )
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_theory_is_what_the_losses_compute(name: str, reduction: Literal["image", "batch"]) -> None:
+    loss, config = make_configured(name, reduction)
     target = torch.tensor(np.random.default_rng(0).choice([0, 0, 1, 255], (3, 8, 8)), dtype=torch.uint8)
     target[1] = 255
-    loss = make_loss(
-        config.loss,
-        bce_weight=0.7,
-        overlap_weight=1.3,
-        false_positive_weight=0.2,
-        false_negative_weight=0.9,
-        dice_reduction=config.dice_reduction,
-    )
     assert loss(torch.zeros(3, 1, 8, 8), target).item() == pytest.approx(expect_start(config, target), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_configured_loss_raises_an_alarm(name: str) -> None:
+    loss, _ = make_configured(name, "image")
+    target = make_known_target(32, CPU)
+    checks = [check_direction(loss, target), check_gradient(loss, target), check_logits_taken(loss, target)]
+    assert alarms([*checks, check_unjudged(loss, target, occurs=True)]) == []
+
+
+def make_configured(name: str, reduction: Literal["image", "batch"]) -> tuple[fgbg.Loss, fgbg.TrainConfig]:
+    """The loss of that name with none of its settings at the default, and the configuration that says so."""
+    settings: dict[str, Any] = {
+        "bce_weight": 0.7,
+        "overlap_weight": 1.3,
+        "false_positive_weight": 0.2,
+        "false_negative_weight": 0.9,
+        "dice_reduction": reduction,
+        "focal_gamma": 1.5,
+        "focal_tversky_gamma": 2.0,
+        "boundary_weight": 7.0,
+    }
+    return make_loss(name, **settings), fgbg.TrainConfig(loss=name, **settings)
 
 
 def test_the_pattern_is_unlike_itself_moved() -> None:

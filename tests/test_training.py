@@ -371,6 +371,12 @@ def test_tversky_at_one_half_tells_that_it_is_dice(tmp_path: Path, capsys: pytes
     assert_same_weights(weights_of(runs[0]), weights_of(runs[1]))
 
 
+def test_two_losses_of_nearly_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for loss in ("focal_tversky", "bce_focal_tversky"):
+        fgbg.train(small_config(tmp_path / loss, epochs=1, loss=loss), samples=make_samples())
+        assert ("the focal Tversky loss is the second part of" in capsys.readouterr().out) == (loss == "focal_tversky")
+
+
 def test_training_does_not_touch_a_folder_with_something_in_it(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(fgbg.UserError, match="not empty"):

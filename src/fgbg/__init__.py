@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from fgbg.run import Run as Run
     from fgbg.run import open_run as open_run
     from fgbg.search.sweep import sweep as sweep
+    from fgbg.ship.export import export_model
     from fgbg.ship.load import load as load
     from fgbg.training.loop import Metric as Metric
     from fgbg.training.losses import Loss as Loss
     from fgbg.training.train import train as train
 
     check = check_data
+    export = export_model
 
 __version__ = "0.1.0"
 
@@ -57,6 +59,7 @@ _HOMES = {
     "draw_figure": "fgbg.data.figures",
     "draw_figures": "fgbg.data.figures",
     "evaluate": "fgbg.judge.evaluate",
+    "export": "fgbg.ship.export",
     "iou": "fgbg.judge.metrics",
     "load": "fgbg.ship.load",
     "open_run": "fgbg.run",
@@ -69,7 +72,7 @@ _HOMES = {
     "train": "fgbg.training.train",
 }
 
-_NAMES = {"check": "check_data"}  # what a name is called at home, where that differs
+_NAMES = {"check": "check_data", "export": "export_model"}  # what a name is called at home, where that differs
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - every name is a string
 

@@ -113,7 +113,7 @@ class PredictArguments:
     force: bool = False
     """Overwrite files."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
+    """auto, cpu, cuda, cuda:1, mps. An exported model computes on the CPU."""
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,6 @@ def _open(path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError
 
     try:
-        return onnx.load(path)
+        return onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise UserError(f"{path} is damaged or no ONNX file ({error}): export or copy it again") from None

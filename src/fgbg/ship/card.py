@@ -54,15 +54,14 @@ def describe_card(card: Card) -> str:
     """
     statement, rows = card.run.statement("test"), card.run.scores("test")
     slices, failures = tabulate_slices(slice_rows(rows)), tabulate_failures(rows)
-    # Percentages and ranges of a table of numbers: what the workbook formats itself.
     parts = [
         f"# {card.name}",
         _say_what_it_is(card.header),
         "## Data",
         _say_data(card),
         "## How good it is",
+        _say_headline(statement),
         describe_meaning(statement, rows),
-        _list_headline(statement),
         _list_facts(list_measures(statement)),
         "What the numbers rest on:",
         _list_facts(list_rules(statement)),
@@ -109,7 +108,7 @@ def _say_first_weights(header: ModelHeader) -> str:
     return "drawn at random; nobody else's are in it."
 
 
-def _list_headline(statement: dict[str, Any]) -> str:
+def _say_headline(statement: dict[str, Any]) -> str:
     mean, low, high = (statement[name] for name in ("mean_dice", "mean_dice_low", "mean_dice_high"))
     clean = f"\n\n**Not a clean test**: {statement['overlap']}." if statement.get("overlap") else ""
     return (

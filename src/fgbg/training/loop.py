@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -139,12 +140,15 @@ def make_batch(learner: Learner, rows: NDArray[np.int64], epoch: int, step: int)
     image, target = _take_and_augment(learner, rows, epoch)
     if not learner.mixing.mixes:
         return Mixture(image, target)
-    table = draw_mixes(learner.mixing, len(learner.store), seed=learner.seed, epoch=epoch)
+    table = _draw_mixes_once(learner.mixing, len(learner.store), seed=learner.seed, epoch=epoch)
     partners = find_partners(rows, table)
     if not len(partners):
         return Mixture(image, target)
     other_image, other_target = _take_and_augment(learner, partners, epoch)
     return mix(image, target, other_image, other_target, rows=rows, table=table, step=step - 1)
+
+
+_draw_mixes_once = lru_cache(maxsize=1)(draw_mixes)  # the steps of an epoch share one draw
 
 
 def _take_and_augment(learner: Learner, rows: NDArray[np.int64], epoch: int) -> tuple[Tensor, Tensor]:

@@ -167,6 +167,8 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
     if config.loss in PLAIN_TVERSKY and config.false_positive_weight == config.false_negative_weight == 0.5:
         same = config.loss.replace("tversky", "dice")
         say(f"note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as {same}")
+    if config.loss == "focal_tversky":
+        say("note: focal_tversky is focal and Tversky; the focal Tversky loss is the second part of bce_focal_tversky")
 
 
 def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: Engine, progress: Progress) -> None:

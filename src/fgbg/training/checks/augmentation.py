@@ -188,7 +188,8 @@ def is_switched_off(augment: object) -> bool:
     if not isinstance(augment, PairedAugmentation):
         return False
     ranges = vars(augment.ranges)
-    inert = ("enabled", "padding", "crop_ratio")  # a crop of the whole photo has no ratio
+    # A crop of the whole photo has no ratio; photos meet each other after this augmentation.
+    inert = ("enabled", "padding", "crop_ratio", "cutmix", "mixup")
     return all(ranges[name] == value for name, value in vars(NO_CHANGE).items() if name not in inert)
 
 
