@@ -1,7 +1,8 @@
 # Everything sets itself up in .venv, with the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
+# One thread a worker: threads of several workers that wait for each other cost more than they bring.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: help setup demo test test-all check format bench pictures clean
 

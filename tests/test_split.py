@@ -152,6 +152,7 @@ class TestStreams:
             "SPLIT": 3,
             "BOOTSTRAP": 4,
             "PATCH": 5,
+            "MIX": 6,
         }
         assert open_stream(0, 1, Purpose.AUGMENT).random(3).tolist() == pytest.approx(
             [0.8133540609793564, 0.7513314251083365, 0.6716490436969984], rel=1e-15

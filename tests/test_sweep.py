@@ -398,6 +398,7 @@ def table_of(found: Sweep) -> list[tuple[Any, ...]]:
     return [(e.number, tuple(e.values.items()), e.state, e.dice, e.best_epoch, e.epochs, e.sentence) for e in found.trials]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_page")
 def test_interrupted_again_and_again_it_ends_as_if_it_had_not_been(
     discs: Path, tmp_path: Path, follow: Callable[[Curve], None], monkeypatch: pytest.MonkeyPatch

@@ -234,6 +234,7 @@ def test_a_model_file_names_the_default_encoder_too(tmp_path: Path) -> None:
     assert read_header(run.best).encoder == DEFAULT_ENCODER  # another version of fgbg may have another default
 
 
+@pytest.mark.slow
 def test_the_docs_table_is_true() -> None:
     text = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| ([\d.]+) \|", text, re.MULTILINE)

@@ -38,7 +38,7 @@ class Mixture:
     """
 
     image: Float[Tensor, "batch 3 size size"]
-    target: UInt8[Tensor, "batch size size"]
+    target: Tensor  # batch size size; uint8, but what a user's augmentation returns may be of any type
     second: UInt8[Tensor, "batch size size"] | None = None
     share: float = 1.0
 
