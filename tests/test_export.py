@@ -28,9 +28,9 @@ from fgbg.judge.runs import evaluate_run
 from fgbg.model_file import find_model_file
 from fgbg.models import MODELS, build_network, wrap_network
 from fgbg.models.checkpoint import load_model, read_header, save_model
-from fgbg.models.library import LIBRARY
 from fgbg.models.onnx_weights import HALF_SUFFIX, LEFT_OUT_KEY, round_weights, store_weights
 from fgbg.models.predictor import Predictor
+from fgbg.models.zoo import LIBRARY
 from fgbg.run import Run, create_run
 from fgbg.ship import export as export_module
 from fgbg.ship import photo as photo_module

@@ -161,6 +161,17 @@ def test_it_trains_and_resumes(tmp_path: Path) -> None:
     assert all(finding["passed"] for finding in whole.selfcheck() or ())
 
 
+def test_a_faulty_augmentation_of_ones_own_is_named_with_mixing_too(tmp_path: Path) -> None:
+    def interpolate(pixels: Tensor, target: Tensor, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        shift = epoch % 3
+        return pixels.roll(shift, -1).float() / 255, (target.float() + target.roll(1, -1).float()).roll(shift, -1) / 2
+
+    ranges = AugmentRanges(cutmix=0.5, mixup=0.5)
+    config = small_config(tmp_path / "run", augment=ranges, selfcheck=True)
+    with pytest.raises(fgbg.UserError, match="the mask was probably resized bilinearly"):
+        fgbg.train(config, samples=make_samples(), augment=interpolate)
+
+
 def test_more_than_every_photo_cannot_be_mixed() -> None:
     with pytest.raises(fgbg.UserError, match=r"--augment\.mixup 0\.6: must be up to 1 - augment\.cutmix \(0\.5\)"):
         fgbg.TrainConfig(augment=AugmentRanges(cutmix=0.5, mixup=0.6))

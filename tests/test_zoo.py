@@ -16,7 +16,7 @@ from discs import make_samples, small_config
 from fgbg import UserError, train
 from fgbg.models import MODELS, OWN, StridePadding, build_network, count_parameters, describe_model, require_model
 from fgbg.models.checkpoint import load_model, read_header, save_model
-from fgbg.models.library import DEFAULT_ENCODER, LIBRARY, UNET_CHANNELS
+from fgbg.models.zoo import DEFAULT_ENCODER, LIBRARY, UNET_CHANNELS
 from fgbg.training.start import start_network
 from trivial import make_header
 

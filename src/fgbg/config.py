@@ -49,7 +49,7 @@ class TrainConfig:
     pretrained: str = "none"
     """What the encoder starts from: none, auto (ImageNet weights), or a FILE of weights."""
     init: str = ""
-    """Start from this MODEL's weights: a run or a .safetensors file. Model, width and encoder are then its own."""
+    """Start from this MODEL's weights: a run, a model file, or pets. Model, width and encoder are then its own."""
     size: int = 256
     """Edge of the square the network sees, in pixels; by --fit crop, in pixels of the photo."""
     fit: Fit = "squash"

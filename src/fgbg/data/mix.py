@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,7 +39,7 @@ class Mixture:
 
     image: Float[Tensor, "batch 3 size size"]
     target: Tensor  # batch size size; uint8, but what a user's augmentation returns may be of any type
-    second: UInt8[Tensor, "batch size size"] | None = None
+    second: Tensor | None = None  # batch size size, likewise
     share: float = 1.0
 
     def split(self, parts: int) -> list[Mixture]:
@@ -68,9 +68,9 @@ def draw_mixes(ranges: AugmentRanges, images: int, *, seed: int, epoch: int) -> 
 
 def mix(
     image: Float[Tensor, "batch 3 size size"],
-    target: UInt8[Tensor, "batch size size"],
+    target: Tensor,
     other_image: Float[Tensor, "mixed 3 size size"],
-    other_target: UInt8[Tensor, "mixed size size"],
+    other_target: Tensor,
     *,
     rows: NDArray[np.int64],
     table: MixTable,
@@ -80,9 +80,9 @@ def mix(
 
     Args:
         image: The batch, augmented.
-        target: Its targets.
+        target: (batch, size, size) its targets.
         other_image: The partners of those rows that have one, in the batch's order, augmented.
-        other_target: Their targets.
+        other_target: (mixed, size, size) their targets.
         rows: (batch,) which images of the training set the batch is.
         table: The epoch's draw.
         step: Which step of the epoch this is, from 0; MixUp's share is one for all its photos, so that it may weigh any

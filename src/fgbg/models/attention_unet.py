@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fgbg.models.unet import DoubleConv, UNet
+from fgbg.models.unet import UNet, UpBlock
 
 
 class AttentionGate(nn.Module):
@@ -25,14 +25,12 @@ class AttentionGate(nn.Module):
         return skip * self.weight(self.gate(gate) + self.skip(skip))
 
 
-class GatedUpBlock(nn.Module):
+class GatedUpBlock(UpBlock):
     """A UNet's step up whose skip connection goes through an attention gate."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
+        super().__init__(in_channels, skip_channels, out_channels)
         self.attention = AttentionGate(out_channels, skip_channels, max(1, out_channels // 2))
-        self.mix = DoubleConv(out_channels + skip_channels, out_channels)
 
     def forward(
         self,
@@ -54,10 +52,4 @@ class AttentionUNet(UNet):
         width: Channels at full resolution; they double at each level down.
     """
 
-    def __init__(self, width: int = 64) -> None:
-        super().__init__(width)
-        self.up = nn.ModuleList(GatedUpBlock(2 * channels, channels, channels) for channels in _levels_up(width))
-
-
-def _levels_up(width: int) -> list[int]:
-    return [8 * width, 4 * width, 2 * width, width]
+    up_block = GatedUpBlock

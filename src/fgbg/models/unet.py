@@ -46,6 +46,7 @@ class UNet(nn.Module):
     """
 
     stride = 16  # input edges must be multiples of it
+    up_block: type[UpBlock] = UpBlock  # how the decoder takes a step up
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(DoubleConv(i, o) for i, o in zip(inputs, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         self.bottom = DoubleConv(8 * width, 16 * width)
-        self.up = nn.ModuleList(UpBlock(2 * channels, channels, channels) for channels in reversed(widths))
+        self.up = nn.ModuleList(self.up_block(2 * channels, channels, channels) for channels in reversed(widths))
         self.head = nn.Conv2d(width, 1, 1)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1 height width"]:

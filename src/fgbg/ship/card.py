@@ -101,11 +101,12 @@ def _say_data(card: Card) -> str:
 
 def _say_first_weights(header: ModelHeader) -> str:
     """Whose work the model goes on from, and on what terms."""
+    known = []
     if header.initialised_from:
-        return f"all of it started from {header.initialised_from}; see the card of that model."
+        known.append(f"all of it started from {header.initialised_from}; see the card of that model.")
     if header.pretrained_from:
-        return f"the encoder's are {header.pretrained_from} (licence: {header.pretrained_license or 'not known'})."
-    return "drawn at random; nobody else's are in it."
+        known.append(f"the encoder's are {header.pretrained_from} (licence: {header.pretrained_license or 'not known'}).")
+    return " ".join(known) or "drawn at random; nobody else's are in it."
 
 
 def _say_headline(statement: dict[str, Any]) -> str:

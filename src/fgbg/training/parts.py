@@ -81,8 +81,8 @@ def prepare_learner(
     _check_shares(config, engine)
     start = start_network(config, model, resumed=resumed)
     network = start.network
-    if start.model and not (start.resumed or config.allow_overlap):
-        refuse_known_photos(start.model, samples)
+    if start.header and not (start.resumed or config.allow_overlap):
+        refuse_known_photos(start.header, samples)
     if config.batch_size == engine.processes and config.size <= network.stride:
         raise UserError(
             f"--batch-size {config.batch_size} at --size {config.size} leaves the deepest batch norm one value: raise either"

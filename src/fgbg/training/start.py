@@ -17,8 +17,8 @@ from fgbg.judge.evaluate import find_seen_photos
 from fgbg.model_file import ModelHeader, find_model_file
 from fgbg.models import StridePadding, build_network, describe_model, name_encoder, wrap_network
 from fgbg.models.checkpoint import load_model, read_header
-from fgbg.models.library import LIBRARY
 from fgbg.models.pretrained import Pretrained, load_pretrained
+from fgbg.models.zoo import LIBRARY
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 
@@ -31,7 +31,7 @@ class Start:
         mean: What the network's input is normalised with.
         deviation: Likewise.
         pretrained: What its encoder came with.
-        model: The header of the model that it continues.
+        header: Of the model that it continues.
         resumed: That model is the run's own, which goes on.
     """
 
@@ -39,7 +39,7 @@ class Start:
     mean: tuple[float, ...] = IMAGENET_MEAN
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
     pretrained: Pretrained | None = None
-    model: ModelHeader | None = None
+    header: ModelHeader | None = None
     resumed: bool = False
 
 
@@ -62,13 +62,13 @@ def start_network(config: TrainConfig, own: nn.Module | None, *, resumed: Path |
         return Start(wrap_network(own))
     if resumed and (config.init or config.pretrained != "none"):
         network, header = build_network(config.model, width=config.width, encoder=config.encoder), read_header(resumed)
-        return Start(network, header.mean, header.deviation, model=header, resumed=True)
+        return Start(network, header.mean, header.deviation, header=header, resumed=True)
     if config.init:
         require_same_network(config)
         predictor, header = load_model(find_model_file(config.init))
         network = wrap_network(predictor.network.train())
         _require_sizes(network, config)
-        return Start(network, header.mean, header.deviation, model=header)
+        return Start(network, header.mean, header.deviation, header=header)
     network = build_network(config.model, width=config.width, encoder=config.encoder)
     _require_sizes(network, config)
     if config.pretrained == "none":
@@ -83,11 +83,11 @@ def describe_start(config: TrainConfig, start: Start) -> list[str]:
     """Where the weights begin, and what is other than where they come from, as lines to print."""
     if start.pretrained:
         return [start.pretrained.describe()]
-    if not start.model or start.resumed:
+    if not start.header or start.resumed:
         return []
-    lines = [f"starts from {config.init}: epoch {start.model.epoch} on {start.model.data}"]
+    lines = [f"starts from {config.init}: epoch {start.header.epoch} on {start.header.data}"]
     for name in ("size", "fit", "border"):
-        theirs, ours = getattr(start.model, name), getattr(config, name)
+        theirs, ours = getattr(start.header, name), getattr(config, name)
         if theirs != ours:
             lines.append(f"note: that model has {name} {theirs}, this run {ours}: {_CHANGED[name]}")
     return lines

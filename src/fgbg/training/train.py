@@ -313,7 +313,7 @@ def _describe_model(config: TrainConfig, samples: SampleSet, start: Start) -> Mo
 
     What trained and chose the model that this one started from is taken over: its photos can judge neither.
     """
-    before, pretrained = start.model, start.pretrained
+    before, pretrained = start.header, start.pretrained
     return ModelHeader(
         network=config.model,
         width=config.width,
