@@ -2,6 +2,8 @@
 
 about = "what it asks"
 seeds = 3
+against = "ours"        # may be left out: also tell how the others differ from this recipe
+until = "ours"          # may be left out: also tell when each recipe reaches this one's final validation Dice
 
 [common]                # settings of every run, over the preset if one is named
 preset = "fast"
@@ -34,6 +36,8 @@ class Plan:
     name: str
     about: str
     recipes: dict[str, list[TrainConfig]]  # one configuration a seed; `out` is only the folder's name
+    against: str = ""  # the recipe that the others are compared with
+    until: str = ""  # the recipe whose final validation Dice the others are to reach
 
     def in_order(self) -> list[TrainConfig]:
         """Seed by seed, so that an early stop leaves comparable runs."""
@@ -50,7 +54,7 @@ def read_plan(name: str) -> Plan:
         seeds = changes.pop("seeds", content["seeds"])
         base = lay_over(common, changes)
         recipes[recipe] = [dataclasses.replace(base, seed=seed, out=f"{recipe}-{seed}") for seed in range(seeds)]
-    return Plan(name, content["about"].strip(), recipes)
+    return Plan(name, content["about"].strip(), recipes, content.get("against", ""), content.get("until", ""))
 
 
 def lay_over(*layers: dict[str, Any]) -> TrainConfig:

@@ -15,14 +15,16 @@ import numpy as np
 from flops import count_forward
 from plan import HERE, RESULTS, read_plan
 
+from fgbg.judge.bootstrap import adjust_holm
+from fgbg.judge.compare import FEWEST_SEEDS, SIGNIFICANT, compare_seeds
 from fgbg.models import build_network
 from fgbg.run import Run, open_run
 from fgbg.training.train import size_in
 
 PAGE = HERE.parent / "docs" / "results.md"
-EXPERIMENTS = ("pets", "fast", "scratch", "zoo", "ingredients")
+EXPERIMENTS = ("pets", "fast", "scratch", "few", "zoo", "ingredients")
 HEADER = ("recipe", "seeds", "test Dice, mean ± sd over seeds", "best validation Dice", "training", "TFLOP", "on")
-
+LAST = 5  # epochs whose mean is a recipe's final validation Dice
 
 INTRODUCTION = """# Results
 
@@ -40,7 +42,7 @@ def find_runs(experiment: str, recipe: str) -> list[Run]:
 
 def describe_recipe(name: str, runs: list[Run]) -> tuple[str, ...]:
     """One row of an experiment's table."""
-    scores = [run.statement("test")["mean_dice"] for run in runs]
+    scores = read_scores(runs)
     spread = f" ± {np.std(scores, ddof=1):.4f}" if len(scores) > 1 else ""
     best = [max(record.val_dice_photo for record in run.epochs()) for run in runs]
     seconds = [sum(record.seconds for record in run.epochs()) for run in runs]
@@ -55,13 +57,76 @@ def describe_recipe(name: str, runs: list[Run]) -> tuple[str, ...]:
     )
 
 
-def count_training(run: Run) -> float:
-    """Floating point operations of a whole training: three times the forward pass of every image it saw."""
+def read_scores(runs: list[Run]) -> list[float]:
+    """Each run's mean test Dice."""
+    return [run.statement("test")["mean_dice"] for run in runs]
+
+
+def tell_differences(against: str, runs: dict[str, list[Run]]) -> list[str]:
+    """Lines on how the recipes that have enough seeds differ from `against`, over seeds."""
+    scores = {name: np.array(read_scores(seeds)) for name, seeds in runs.items() if len(seeds) >= FEWEST_SEEDS}
+    base = scores.pop(against, None)
+    if base is None or not scores:
+        return []
+    tests = {name: compare_seeds(base, other) for name, other in scores.items()}
+    adjusted = adjust_holm([p for _, p in tests.values()])
+    lines = [
+        "",
+        f"Test Dice less that of `{against}`, with Welch's 95 % interval over seeds, and p among all rows (Holm):",
+        "",
+        row(("recipe", "difference", "p", "verdict")),
+        row(("---",) * 4),
+    ]
+    for (name, (difference, _)), p in zip(tests.items(), adjusted, strict=True):
+        verdict = "cannot tell" if p >= SIGNIFICANT else "better" if difference.mean > 0 else "worse"
+        told = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+        lines.append(row((name, told, f"{p:.3f}", verdict)))
+    return lines
+
+
+def tell_compute(until: str, runs: dict[str, list[Run]]) -> list[str]:
+    """Lines on how much each recipe computes until its validation Dice is the final one of `until`, once that has runs."""
+    if not runs[until]:
+        return []
+    target = float(np.mean([[record.val_dice_photo for record in run.epochs()][-LAST:] for run in runs[until]]))
+    reached = {name: [find_epoch(run, target) for run in seeds] for name, seeds in runs.items() if seeds}
+    compute = {
+        name: float(np.mean([count_training(run, epoch) for run, epoch in zip(runs[name], epochs, strict=True)]))
+        for name, epochs in reached.items()
+    }
+    lines = [
+        "",
+        f"Compute until validation Dice is {target:.4f}, where `{until}` ends (its last {LAST} epochs, mean over seeds):",
+        "",
+        row(("recipe", "epochs, by seed", "TFLOP, mean", *(f"of `{name}`" for name in compute))),
+        row(("---",) * (3 + len(compute))),
+    ]
+    for name, epochs in reached.items():
+        told = [
+            str(epoch) if epoch else f"not in {len(run.epochs())}" for epoch, run in zip(epochs, runs[name], strict=True)
+        ]
+        shares = [tell_share(compute[name] / other) for other in compute.values()]
+        lines.append(row((name, ", ".join(told), f"{compute[name] / 1e12:,.1f}", *shares)))
+    return lines
+
+
+def tell_share(share: float) -> str:
+    """As a fraction where it is one: 1/2.5, or 3.0."""
+    return f"1/{1 / share:.1f}" if share <= 1 else f"{share:.1f}"
+
+
+def find_epoch(run: Run, target: float) -> int:
+    """The first epoch whose validation Dice is at least `target`; 0 if there is none."""
+    return next((record.epoch for record in run.epochs() if record.val_dice_photo >= target), 0)
+
+
+def count_training(run: Run, epochs: int = 0) -> float:
+    """Floating point operations of a training, or of its first `epochs`: three times the forward pass of each image seen."""
     config = run.config
     images = sum(locked.split == "train" for locked in run.locked_splits().values())
     per_epoch = images // config.batch_size * config.batch_size
     network = build_network(config.model, width=config.width, encoder=config.encoder)
-    sizes = [size_in(record.epoch, config) for record in run.epochs()]
+    sizes = [size_in(record.epoch, config) for record in run.epochs()][: epochs or None]
     return float(sum(3 * count_forward(network, size) * per_epoch for size in sizes))
 
 
@@ -80,6 +145,10 @@ def write_page() -> str:
         if any(runs for _, runs in rows):
             lines += ["", row(HEADER), row(("---",) * len(HEADER))]
             lines += [row(describe_recipe(name, runs)) for name, runs in rows if runs]
+        if plan.against:
+            lines += tell_differences(plan.against, dict(rows))
+        if plan.until:
+            lines += tell_compute(plan.until, dict(rows))
         missing = sum(len(configs) for configs in plan.recipes.values()) - sum(len(runs) for _, runs in rows)
         if missing:
             lines += ["", f"{missing} runs of this experiment are still to be made."]

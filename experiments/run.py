@@ -1,7 +1,7 @@
 """Train and score the runs of an experiment, one after the other, and keep their light part.
 
     FGBG_DATA=… python experiments/run.py scratch          # every run that is missing
-    FGBG_DATA=… python experiments/run.py scratch 4        # at most four of them
+    FGBG_DATA=… python experiments/run.py scratch 1/2      # the first half of them; 2/2 elsewhere at the same time
 
 What is finished is skipped, what was interrupted goes on: stop it and start it again at will. Runs lie in
 runs/EXPERIMENT/, what is kept of them in experiments/results/EXPERIMENT/.
@@ -35,17 +35,19 @@ def finish(plan: Plan, config: TrainConfig) -> None:
     keep(run.folder, RESULTS / plan.name)
 
 
-def main(name: str, most: int) -> None:
-    """At most so many of the experiment's missing runs."""
+def main(name: str, part: int, parts: int) -> None:
+    """Every `parts`-th run of the experiment, from the `part`-th on, where it is missing."""
     plan = read_plan(name)
-    missing = [config for config in plan.in_order() if not (RESULTS / name / config.out / "scores_test.json").exists()]
-    print(f"{name}: {len(missing)} of {len(plan.in_order())} runs to go")
-    for config in missing[:most]:
-        print(f"\n{config.out}")
+    share = plan.in_order()[part - 1 :: parts]
+    missing = [config for config in share if not (RESULTS / name / config.out / "scores_test.json").exists()]
+    print(f"{name}: {len(missing)} of {len(share)} runs to go")
+    for config in missing:
+        print(f"\n{config.out}", flush=True)
         finish(plan, config)
 
 
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
-        sys.exit(f"usage: python {sys.argv[0]} EXPERIMENT [MOST]")
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) == 3 else sys.maxsize)
+        sys.exit(f"usage: python {sys.argv[0]} EXPERIMENT [PART/PARTS]")
+    chosen, of = (sys.argv[2] if len(sys.argv) == 3 else "1/1").split("/")
+    main(sys.argv[1], int(chosen), int(of))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from torch import nn
@@ -51,6 +53,51 @@ def test_the_labs_unet_by_hand() -> None:
         total += pixels * 9 * (2 * outer * outer + outer * outer) + (pixels // 4) * 4 * 2 * outer * outer
     total += edge**2 * 64
     assert flops.count_forward(network, 256) == 2 * total
+
+
+def make_run(*dice: float, score: float = 0.5, operations: int = 10**12) -> Any:
+    """A run with these validation Dice by epoch and this test Dice, an epoch of which takes so many operations."""
+    records = [SimpleNamespace(epoch=epoch, val_dice_photo=value) for epoch, value in enumerate(dice, 1)]
+    return SimpleNamespace(epochs=lambda: records, statement=lambda split: {"mean_dice": score}, operations=operations)
+
+
+def test_compute_until_a_recipes_end_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "count_training", lambda run, epochs: run.operations * (epochs or len(run.epochs())))
+    runs = {
+        # The last five of each: 0.6 and 0.8 on average; reached in epochs 6 and 2.
+        "lab": [make_run(0.1, 0.5, 0.55, 0.6, 0.6, 0.75), make_run(0.1, 0.8, 0.8, 0.8, 0.8, 0.8)],
+        "ours": [make_run(0.7, 0.9), make_run(0.1, 0.7)],
+        "none": [],
+        "wide": [make_run(0.1, 0.2, operations=8 * 10**12)],
+    }
+    told = results.tell_compute("lab", runs)
+    assert "0.7000" in told[1]
+    assert told[3] == "| recipe | epochs, by seed | TFLOP, mean | of `lab` | of `ours` | of `wide` |"
+    assert told[5:] == [
+        "| lab | 6, 2 | 4.0 | 1/1.0 | 2.7 | 1/4.0 |",
+        "| ours | 1, 2 | 1.5 | 1/2.7 | 1/1.0 | 1/10.7 |",
+        "| wide | not in 2 | 16.0 | 4.0 | 10.7 | 1/1.0 |",
+    ]
+    assert results.tell_compute("none", runs) == []
+
+
+def test_differences_from_a_recipe_over_seeds() -> None:
+    base = [make_run(score=score) for score in (0.80, 0.81, 0.82)]
+    told = results.tell_differences(
+        "base",
+        {
+            "base": base,
+            "alike": [make_run(score=score) for score in (0.81, 0.82, 0.83)],
+            "better": [make_run(score=score) for score in (0.90, 0.91, 0.92)],
+            "few": base[:2],
+        },
+    )
+    # By hand: standard error sqrt(2 · 0.01² / 3) = 0.008165, 4 degrees of freedom, t = 2.776; p = 0.00026, twice by Holm.
+    assert told[5:] == [
+        "| alike | +0.0100 [-0.0127, +0.0327] | 0.288 | cannot tell |",
+        "| better | +0.1000 [+0.0773, +0.1227] | 0.001 | better |",
+    ]
+    assert results.tell_differences("few", {"few": base[:2], "base": base}) == []
 
 
 def test_the_page_of_results_is_what_the_kept_runs_say() -> None:
