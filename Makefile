@@ -1,8 +1,9 @@
 # Everything sets itself up in .venv, with the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-# One thread a worker: threads of several workers that wait for each other cost more than they bring.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+# One thread a worker: threads of several workers that wait for each other cost more than they bring. A file's tests stay with
+# one worker, which makes what they share once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help setup demo test test-all check format bench pictures clean
 
@@ -12,7 +13,7 @@ help:  ## what there is
 .venv/ready: pyproject.toml constraints.txt
 	@echo "setting up .venv: a few minutes, 6 GB"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,weights,sweep,track,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,weights,sweep,track,serve,dev]'
 	touch .venv/ready
 
 setup: .venv/ready  ## .venv with everything to train and to test

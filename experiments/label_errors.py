@@ -21,7 +21,8 @@ from sklearn.metrics import roc_auc_score
 
 from fgbg.data.masks import apply_border
 from fgbg.data.sources import open_samples
-from fgbg.judge.doubt import expect_dice, is_label_suspected, suspect_label
+from fgbg.judge.doubt import expect_dice
+from fgbg.judge.suspicion import is_label_suspected, suspect_label
 from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble
 from fgbg.run import open_run

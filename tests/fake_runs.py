@@ -21,10 +21,11 @@ from fgbg.data.figures import Figure, draw_figure
 from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.calibration import Histograms, count_probabilities, describe_calibration
 from fgbg.judge.distances import measure_outlines
-from fgbg.judge.doubt import SUSPICION_CUTOFF, expect_dice, suspect_label
+from fgbg.judge.doubt import expect_dice
 from fgbg.judge.failures import name_failure
 from fgbg.judge.metrics import Counts, count_pixels, dice_of, iou_of, precision_of, recall_of, specificity_of
 from fgbg.judge.outcomes import make_outcome, save_outcome
+from fgbg.judge.suspicion import SUSPICION_CUTOFF, suspect_label
 from fgbg.judge.traits import measure_traits
 from fgbg.run import EpochRecord, Run, ScoreRow, create_run
 

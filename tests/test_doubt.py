@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from fgbg.judge.doubt import SUSPICION_CUTOFF, expect_dice, suspect_label
+from fgbg.judge.doubt import expect_dice
+from fgbg.judge.suspicion import SUSPICION_CUTOFF, suspect_label
 
 
 def test_expected_dice_by_hand() -> None:

@@ -129,6 +129,21 @@ def answer(predictor: Predictor, pixels: NDArray[np.uint8], size: tuple[int, int
 # The answer
 
 
+def test_several_models_are_averaged(home: Home, own_file: Path) -> None:
+    photo = make_noise(40, 60)
+    named = fgbg.load(f"{home.export.path}, {own_file}")
+    mean = (fgbg.load(home.export.path)(photo) + fgbg.load(own_file)(photo)) / 2
+    np.testing.assert_allclose(named(photo), mean, atol=1e-6)
+    assert named.threshold == pytest.approx((home.model.threshold + OnnxModel(own_file).threshold) / 2)
+    assert named.header.network == "unet + own:Sharp"
+    many = [Photo(make_noise(20 + index, 30), 20 + index, 30) for index in range(6)]
+    answered = list(named.answer(many))
+    assert all(shown is photo for (shown, _), photo in zip(answered, many, strict=True))
+    np.testing.assert_allclose(answered[5][1], named(many[5].pixels), atol=1e-6)
+    with pytest.raises(UserError, match="a name is missing beside a comma"):
+        fgbg.load(f"{home.export.path},")
+
+
 @pytest.mark.parametrize("edges", EDGES)
 def test_a_photo_of_any_size_is_answered_as_by_torch(home: Home, edges: tuple[int, int]) -> None:
     predictor, _ = load_model(home.run.best)
@@ -474,7 +489,7 @@ def test_masks_are_those_of_the_run(home: Home, tmp_path: Path) -> None:
         assert len(outcome.written) == 20
     different = [
         np.mean(np.asarray(Image.open(path)) != np.asarray(Image.open(tmp_path / "exported" / path.name)))
-        for path in (tmp_path / "run").iterdir()
+        for path in (tmp_path / "run").glob("*.png")
     ]
     assert np.mean(different) < 0.001
 
@@ -512,7 +527,7 @@ def test_the_shipped_model_is_used_where_none_is_named(
         assert cli.main(["predict", *map(str, inputs), "--out", str(number)]) == 0
         assert capsys.readouterr().out.startswith("model pets: unet, 32 px, threshold ")
         assert (with_pets / str(number) / "disc_03.png").exists()
-    assert len(list((with_pets / "2").iterdir())) == 20
+    assert len(list((with_pets / "2").glob("*.png"))) == 20
 
 
 def test_the_word_pets_is_never_a_folder(home: Home, with_pets: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from fgbg.engine import Engine
 from fgbg.training import loop
 from fgbg.training.loop import Learner
 from fgbg.training.losses import bce, dice_loss
-from fgbg.training.parts import prepare_learner, understand_data
+from fgbg.training.parts import OwnParts, prepare_learner, understand_data
 from fgbg.words import Fit
 
 CUT = replace(NO_CHANGE, enabled=True, cutmix=1.0)
@@ -106,7 +106,7 @@ def test_a_partner_comes_as_its_own_row_is_augmented(fit: Fit) -> None:
 
     config = small_config(Path("unused"), augment=CUT, fit=fit)
     samples = understand_data(config, make_samples(size=48))
-    learner = prepare_learner(config, samples, Engine("cpu", "fp32", 1), augment=paint)
+    learner = prepare_learner(config, samples, Engine("cpu", "fp32", 1), OwnParts(augment=paint))
     assert len(learner.store) > 12 or fit == "squash"
     rows = np.array([4, 0, 11, 7])
     mixture = loop.make_batch(learner, rows, 1, 1)

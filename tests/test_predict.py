@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fgbg.models import MODELS, wrap_network
 from fgbg.models.checkpoint import save_model
 from fgbg.ship import photo as photo_module
 from fgbg.ship import predict
+from fgbg.ship.going_on import RECORD
 from fgbg.ship.predict import DIMMED, OUTLINE_COLOUR, Kind, Outcome, plan_jobs, predict_inputs
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
@@ -65,7 +67,9 @@ def run(model: Path, *inputs: Path, out: Path, **options: Any) -> Outcome:
 
 
 def files_below(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """But for the record of what made them."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -186,6 +190,49 @@ def test_nothing_is_overwritten_without_force_and_nothing_else_written_then(red_
 
     run(red_model, tmp_path / "photos", out=tmp_path / "out", force=True)
     np.testing.assert_array_equal(read(tmp_path / "out" / "b.png"), LEFT * 255)
+
+
+def test_the_same_command_goes_on_where_it_was_stopped(red_model: Path, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for name in "abcd":
+        write(photos / f"{name}.png")
+    run(red_model, photos, out=out)
+    (out / "b.png").unlink()  # as if it had been stopped before
+    write(photos / "c.png", paint(~LEFT))
+    os.utime(photos / "c.png", (2e9, 2e9))
+    was = {name: (out / name).stat().st_mtime_ns for name in ("a.png", "d.png")}
+    outcome = run(red_model, photos, out=out)
+    assert outcome.written == [out / "b.png", out / "c.png"]
+    assert outcome.describe(out) == f"{out}: 2 files written, 2 from before"
+    assert {name: (out / name).stat().st_mtime_ns for name in was} == was
+    np.testing.assert_array_equal(read(out / "c.png"), ~LEFT * 255)
+
+
+def test_another_making_is_not_mixed_in(red_model: Path, unet_model: Path, tmp_path: Path) -> None:
+    photo, out = write(tmp_path / "a.png"), tmp_path / "out"
+    run(red_model, photo, out=out)
+    with pytest.raises(UserError, match=r"a\.png exists already and came of another kind: choose another --out"):
+        run(red_model, photo, out=out, kind="overlay")
+    with pytest.raises(UserError, match=r"a\.png exists already and came of another model: "):
+        run(unet_model, photo, out=out)
+    assert read(out / "a.png").ndim == 2
+    run(red_model, photo, out=out, kind="overlay", force=True)
+    assert read(out / "a.png").ndim == 3
+    (out / RECORD).write_text("{")  # damaged: nothing is known
+    with pytest.raises(UserError, match=r"a\.png exists already: choose"):
+        run(red_model, photo, out=out, kind="overlay")
+
+
+def test_a_write_that_fails_leaves_nothing_behind(red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_the_disk(image: Image.Image, path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"half a file")
+        raise OSError(28, "No space left on device", str(path))
+
+    photo = write(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        run(red_model, photo, out=tmp_path / "out")
+    assert files_below(tmp_path / "out") == []
 
 
 def test_a_photo_is_not_its_own_result(red_model: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +26,25 @@ sys.path.insert(0, {tests!r})
 import numpy as np, torch
 import fgbg
 from fgbg.engine import Engine
-from discs import make_samples, small_config, write_discs
+from discs import make_samples, small_config
 out = Path({out!r})
 """
 
 
-def run_processes(count: int, out: Path, code: str) -> str:
-    """Run `code` in that many processes, as torchrun starts them."""
-    script = out / f"script_{count}.py"
-    script.write_text(
-        textwrap.dedent(PREAMBLE).format(tests=str(Path(__file__).parent), out=str(out))
-        + textwrap.dedent(code)
-        + "\nfrom fgbg.engine import leave_processes\nleave_processes(0)\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), str(script)]
+def start_processes(out: Path, code: str) -> str:
+    """Run `code` in two processes, as torchrun starts them."""
+    script = out / "script.py"
+    script.write_text(PREAMBLE.format(tests=str(Path(__file__).parent), out=str(out)) + code + LEAVE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180, env={**os.environ})
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stdout
 
+
+LEAVE = """
+from fgbg.engine import leave_processes
+leave_processes(0)
+"""
 
 GRADIENT = """
     from torch import nn
@@ -75,30 +77,18 @@ GRADIENT = """
 """
 
 
-def test_two_processes_average_to_the_gradient_of_one(tmp_path: Path) -> None:
-    for count in (1, 2):
-        run_processes(count, tmp_path, GRADIENT)
-    one, two = (torch.load(tmp_path / f"gradients_{count}.pt", weights_only=True) for count in (1, 2))
-    for name in one:
-        distance = (one[name] - two[name]).norm() / one[name].norm()
-        assert distance < 1e-5, (name, float(distance))
-
-
 TRAIN = """
-    run = fgbg.train(small_config(out / "two", epochs=2), samples=make_samples())
+    fgbg.train(small_config(out / "two", epochs=2, selfcheck=True), samples=make_samples())
 """
 
 
-def test_two_processes_train_one_run(tmp_path: Path) -> None:
-    printed = run_processes(2, tmp_path, TRAIN)
-    run = fgbg.open_run(tmp_path / "two")
-    assert [record.epoch for record in run.epochs()] == [1, 2]
-    assert printed.count("Epoch 2/2") == 1, "only the main process speaks"
-    assert (run.folder / "performance.xlsx").exists()
-    one = fgbg.train(small_config(tmp_path / "one", epochs=2), samples=make_samples())
-    # The same images in the same batches; batch norm's statistics are each process's own, so the curves are only near.
-    assert run.epochs()[0].train_loss == pytest.approx(one.epochs()[0].train_loss, abs=0.1)
-
+STOP = """
+    try:
+        fgbg.train(small_config(out / "bad", epochs=1, selfcheck=True), samples=make_samples(),
+                   loss=lambda logits, target: -logits.sum() * 0)
+    except fgbg.UserError as error:
+        (out / f"stopped_{Engine('cpu', 'fp32', 1).rank}").write_text(str(error))
+"""
 
 EVALUATE = """
     from fgbg.data.samples import understand_samples
@@ -119,13 +109,51 @@ EVALUATE = """
 """
 
 
-def test_two_processes_give_the_rows_of_one(tmp_path: Path) -> None:
-    fgbg.train(small_config(tmp_path / "squash", epochs=2), samples=make_samples())
-    fgbg.train(small_config(tmp_path / "crop", epochs=2, fit="crop", size=24), samples=make_samples())
-    for count in (1, 2):
-        run_processes(count, tmp_path, EVALUATE)
+@dataclass(frozen=True)
+class Both:
+    """What one process and two left behind, and what the two printed."""
+
+    out: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """All that two processes do, in one start of them: most of its time is imports."""
+    out = tmp_path_factory.mktemp("both")
+    fgbg.train(small_config(out / "squash", epochs=2), samples=make_samples())
+    fgbg.train(small_config(out / "crop", epochs=2, fit="crop", size=24), samples=make_samples())
+    for code in (GRADIENT, EVALUATE):
+        exec(PREAMBLE.format(tests=str(Path(__file__).parent), out=str(out)) + textwrap.dedent(code), {})
+    printed = start_processes(out, "".join(map(textwrap.dedent, (GRADIENT, EVALUATE, TRAIN, STOP))))
+    return Both(out, printed)
+
+
+def test_two_processes_average_to_the_gradient_of_one(both: Both) -> None:
+    one, two = (torch.load(both.out / f"gradients_{count}.pt", weights_only=True) for count in (1, 2))
+    for name in one:
+        distance = (one[name] - two[name]).norm() / one[name].norm()
+        assert distance < 1e-5, (name, float(distance))
+
+
+def test_two_processes_train_one_run(both: Both, tmp_path: Path) -> None:
+    run = fgbg.open_run(both.out / "two")
+    assert [record.epoch for record in run.epochs()] == [1, 2]
+    assert both.printed.count("Epoch 2/2") == 1, "only the main process speaks"
+    assert (run.folder / "performance.xlsx").exists()
+    one = fgbg.train(small_config(tmp_path / "one", epochs=2), samples=make_samples())
+    # The same images in the same batches; batch norm's statistics are each process's own, so the curves are only near.
+    assert run.epochs()[0].train_loss == pytest.approx(one.epochs()[0].train_loss, abs=0.1)
+
+
+def test_two_processes_check_once_and_stop_together(both: Both) -> None:
+    assert both.printed.count("self-check: 19 of 19 passed") == 1
+    assert all("wrong sign" in (both.out / f"stopped_{rank}").read_text() for rank in (0, 1))
+
+
+def test_two_processes_give_the_rows_of_one(both: Both) -> None:
     for fit in ("squash", "crop"):
-        folders = [tmp_path / f"{fit}_scores_{count}" for count in (1, 2)]
+        folders = [both.out / f"{fit}_scores_{count}" for count in (1, 2)]
         first, second = ((folder / "scores_test.csv").read_bytes() for folder in folders)
         assert first == second
         assert len(first.splitlines()) == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -24,6 +25,7 @@ ARGUMENTS = {
     "evaluate": cli.EvaluateArguments,
     "predict": cli.PredictArguments,
     "export": cli.ExportArguments,
+    "serve": cli.ServeArguments,
     "compare": cli.CompareArguments,
     "report": cli.ReportArguments,
     "figures": cli.FiguresArguments,
@@ -35,6 +37,16 @@ ARGUMENTS = {
 def test_every_command_in_the_readme_parses(command: str) -> None:
     _, verb, *flags = shlex.split(command, comments=True)
     cli._parse(ARGUMENTS[verb], flags)
+
+
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((ROOT / "docs" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, object] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert open_run(tmp_path / "runs" / "mine").epochs()[-1].epoch == 3
 
 
 def test_the_readme_shows_commands_and_its_pictures_exist() -> None:

@@ -21,7 +21,7 @@ from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.average import average_weights
 from fgbg.training.optimizer import make_optimizer, rate_at, set_learning_rate
-from fgbg.training.parts import prepare_learner, understand_data
+from fgbg.training.parts import OwnParts, prepare_learner, understand_data
 from fgbg.training.train import begin_training, run_epochs, size_in
 
 EVERYTHING = {
@@ -155,7 +155,9 @@ class WithoutNorm(nn.Module):
 
 def gradients(**changes: object) -> list[torch.Tensor]:
     config = small_config(Path("unused"), batch_size=8, **changes)
-    learner = prepare_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1), model=WithoutNorm())
+    learner = prepare_learner(
+        config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1), OwnParts(model=WithoutNorm())
+    )
     rows = torch.arange(8)
     loop.take_step(learner, Mixture(*learner.augment(*learner.store.take(rows, 1), rows, 1)), "here")
     return [parameter.grad for parameter in learner.predictor.parameters() if parameter.grad is not None]
@@ -235,7 +237,7 @@ def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path: Path, capsys: 
 
 def test_with_everything_on_an_interrupted_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     config = small_config(tmp_path / "cut", **EVERYTHING)
-    training = begin_training(config, samples=make_samples())
+    training = begin_training(config, OwnParts(samples=make_samples()))
     assert next(run_epochs(training)).epoch == 1  # and no more of it
     resumed = fgbg.train(config, samples=make_samples(), resume=True)
     whole = trained(tmp_path / "whole", **EVERYTHING)

@@ -105,13 +105,37 @@ class PredictArguments:
     """Separate the object from its background in photos and folders of photos."""
 
     inputs: Positional[tuple[str, ...]]
-    """MODEL (a run, a .safetensors or .onnx file, or pets, the default), then photos or folders."""
+    """MODEL (a run, a .safetensors or .onnx file, pets, the default, or several with commas), then photos or folders."""
     out: str
     """The folder to write to; folders below it as in the input."""
     kind: Literal["mask", "cutout", "overlay", "probability"] = "mask"
     """mask: 0/255. cutout: ground transparent. overlay: ground dimmed, outline drawn. probability: 0..255."""
     force: bool = False
-    """Overwrite files."""
+    """Overwrite files. Without it, what this model wrote before stays, and what is missing is computed."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps. An exported model computes on the CPU."""
+
+
+@dataclass(frozen=True)
+class ServeArguments:
+    """Put a model behind a page on this machine: drop photos, get cut-outs. Programs use POST /predict."""
+
+    model: Positional[str] = "pets"
+    """A run, a .safetensors or .onnx file, or pets, the model that ships with fgbg."""
+    port: int = 8000
+    """The port to listen on; 0 takes a free one."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Others than this machine's own let anybody in who reaches it: put a proxy before it."""
+    names: tuple[str, ...] = ()
+    """Further names under which it is asked for, such as the proxy's."""
+    megabytes: float = 50.0
+    """Largest file of a photo."""
+    megapixels: float = 50.0
+    """Largest photo."""
+    seconds: float = 30.0
+    """Longest upload."""
+    at_once: int = 32
+    """Most photos that arrive, wait or are computed; who comes then is told to try again."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps. An exported model computes on the CPU."""
 
@@ -350,6 +374,30 @@ def predict_verb(argv: Sequence[str]) -> int:
     return EXIT_MISTAKE if outcome.failed else 0
 
 
+def serve_verb(argv: Sequence[str]) -> int:
+    """Serve a model until Ctrl-C."""
+    arguments = _parse(ServeArguments, argv)
+    _require_extra("serve")
+    from fgbg.ship.serve.limits import Limits
+    from fgbg.ship.serve.server import serve
+
+    limits = Limits(arguments.megabytes, arguments.megapixels, arguments.seconds, arguments.at_once)
+    serve(
+        arguments.model,
+        host=arguments.host,
+        port=arguments.port,
+        device=arguments.device,
+        limits=limits,
+        hosts=arguments.names,
+        say=_say_at_once,
+    )
+    return 0
+
+
+def _say_at_once(line: str) -> None:
+    print(line, flush=True)
+
+
 def export_verb(argv: Sequence[str]) -> int:
     """Export a model."""
     arguments = _parse(ExportArguments, argv)
@@ -466,6 +514,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "sweep": (sweep_verb, "many trainings on DATA -> better settings, by validation photos alone"),
     "evaluate": (evaluate_verb, "a run's scores on photos it has not seen"),
     "predict": (predict_verb, "photos -> masks, cut-outs, overlays"),
+    "serve": (serve_verb, "a model behind a page on this machine, and a web interface for programs"),
     "export": (export_verb, "a model -> one ONNX file that needs no torch, and its model card"),
     "compare": (compare_verb, "is one run better than another? A verdict with its numbers"),
     "report": (report_verb, "one page: scores, slices, failures, comparison; workbook and charts"),
@@ -476,6 +525,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 EXTRAS = {
     "train": ("torch", "accelerate", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2"),
     "sweep": ("optuna",),
+    "serve": ("fastapi", "uvicorn", "python_multipart"),
 }
 
 

@@ -73,7 +73,9 @@ def to_upright_rgb(image: Image.Image, *, name: str = "the photo") -> Image.Imag
     Raises:
         UserError: The image holds floating-point values, or whole numbers of 32 bits or with a sign.
     """
-    upright = ImageOps.exif_transpose(image)
+    image.load()  # which may change its mode
+    # Only what must be copied is: a photo of 100 megapixels takes 400 MB each time.
+    upright = ImageOps.exif_transpose(image) if image.getexif().get(_EXIF_ORIENTATION, 1) != 1 else image
     if upright.mode in ("F", "I"):
         kind = "floating-point values" if upright.mode == "F" else "32-bit or signed values"
         raise UserError(f"{name} holds {kind}, of which none is agreed to be white: save it with 8 or 16 bits")
@@ -82,7 +84,7 @@ def to_upright_rgb(image: Image.Image, *, name: str = "the photo") -> Image.Imag
     if upright.has_transparency_data:
         shown = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", shown.size, "black"), shown)
-    return upright.convert("RGB")
+    return upright if upright.mode == "RGB" else upright.convert("RGB")
 
 
 def read_photo_size(path: Path) -> tuple[int, int]:

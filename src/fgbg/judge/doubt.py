@@ -1,19 +1,9 @@
-"""What a model's probabilities say of its own answer, and of a label that they contradict."""
+"""What a model's probabilities say of its own answer."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
-from scipy.spatial import cKDTree
-
-from fgbg.words import NOT_JUDGED, OBJECT
-
-SUSPICION_CUTOFF, SUREST_UNCERTAINTY = 0.4, 0.15
-"""When a label is called suspected: on pets, 2 % of the labels as they are, and about half of the planted errors."""
-
-OFFSET_WEIGHT = 0.5  # a shifted outline alone never suspects more than this
-OFFSET_SHARE = 0.01  # of the photo's diagonal: an offset that any model may have
 
 
 def expect_dice(probability: NDArray[np.float32], prediction: NDArray[np.bool_]) -> float:
@@ -29,44 +19,3 @@ def expect_dice(probability: NDArray[np.float32], prediction: NDArray[np.bool_])
         return 1 - float(probability.max())
     said = probability.sum(dtype=np.float64)
     return float(2 * probability[prediction].sum(dtype=np.float64) / (prediction.sum() + said))
-
-
-def suspect_label(probability: NDArray[np.float32], prediction: NDArray[np.bool_], target: NDArray[np.uint8]) -> float:
-    """How much a model speaks against a label, 0 to 1: look at the highest ones first.
-
-    Two signs together, each enough by itself. *Confident contradiction*: the pixels where prediction and truth differ,
-    weighted by |2p - 1|, as a share of the pixels that either calls object. *A shifted outline*: the true outline lies off
-    the predicted one by much the same distance all around, as when a mask was drawn too wide; a model's own errors scatter.
-
-    Args:
-        probability: (height, width).
-        prediction: bool (height, width).
-        target: uint8 (height, width): 0 ground, 1 object, 255 not judged.
-    """
-    truth, judged = target == OBJECT, target != NOT_JUDGED
-    wrong = (prediction != truth) & judged
-    weight = np.abs(2 * probability[wrong] - 1).sum(dtype=np.float64)
-    contradiction = weight / max(1, ((prediction | truth) & judged).sum())
-    ratio = _measure_offset(prediction, truth)
-    return float(1 - (1 - contradiction) * (1 - OFFSET_WEIGHT * ratio / (1 + ratio)))
-
-
-def is_label_suspected(suspicion: float, uncertainty: float) -> bool:
-    """Whether to tell people to look at the label first: it is contradicted, and by a model that expects to be right."""
-    return suspicion >= SUSPICION_CUTOFF and uncertainty <= SUREST_UNCERTAINTY
-
-
-def _measure_offset(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Median distance of the true outline from the predicted one, over its scatter along the outline; 0 without either."""
-    predicted_edge, true_edge = _find_edge(prediction), _find_edge(truth)
-    if len(predicted_edge) == 0 or len(true_edge) == 0:
-        return 0.0
-    distances, _ = cKDTree(predicted_edge).query(true_edge)
-    signed = np.where(prediction[tuple(true_edge.T)], -distances, distances)
-    low, median, high = np.percentile(signed, [25, 50, 75])
-    return float(abs(median) / (high - low + OFFSET_SHARE * np.hypot(*truth.shape)))
-
-
-def _find_edge(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(pixels, 2) row and column of the mask's pixels that touch its outside; the photo's frame is no outside."""
-    return np.argwhere(mask & ~binary_erosion(mask, border_value=1))

@@ -18,12 +18,13 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate
 from fgbg.judge.calibration import Histograms, count_probabilities
 from fgbg.judge.distances import measure_outlines
-from fgbg.judge.doubt import expect_dice, is_label_suspected, suspect_label
+from fgbg.judge.doubt import expect_dice
 from fgbg.judge.failures import name_failure
 from fgbg.judge.metrics import dice_of, iou_of
 from fgbg.judge.outcomes import make_outcome, save_outcome
 from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, Scorer, score_photos
 from fgbg.judge.statement import describe_statement, make_statement
+from fgbg.judge.suspicion import is_label_suspected, suspect_label
 from fgbg.judge.traits import measure_traits
 from fgbg.model_file import ModelHeader
 from fgbg.run import Run, ScoreRow

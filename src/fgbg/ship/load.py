@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -14,7 +16,7 @@ from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
 from fgbg.model_file import PETS, ModelHeader, find_model_file
 from fgbg.ship.onnx_model import OnnxModel
-from fgbg.ship.photo import AnyPhoto, Photo
+from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 
 Shown = TypeVar("Shown", bound=Photo)
 
@@ -48,14 +50,18 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu") -> Mode
     """Load a run's best model, a `.safetensors` or `.onnx` file, or `pets`, the model that ships with fgbg.
 
     Args:
-        model: A run folder, a model file, or `pets` (a folder of that name is meant by ./pets).
+        model: A run folder, a model file, or `pets` (a folder of that name is meant by ./pets); or several of them with
+            commas between, whose probabilities are averaged.
         network: The network to fill, where it was your own; an exported one needs none.
         device: Where to compute: cpu, cuda, cuda:1, mps, auto. An exported model computes on the CPU.
 
     Raises:
         UserError: There is no model, or it cannot be used.
     """
-    file = find_model_file(model)
+    names = part_names(model)
+    if len(names) > 1:
+        return Together([load(name, network=network, device=device) for name in names])
+    file = find_model_file(names[0])
     if file.suffix == ".onnx":
         _require_cpu(file, device)
         return OnnxModel(file)
@@ -74,6 +80,9 @@ def load_for_many(model: str, *, photo_count: int, device: str = "auto") -> Mode
     Raises:
         UserError: As `load`.
     """
+    names = part_names(model)
+    if len(names) > 1:
+        return Together([load_for_many(str(name), photo_count=photo_count, device=device) for name in names])
     file = find_model_file(model)
     if file.suffix == ".onnx":
         _require_cpu(file, device)
@@ -83,6 +92,50 @@ def load_for_many(model: str, *, photo_count: int, device: str = "auto") -> Mode
     from fgbg.engine import Engine
 
     return load(file, device=str(Engine(device, "fp32").device))
+
+
+def part_names(model: str | Path) -> list[str | Path]:
+    """The models that a name with commas stands for; one, unless there are some and no file has that very name."""
+    if isinstance(model, Path) or "," not in model or Path(model).expanduser().exists():
+        return [model]
+    names = [name.strip() for name in model.split(",")]
+    if not all(names):
+        raise UserError(f"MODEL {model}: a name is missing beside a comma")
+    return list(names)
+
+
+class Together:
+    """Several models as one: the mean of their probabilities, at the mean of their thresholds.
+
+    Attributes:
+        header: The first one's, with all networks' names.
+    """
+
+    def __init__(self, members: Sequence[Model]) -> None:
+        self.members = list(members)
+        self.threshold = float(np.mean([member.threshold for member in members]))
+        networks = " + ".join(member.header.network for member in members)
+        self.header = dataclasses.replace(members[0].header, network=networks, threshold=self.threshold)
+
+    def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
+        """Probability of object (height, width), 0 to 1, at the photo's own size.
+
+        Raises:
+            UserError: The photo cannot be read, or is an array of another type or shape.
+        """
+        ((_, probability),) = self.answer([open_photo(photo)])
+        return probability
+
+    def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
+        """Each photo with its probability, in order; members look at a few photos in turn."""
+        photos = iter(photos)
+        while chunk := list(islice(photos, AT_A_TIME)):
+            answers = [[probability for _, probability in member.answer(chunk)] for member in self.members]
+            for photo, theirs in zip(chunk, zip(*answers, strict=True), strict=True):
+                yield photo, np.mean(theirs, axis=0, dtype=np.float32)
+
+
+AT_A_TIME = 4  # photos whose answers wait for the last member's: bounds memory
 
 
 def names_model(name: str) -> bool:

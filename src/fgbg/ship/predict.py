@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import fgbg
 from fgbg.data.images import IMAGE_SUFFIXES, read_photo
 from fgbg.data.parallel import Progress, map_in_order, show_progress
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.run import make_folder
+from fgbg.ship.going_on import Job, Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model
 from fgbg.ship.photo import Photo, open_photo
 
@@ -32,24 +34,18 @@ READ_AHEAD, WRITTEN_BEHIND = 8, 4  # photos that wait to be computed or written:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One photo to read and the file to write."""
-
-    source: Path
-    target: Path
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What was written, and which photos could not be read, with the reason."""
+    """What was written, which photos could not be read, with the reason, and how many were written before."""
 
     written: list[Path]
     failed: dict[Path, str]
+    already: int = 0
 
     def describe(self, out: Path) -> str:
         """What was done, and every photo that could not be, as lines to print."""
         files = "1 file" if len(self.written) == 1 else f"{len(self.written)} files"
-        return "\n".join([f"{out}: {files} written", *(f"left out: {reason}" for reason in self.failed.values())])
+        before = f", {self.already} from before" if self.already else ""
+        return "\n".join([f"{out}: {files} written{before}", *(f"left out: {reason}" for reason in self.failed.values())])
 
 
 def predict_inputs(
@@ -63,8 +59,10 @@ def predict_inputs(
 ) -> Outcome:
     """Predict photos and folders of photos with the MODEL that comes first among `inputs`, or without one with `pets`.
 
+    What the same model wrote to `out` before, in the same kind, is not computed again unless its photo is newer.
+
     Raises:
-        UserError: There is no model or no photo, or `out` cannot be used.
+        UserError: There is no model or no photo, or `out` cannot be used or holds files of another making (without `force`).
     """
     name, photos = (inputs[0], inputs[1:]) if inputs and names_model(inputs[0]) else (PETS, inputs)
     if not photos:
@@ -73,8 +71,12 @@ def predict_inputs(
     jobs = plan_jobs([Path(path).expanduser() for path in photos], out)
     model = load_for_many(name, photo_count=len(jobs), device=device)
     say(describe_model(name, model))
+    maker = Maker(hash_model(name), kind, model.threshold, fgbg.__version__)
+    todo = jobs if force else leave_out_done(jobs, out, maker)
     make_folder(out)
-    return predict_files(model, jobs, kind=kind, force=force, progress=show_progress)
+    write_maker(out, maker)
+    outcome = predict_files(model, todo, kind=kind, progress=show_progress)
+    return replace(outcome, already=len(jobs) - len(todo))
 
 
 def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
@@ -128,18 +130,9 @@ def predict_files(
     jobs: Sequence[Job],
     *,
     kind: Kind = "mask",
-    force: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Predict every photo and write its file. A photo that cannot be read is named and left out.
-
-    Raises:
-        UserError: A target exists already and `force` is not set; nothing has been written then.
-    """
-    existing = [str(job.target) for job in jobs if job.target.exists()]
-    if existing and not force:
-        verb = "exists" if len(existing) == 1 else "exist"
-        raise UserError(f"{name_some(existing, 3)} {verb} already: choose another --out, or --force to overwrite")
+    """Predict every photo and write its file, over one that is there. A photo that cannot be read is named and left out."""
     failed: dict[Path, str] = {}
 
     def read(job: Job) -> Opened | UserError:
@@ -160,11 +153,32 @@ def predict_files(
         photo, probability = answered
         target = photo.job.target
         target.parent.mkdir(parents=True, exist_ok=True)
-        _DRAW[kind](photo.job.source, photo.pixels, probability, model.threshold).save(target, compress_level=PNG_LEVEL)
+        picture = draw(kind, photo.job.source, photo.pixels, probability, model.threshold)
+        aside = target.with_name(f".{target.name}.partial")
+        try:
+            picture.save(aside, "PNG", compress_level=PNG_LEVEL)
+            aside.replace(target)  # whole or not at all, so that a killed run can go on
+        finally:
+            aside.unlink(missing_ok=True)
         return target
 
     # Reading, computing and writing go on at the same time: none of them holds Python's lock for long.
     return Outcome(list(map_in_order(write, model.answer(readable()), in_flight=WRITTEN_BEHIND)), failed)
+
+
+def draw(
+    kind: Kind, source: Path, pixels: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float
+) -> Image.Image:
+    """The picture that is written, of the photo's own size.
+
+    Args:
+        kind: Which.
+        source: The photo's file; read again where its pixels are shown and were reduced.
+        pixels: RGB (height, width, 3), as the model saw the photo.
+        probability: (height, width) at the photo's own size.
+        threshold: A pixel is object where it is exceeded.
+    """
+    return _DRAW[kind](source, pixels, probability, threshold)
 
 
 def draw_mask(_: Path, __: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
@@ -179,20 +193,24 @@ def draw_probability(_: Path, __: NDArray[np.uint8], probability: NDArray[np.flo
 
 def draw_cutout(source: Path, pixels: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
     """RGBA: the object's pixels as they are, the ground transparent."""
-    alpha = (probability > threshold).astype(np.uint8) * 255
-    return Image.fromarray(np.dstack([_full_size(source, pixels, alpha.shape), alpha]))
+    alpha = draw_mask(source, pixels, probability, threshold)
+    cutout = Image.fromarray(_full_size(source, pixels, probability.shape))
+    cutout.putalpha(alpha)
+    return cutout
 
 
 def draw_overlay(source: Path, pixels: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
     """The photo with its ground dimmed and a line around the object."""
     inside = probability > threshold
-    photo = _full_size(source, pixels, inside.shape)
-    shown = np.where(inside[:, :, None], photo, (photo * DIMMED).astype(np.uint8))
+    shown = _full_size(source, pixels, inside.shape).copy()
+    shown[~inside] = _DIMMED_VALUES[shown[~inside]]
     padded = np.pad(inside, 1, mode="edge")
     neighbours = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     shown[inside & ~neighbours] = OUTLINE_COLOUR
     return Image.fromarray(shown)
 
+
+_DIMMED_VALUES = (np.arange(256) * DIMMED).astype(np.uint8)
 
 _DRAW: dict[Kind, Callable[[Path, NDArray[np.uint8], NDArray[np.float32], float], Image.Image]] = {
     "mask": draw_mask,

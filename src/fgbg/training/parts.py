@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,6 +27,17 @@ from fgbg.training.loop import Learner, Metric, Trainable
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.optimizer import make_optimizer, rate_at
 from fgbg.training.start import refuse_known_photos, start_network
+
+
+@dataclass(frozen=True)
+class OwnParts:
+    """What a user brings in place of what the settings name; see `fgbg.train`."""
+
+    samples: Sequence[Sample] | None = None
+    model: nn.Module | None = None
+    loss: Loss | None = None
+    augment: Augment | None = None
+    metric: Metric | None = None
 
 
 def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
@@ -66,11 +78,8 @@ def prepare_learner(
     config: TrainConfig,
     samples: SampleSet,
     engine: Engine,
+    own: OwnParts | None = None,
     *,
-    model: nn.Module | None = None,
-    loss: Loss | None = None,
-    augment: Augment | None = None,
-    metric: Metric | None = None,
     resumed: Path | None = None,
 ) -> Learner:
     """Build every part, or take the user's. A run that goes on names its best model (`resumed`).
@@ -78,8 +87,9 @@ def prepare_learner(
     Raises:
         UserError: No such model, or a batch that the processes cannot share.
     """
+    own = own or OwnParts()
     _check_shares(config, engine)
-    start = start_network(config, model, resumed=resumed)
+    start = start_network(config, own.model, resumed=resumed)
     network = start.network
     if start.header and not (start.resumed or config.allow_overlap):
         refuse_known_photos(start.header, samples)
@@ -106,7 +116,7 @@ def prepare_learner(
     training, validation = samples.of("train"), samples.of("validation")
     if not engine.is_main:
         engine.wait()  # the main process fills the cache, the others then find it
-    store = _open_store(config, training, engine, has_margin=config.augment.enabled or augment is not None)
+    store = _open_store(config, training, engine, has_margin=config.augment.enabled or own.augment is not None)
     photos = cache_photos(validation, progress=show_progress)
     if engine.is_main:
         engine.wait()
@@ -119,7 +129,7 @@ def prepare_learner(
         names=[training.samples[photo].id for photo in store.photo_of_row],
         validation=photos,
         border=config.border,
-        augment=augment
+        augment=own.augment
         or PairedAugmentation(
             config.augment,
             store.aspects,
@@ -129,7 +139,7 @@ def prepare_learner(
             reach=store.reach,
         ),
         mixing=config.augment,
-        loss=loss
+        loss=own.loss
         or make_loss(
             config.loss,
             bce_weight=config.bce_weight,
@@ -141,7 +151,7 @@ def prepare_learner(
             focal_tversky_gamma=config.focal_tversky_gamma,
             boundary_weight=config.boundary_weight,
         ),
-        metric=metric,
+        metric=own.metric,
         batch_size=config.batch_size,
         seed=config.seed,
         rate=_plan_rate(config, len(store) // config.batch_size),

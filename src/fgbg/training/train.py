@@ -28,7 +28,7 @@ from fgbg.models.checkpoint import load_model, save_model
 from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
-from fgbg.training.parts import prepare_learner, understand_data
+from fgbg.training.parts import OwnParts, prepare_learner, understand_data
 from fgbg.training.selfcheck import check_before_training
 from fgbg.training.start import Start, describe_start, require_same_network
 from fgbg.training.state import Progress, restore_state, save_state
@@ -70,7 +70,7 @@ def train(
     Raises:
         UserError: Anything in the configuration, the data or the folder that cannot be used.
     """
-    training = begin_training(config, samples=samples, model=model, loss=loss, augment=augment, metric=metric, resume=resume)
+    training = begin_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume)
     run = training.run
     try:
         with open_tracker(run, training.tracker, after_epoch=training.progress.epoch) as track:
@@ -104,25 +104,18 @@ class Training:
 
 
 def begin_training(
-    config: TrainConfig,
-    *,
-    samples: Sequence[Sample] | None = None,
-    model: nn.Module | None = None,
-    loss: Loss | None = None,
-    augment: Augment | None = None,
-    metric: Metric | None = None,
-    resume: bool = False,
-    say: Callable[[str], None] = print,
+    config: TrainConfig, own: OwnParts | None = None, *, resume: bool = False, say: Callable[[str], None] = print
 ) -> Training:
     """Everything up to the first epoch: data understood, parts built, run folder written, self-check passed.
 
-    Arguments and errors are those of `train`; `say` is told by the main process what there is to tell.
+    Errors are those of `train`; `say` is told by the main process what there is to tell.
     """
+    own = own or OwnParts()
     require_tracker(config.track)
     engine = Engine(config.device, config.precision, config.threads)
     say = say if engine.is_main else _say_nothing
-    if model is not None:
-        config = replace(config, model=f"own:{type(model).__name__}")
+    if own.model is not None:
+        config = replace(config, model=f"own:{type(own.model).__name__}")
     else:
         if config.init and not resume:
             require_same_network(config)
@@ -134,13 +127,11 @@ def begin_training(
     if resume:
         _check_resumable(before, config)
 
-    sample_set = understand_data(config, samples)
+    sample_set = understand_data(config, own.samples)
     if resume and run.fingerprint not in ("", sample_set.fingerprint):
         raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
     resumed = run.best if resume and run.last.exists() else None
-    learner = prepare_learner(
-        config, sample_set, engine, model=model, loss=loss, augment=augment, metric=metric, resumed=resumed
-    )
+    learner = prepare_learner(config, sample_set, engine, own, resumed=resumed)
     _announce(config, sample_set, learner, say)
     progress = restore_state(run.last, learner) if resume else Progress()
     if resume:
@@ -148,7 +139,7 @@ def begin_training(
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
     if config.selfcheck and not progress.epoch:
-        check_before_training(run, config, learner, sample_set, say, own_loss=loss is not None)
+        check_before_training(run, config, learner, sample_set, say, own_loss=own.loss is not None)
     return Training(run, config, sample_set, learner, progress, say)
 
 

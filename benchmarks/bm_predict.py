@@ -1,0 +1,50 @@
+"""Photos a second of `fgbg predict`, from files to mask files, against its model alone on photos that are decoded already.
+
+    python benchmarks/bm_predict.py FOLDER_OF_PHOTOS [MODEL]       # pets by default
+
+Wanted on two cores: at least 80 photos a second of pets whose shorter side is 256, and 0.8 of the model alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from fgbg.data.images import list_images
+from fgbg.data.parallel import count_cores
+from fgbg.model_file import PETS
+from fgbg.ship.load import load_for_many
+from fgbg.ship.photo import open_photo
+from fgbg.ship.predict import predict_inputs
+from timing import describe_machine, images_per_second, ratio
+
+ROUNDS, MOST = 5, 611
+
+
+def main(folder: Path, name: str) -> None:
+    """Time both in turn, and print a table."""
+    paths = list_images(folder)[:MOST]
+    model = load_for_many(name, photo_count=len(paths))
+    photos = [open_photo(path) for path in paths]
+
+    def whole() -> int:
+        with tempfile.TemporaryDirectory() as out:
+            outcome = predict_inputs([name, *map(str, paths)], Path(out) / "masks", say=lambda line: None)
+            return len(outcome.written)
+
+    def alone() -> int:
+        return sum(1 for _ in model.answer(iter(photos)))
+
+    rates = images_per_second({"fgbg predict": whole, "model alone": alone}, rounds=ROUNDS)
+    print(f"{len(paths)} photos, model {name}; {count_cores()} cores; {describe_machine()}\n")
+    print("| what | photos a second, median | slowest and fastest round |\n|---|---|---|")
+    for what, each in rates.items():
+        print(f"| {what} | {sorted(each)[ROUNDS // 2]:.1f} | {min(each):.1f} to {max(each):.1f} |")
+    print(f"\nfgbg predict / model alone: {ratio(rates, 'fgbg predict', 'model alone')}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(f"usage: python {sys.argv[0]} FOLDER_OF_PHOTOS [MODEL]")
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) == 3 else PETS)

@@ -1,0 +1,79 @@
+"""A folder of predictions knows what made it, so that the same command goes on where it was stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fgbg.data.samples import name_some
+from fgbg.errors import UserError
+from fgbg.model_file import find_model_file
+from fgbg.ship.load import part_names
+
+RECORD = ".fgbg.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to read and the file to write."""
+
+    source: Path
+    target: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the file is there, and no older than the photo. Files appear whole or not at all."""
+        return self.target.exists() and self.target.stat().st_mtime >= self.source.stat().st_mtime
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What decides the pixels of a prediction, next to the photo."""
+
+    model: str  # a hash of its file
+    kind: str
+    threshold: float
+    fgbg_version: str
+
+
+def hash_model(name: str) -> str:
+    """Twelve digits of the SHA-256 of a MODEL's file, or of each of them."""
+    hashes = []
+    for part in part_names(name):
+        with find_model_file(part).open("rb") as content:
+            hashes.append(hashlib.file_digest(content, "sha256").hexdigest()[:12])
+    return ",".join(hashes)
+
+
+def leave_out_done(jobs: Sequence[Job], out: Path, maker: Maker) -> list[Job]:
+    """The jobs that are still to do, where `maker` has written to `out` before.
+
+    Raises:
+        UserError: A file to be written is there already, and another maker's.
+    """
+    existing = [str(job.target) for job in jobs if job.target.exists()]
+    if not existing:
+        return list(jobs)
+    before = _read_maker(out)
+    if before == maker:
+        return [job for job in jobs if not job.is_done]
+    verb = "exists" if len(existing) == 1 else "exist"
+    changed = before and [name for name, value in dataclasses.asdict(maker).items() if getattr(before, name) != value]
+    reason = f" and came of another {' and '.join(changed).replace('_', ' ')}" if changed else ""
+    raise UserError(f"{name_some(existing, 3)} {verb} already{reason}: choose another --out, or --force to overwrite")
+
+
+def write_maker(out: Path, maker: Maker) -> None:
+    """Leave word in the folder."""
+    (out / RECORD).write_text(json.dumps(dataclasses.asdict(maker)) + "\n", encoding="utf-8")
+
+
+def _read_maker(out: Path) -> Maker | None:
+    try:
+        return Maker(**json.loads((out / RECORD).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

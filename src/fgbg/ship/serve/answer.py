@@ -1,0 +1,78 @@
+"""What is said of one photo: found or not, how sure, and the mask as a run-length code or a picture."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgbg.judge.doubt import expect_dice
+from fgbg.ship.load import Model
+from fgbg.ship.photo import open_photo
+from fgbg.ship.predict import PNG_LEVEL, Kind, draw
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to one photo.
+
+    Attributes:
+        source: The photo's file.
+        pixels: RGB (height, width, 3), which were reduced where the photo is very large.
+        probability: (height, width) at the photo's own size.
+        threshold: A pixel is object where it is exceeded.
+    """
+
+    source: Path
+    pixels: NDArray[np.uint8]
+    probability: NDArray[np.float32]
+    threshold: float
+
+    def draw(self, kind: Kind) -> bytes:
+        """A PNG, pixel for pixel that of `fgbg predict --kind KIND`."""
+        file = io.BytesIO()
+        draw(kind, self.source, self.pixels, self.probability, self.threshold).save(file, "PNG", compress_level=PNG_LEVEL)
+        return file.getvalue()
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON; `rle` is COCO's uncompressed code: lengths of runs down the columns, the first one of ground."""
+        mask = self.probability > self.threshold
+        height, width = mask.shape
+        return {
+            "height": height,
+            "width": width,
+            "threshold": self.threshold,
+            "found": bool(mask.any()),
+            "object_share": float(mask.mean()),
+            "highest_probability": float(self.probability.max()),
+            "expected_dice": expect_dice(self.probability, mask),
+            "rle": {"size": [height, width], "counts": encode_runs(mask)},
+        }
+
+
+def answer_photo(model: Model, file: Path, threshold: float | None = None) -> Answer:
+    """Read, compute, at the model's own threshold unless another one is given.
+
+    Raises:
+        UserError: The photo cannot be read.
+    """
+    photo = open_photo(file)
+    ((_, probability),) = model.answer([photo])
+    return Answer(file, photo.pixels, probability, model.threshold if threshold is None else threshold)
+
+
+def encode_runs(mask: NDArray[np.bool_]) -> list[int]:
+    """Lengths of the runs of equal values down the columns of (height, width), the first one of ground, and maybe empty.
+
+    >>> encode_runs(np.array([[False, True], [True, True]]))
+    [1, 3]
+    >>> encode_runs(np.array([[True, False]]))
+    [0, 1, 1]
+    """
+    column_by_column = mask.T.ravel()
+    changes = np.flatnonzero(np.diff(column_by_column, prepend=False))
+    return np.diff(changes, prepend=0, append=column_by_column.size).tolist()

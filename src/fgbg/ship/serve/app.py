@@ -1,0 +1,159 @@
+"""The web interface: a page, and four addresses that programs use."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, File, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette import datastructures
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+import fgbg
+from fgbg.data.images import read_photo_size
+from fgbg.errors import UserError
+from fgbg.ship.load import Model
+from fgbg.ship.serve.answer import Answer, answer_photo
+from fgbg.ship.serve.limits import MEGA, Limits, RefusedError, UploadLimits, Workshop
+
+AnswerKind = Literal["json", "mask", "cutout", "overlay", "probability"]
+"""JSON, or a `Kind` of picture."""
+
+HERE = Path(__file__).parent
+PAGE = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/zip.js": ("zip.js", "text/javascript"),
+}
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]", "::1")
+GUARD = {
+    # The page may ask nobody but this server, and nobody may frame it.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def make_app(model: Model, name: str, limits: Limits | None = None, *, hosts: tuple[str, ...] = LOCAL_HOSTS) -> FastAPI:
+    """The application, for any ASGI server.
+
+    Args:
+        model: Answers.
+        name: What it is called.
+        limits: Of a photo and of all at once.
+        hosts: Names under which it may be asked for: a page elsewhere cannot reach it by a name that it made up.
+    """
+    limits = limits or Limits()
+    app = FastAPI(title="fgbg", version=fgbg.__version__, docs_url=None, redoc_url=None)  # those pages load from elsewhere
+    workshop = Workshop(limits.computing)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Whether it answers at all."""
+        return {"status": "ok"}
+
+    @app.get("/metadata")
+    async def metadata() -> dict[str, Any]:
+        """What the model is, and what is refused."""
+        return describe_server(model, name, limits)
+
+    @app.post("/predict", response_class=Response, responses=ANSWERS)
+    async def predict(
+        file: Annotated[UploadFile, File(description="A photo: JPEG, PNG, WebP, TIFF, BMP or GIF.")],
+        kind: Annotated[AnswerKind, Query(description="A PNG of this kind, or JSON with the mask's runs.")] = "json",
+        threshold: Annotated[float | None, Query(ge=0, le=1, description="In place of the model's own.")] = None,
+    ) -> Response:
+        """Separate a photo's object from its ground."""
+        return await workshop.run(_work_on, model, file, kind, threshold, limits)
+
+    for address, (content, media_type) in PAGE.items():
+        app.add_api_route(address, _serve_text(HERE / content, media_type), include_in_schema=False)
+    app.add_exception_handler(RefusedError, _say_refusal)
+    app.add_exception_handler(RequestValidationError, _say_what_is_missing)
+    app.add_middleware(UploadLimits, limits=limits)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Callable[..., Any]) -> Response:
+        response: Response = await call_next(request)
+        response.headers.update(GUARD)
+        return response
+
+    return app
+
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {}, "image/png": {}}, "description": "The answer."},
+    408: {"description": "The upload took too long."},
+    413: {"description": "The file or the photo is too large."},
+    415: {"description": "Not a photo that can be read."},
+    422: {"description": "A value that cannot be used."},
+    429: {"description": "Too many at once."},
+}
+
+
+def describe_server(model: Model, name: str, limits: Limits) -> dict[str, Any]:
+    """Which model answers, with what it says of itself, and the limits."""
+    header = model.header
+    told = ("network", "encoder", "width", "size", "fit", "border", "data", "data_fingerprint", "validation_dice")
+    return {
+        "model": name,
+        "threshold": model.threshold,
+        **{field: getattr(header, field) for field in (*told, "pretrained_license", "fgbg_version")},
+        "limits": {"megabytes": limits.megabytes, "megapixels": limits.megapixels},
+    }
+
+
+def _work_on(
+    model: Model, upload: datastructures.UploadFile, kind: AnswerKind, threshold: float | None, limits: Limits
+) -> Response:
+    """Keep the upload as a file for as long as it is worked on: it is then read as `fgbg predict` reads one."""
+    with tempfile.TemporaryDirectory(prefix="fgbg-") as folder:
+        path = Path(folder) / "photo"
+        with path.open("wb") as file:
+            shutil.copyfileobj(upload.file, file)
+        try:
+            height, width = read_photo_size(path)
+            if height * width > limits.megapixels * MEGA:
+                raise RefusedError(
+                    413, f"{width}x{height} pixels are more than {limits.megapixels:g} megapixels: reduce the photo first"
+                )
+            return _respond(answer_photo(model, path, threshold), kind)
+        except UserError as error:
+            shown = Path(upload.filename or "the file").name
+            raise RefusedError(415, str(error).replace(str(path), shown)) from None
+
+
+def _respond(answer: Answer, kind: AnswerKind) -> Response:
+    if kind == "json":
+        return JSONResponse(answer.describe())
+    return Response(answer.draw(kind), media_type="image/png")
+
+
+def _serve_text(path: Path, media_type: str) -> Callable[[], Response]:
+    text = path.read_text(encoding="utf-8")
+
+    def serve() -> Response:
+        return Response(text, media_type=f"{media_type}; charset=utf-8")
+
+    return serve
+
+
+async def _say_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return error.respond()
+
+
+async def _say_what_is_missing(_: Request, error: Exception) -> Response:
+    """One sentence a mistake, with the values that are allowed."""
+    assert isinstance(error, RequestValidationError)
+    told = "; ".join(f"{each['loc'][-1]}: {each['msg'][0].lower()}{each['msg'][1:]}" for each in error.errors())
+    return JSONResponse({"detail": told}, 422)

@@ -1,0 +1,127 @@
+"""What a server takes upon itself: how much, how long, how many at once. Whatever is beyond is refused in a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fgbg.data.parallel import count_cores
+
+Result = TypeVar("Result")
+
+MEGA = 1_000_000
+ENVELOPE = 10_000  # bytes that a form may have around its photo
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a server."""
+
+    megabytes: float = 50.0  # of a photo's file
+    megapixels: float = 50.0  # of a photo
+    seconds: float = 30.0  # that an upload may take
+    at_once: int = 32  # photos that arrive, wait or are computed
+    computing: int = count_cores()  # of those, that are computed
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: HTTP's number for it.
+        sentence: What is wrong, and the cure.
+    """
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+    def respond(self) -> JSONResponse:
+        """As FastAPI words its own."""
+        # What is left of the upload is not read: the connection ends with the answer.
+        headers = {"Connection": "close"} | ({"Retry-After": "1"} if self.status == 429 else {})
+        return JSONResponse({"detail": self.sentence}, self.status, headers)
+
+
+class UploadLimits:
+    """Middleware that refuses uploads that are too large, too slow or too many, while they arrive."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self.app, self.limits = app, limits
+        self.arrived = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            async with self._admit(scope):
+                await self.app(scope, self._limit(receive), watch)
+        except RefusedError as refusal:
+            if has_begun:  # an answer was on its way already: nothing can be said any more
+                raise
+            await refusal.respond()(scope, receive, send)
+
+    @asynccontextmanager
+    async def _admit(self, scope: Scope) -> AsyncIterator[None]:
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit():
+            self._require_bytes(int(announced))
+        if self.arrived >= self.limits.at_once:
+            raise RefusedError(429, f"photos being worked on: {self.arrived}, the most at once; try again in a second")
+        self.arrived += 1
+        try:
+            yield
+        finally:
+            self.arrived -= 1
+
+    def _limit(self, receive: Receive) -> Receive:
+        loop = asyncio.get_running_loop()
+        end, count, is_whole = loop.time() + self.limits.seconds, 0, False
+
+        async def limited() -> Message:
+            nonlocal count, is_whole
+            if is_whole:  # what follows is the news that the other side has gone, however late
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, end - loop.time()))
+            except TimeoutError:
+                raise RefusedError(408, f"the upload took longer than {self.limits.seconds:g} seconds: try again") from None
+            if message["type"] == "http.request":
+                count += len(message.get("body", b""))
+                self._require_bytes(count)
+                is_whole = not message.get("more_body", False)
+            return message
+
+        return limited
+
+    def _require_bytes(self, count: int) -> None:
+        if count > self.limits.megabytes * MEGA + ENVELOPE:
+            raise RefusedError(413, f"more than {self.limits.megabytes:g} megabytes: send a smaller file")
+
+
+class Workshop:
+    """Runs work in threads, so much at a time; the rest waits its turn."""
+
+    def __init__(self, places: int) -> None:
+        self._places = asyncio.Semaphore(places)
+
+    async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """The result, when its turn has come."""
+        async with self._places:
+            return await run_in_threadpool(work, *arguments)

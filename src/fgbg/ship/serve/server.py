@@ -1,0 +1,73 @@
+"""`fgbg serve`: the web interface on a port of this machine, until it is stopped."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+
+from fgbg.errors import UserError
+from fgbg.ship.load import describe_model, load_for_many
+from fgbg.ship.serve.app import LOCAL_HOSTS, make_app
+from fgbg.ship.serve.limits import Limits
+
+LAST_ANSWERS = 10  # seconds that answers under way have when the server is stopped
+
+
+def serve(
+    name: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    device: str = "auto",
+    limits: Limits | None = None,
+    hosts: tuple[str, ...] = (),
+    say: Callable[[str], None] = print,
+) -> None:
+    """Answer until Ctrl-C or SIGTERM; what is under way is answered still.
+
+    Args:
+        name: MODEL.
+        host: The address to listen on.
+        port: Its port; 0 takes a free one.
+        device: Where to compute.
+        limits: What is refused.
+        hosts: Further names under which it may be asked for, such as a proxy's.
+        say: Is told where the page is.
+
+    Raises:
+        UserError: There is no such model, or the port is taken.
+    """
+    limits = limits or Limits()
+    model = load_for_many(name, photo_count=limits.computing, device=device)
+    app = make_app(model, name, limits, hosts=(*LOCAL_HOSTS, host, *hosts))
+    with _listen(host, port) as listener:
+        say(describe_model(name, model))
+        say(f"page: http://{host}:{listener.getsockname()[1]}/   stop it with Ctrl-C")
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=LAST_ANSWERS)
+        )
+        with suppress(KeyboardInterrupt):  # which it raises again when all is ended
+            server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OverflowError:
+        listener.close()
+        raise UserError(f"--port {port}: must be from 0 to 65535") from None
+    except OSError as error:
+        listener.close()
+        reasons = {
+            errno.EADDRINUSE: f"--port {port} is taken by another program: choose another, or 0 for any that is free",
+            errno.EACCES: f"--port {port} may not be used without special rights: choose one from 1024 on",
+        }
+        raise UserError(reasons.get(error.errno or 0, f"--host {host}: {error.strerror or error}")) from None
+    return listener
