@@ -57,11 +57,15 @@ def make_bomb() -> bytes:
 def wrap(content: bytes) -> bytes:
     """A form with one file."""
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="photo.jpg"\r\n\r\n'
-    return head + content + b"\r\n--x--\r\n"
+    return head + content + END
+
+
+END = b"\r\n--x--\r\n"
 
 
 def endless(count: int, pause: float) -> Iterator[bytes]:
-    """A body in pieces."""
+    """A form whose photo comes in pieces."""
+    yield wrap(b"")[: -len(END)]
     for _ in range(count):
         yield bytes(100_000)
         time.sleep(pause)

@@ -80,6 +80,14 @@ def send(client: TestClient, content: bytes, name: str = "photo.png", **query: A
     return client.post("/predict", files={"file": (name, content)}, params=query)
 
 
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+FORM_HEAD = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+
+
+def make_form(photo: Path) -> bytes:
+    return FORM_HEAD + photo.read_bytes() + b"\r\n--x--\r\n"
+
+
 # Answers
 
 
@@ -200,11 +208,10 @@ def test_too_many_bytes_are_refused_before_they_are_sent() -> None:
     assert answer.json()["detail"] == "more than 0.1 megabytes: send a smaller file"
 
 
-async def exchange(
-    app: Any, messages: AsyncIterator[Message], *, headers: Iterable[tuple[bytes, bytes]] = ()
-) -> list[Message]:
+async def exchange(app: Any, messages: AsyncIterator[Message]) -> list[Message]:
     """What a POST of these messages gets, without a web server between."""
-    scope: Scope = {"type": "http", "method": "POST", "path": "/predict", "headers": list(headers)}
+    headers = [(b"host", b"localhost"), *((name.lower().encode(), value.encode()) for name, value in FORM.items())]
+    scope: Scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers, "query_string": b""}
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -226,6 +233,7 @@ async def read_all(_scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def endless(pause: float) -> AsyncIterator[Message]:
+    yield {"type": "http.request", "body": FORM_HEAD, "more_body": True}
     while True:
         await asyncio.sleep(pause)
         yield {"type": "http.request", "body": bytes(10_000), "more_body": True}
@@ -239,11 +247,13 @@ async def endless(pause: float) -> AsyncIterator[Message]:
     ],
 )
 def test_an_upload_without_an_end_is_ended(pause: float, status: int, sentence: str) -> None:
-    app = UploadLimits(read_all, Limits(megabytes=0.1, seconds=0.25))
-    start, body = asyncio.run(exchange(app, endless(pause)))
-    assert start["status"] == status
-    assert json.loads(body["body"]) == {"detail": sentence}
-    assert app.arrived == 0
+    limits = Limits(megabytes=0.1, seconds=0.25)
+    alone = UploadLimits(read_all, limits)
+    for app in (alone, make_app(Redness(), "red", limits)):
+        start, *bodies = asyncio.run(exchange(app, endless(pause)))
+        assert start["status"] == status
+        assert json.loads(b"".join(body["body"] for body in bodies)) == {"detail": sentence}
+    assert alone.arrived == 0
 
 
 def test_a_crowd_is_told_to_come_again() -> None:
@@ -298,14 +308,6 @@ def test_another_name_of_this_machine_is_not_answered() -> None:
 
 
 # The command
-
-FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-
-
-def make_form(photo: Path) -> bytes:
-    head = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
-    return head + photo.read_bytes() + b"\r\n--x--\r\n"
-
 
 BLOCK = """
 import sys

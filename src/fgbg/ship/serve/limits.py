@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,20 +63,22 @@ class UploadLimits:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
+        refusals: list[RefusedError] = []
         has_begun = False
 
         async def watch(message: Message) -> None:
             nonlocal has_begun
-            has_begun = True
-            await send(message)
+            if not refusals:  # FastAPI takes a refusal while it reads a form for a form that it cannot parse
+                has_begun = True
+                await send(message)
 
         try:
             async with self._admit(scope):
-                await self.app(scope, self._limit(receive), watch)
+                await self.app(scope, self._limit(receive, refusals), watch)
         except RefusedError as refusal:
-            if has_begun:  # an answer was on its way already: nothing can be said any more
-                raise
-            await refusal.respond()(scope, receive, send)
+            refusals.append(refusal)
+        if refusals and not has_begun:  # else an answer was on its way already, and nothing can be said any more
+            await refusals[0].respond()(scope, receive, send)
 
     @asynccontextmanager
     async def _admit(self, scope: Scope) -> AsyncIterator[None]:
@@ -90,7 +93,7 @@ class UploadLimits:
         finally:
             self.arrived -= 1
 
-    def _limit(self, receive: Receive) -> Receive:
+    def _limit(self, receive: Receive, refusals: list[RefusedError]) -> Receive:
         loop = asyncio.get_running_loop()
         end, count, is_whole = loop.time() + self.limits.seconds, 0, False
 
@@ -99,16 +102,23 @@ class UploadLimits:
             if is_whole:  # what follows is the news that the other side has gone, however late
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, end - loop.time()))
-            except TimeoutError:
-                raise RefusedError(408, f"the upload took longer than {self.limits.seconds:g} seconds: try again") from None
-            if message["type"] == "http.request":
-                count += len(message.get("body", b""))
-                self._require_bytes(count)
-                is_whole = not message.get("more_body", False)
-            return message
+                message = await self._receive_in_time(receive, end - loop.time())
+                if message["type"] == "http.request":
+                    count += len(message.get("body", b""))
+                    self._require_bytes(count)
+                    is_whole = not message.get("more_body", False)
+                return message
+            except RefusedError as refusal:
+                refusals.append(refusal)
+                raise
 
         return limited
+
+    async def _receive_in_time(self, receive: Receive, seconds: float) -> Message:
+        try:
+            return await asyncio.wait_for(receive(), max(0.0, seconds))
+        except TimeoutError:
+            raise RefusedError(408, f"the upload took longer than {self.limits.seconds:g} seconds: try again") from None
 
     def _require_bytes(self, count: int) -> None:
         if count > self.limits.megabytes * MEGA + ENVELOPE:
@@ -116,12 +126,14 @@ class UploadLimits:
 
 
 class Workshop:
-    """Runs work in threads, so much at a time; the rest waits its turn."""
+    """Runs work in threads of its own, as many as there are places; the rest waits its turn.
+
+    Few threads that stay are what keeps memory flat: each keeps some for itself.
+    """
 
     def __init__(self, places: int) -> None:
-        self._places = asyncio.Semaphore(places)
+        self._threads = ThreadPoolExecutor(places)
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """The result, when its turn has come."""
-        async with self._places:
-            return await run_in_threadpool(work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,6 +43,7 @@ def serve(
         UserError: There is no such model, or the port is taken.
     """
     limits = limits or Limits()
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told, not the console
     model = load_for_many(name, photo_count=limits.computing, device=device)
     app = make_app(model, name, limits, hosts=(*LOCAL_HOSTS, host, *hosts))
     with _listen(host, port) as listener:
@@ -60,6 +62,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # who reads where the page is may ask at once
     except OverflowError:
         listener.close()
         raise UserError(f"--port {port}: must be from 0 to 65535") from None
