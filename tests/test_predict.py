@@ -223,6 +223,19 @@ def test_another_making_is_not_mixed_in(red_model: Path, unet_model: Path, tmp_p
         run(red_model, photo, out=out, kind="overlay")
 
 
+def test_files_that_force_passed_by_are_not_taken_for_ones_own(red_model: Path, unet_model: Path, tmp_path: Path) -> None:
+    photos, out = [write(tmp_path / "a.png"), write(tmp_path / "b.png")], tmp_path / "out"
+    run(unet_model, *photos, out=out)
+    for path in out.iterdir():
+        os.utime(path, (1e9, 1e9))
+    for photo in photos:
+        os.utime(photo, (1e9, 1e9))
+    run(red_model, photos[0], out=out, force=True)
+    with pytest.raises(UserError, match=r"out/b\.png exists already: choose another --out"):
+        run(red_model, *photos, out=out)
+    assert run(red_model, photos[0], out=out).already == 1
+
+
 def test_a_write_that_fails_leaves_nothing_behind(red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill_the_disk(image: Image.Image, path: Path, *_: object, **__: object) -> None:
         path.write_bytes(b"half a file")

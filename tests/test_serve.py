@@ -343,7 +343,7 @@ def test_the_server_needs_no_torch_answers_and_ends_when_told(tmp_path: Path) ->
             server.kill()
 
 
-def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_served(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -352,5 +352,8 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"--port {port} is taken by another program" in capsys.readouterr().err
     assert cli.main(["serve", "--port", "99999"]) == 2
     assert "--port 99999: must be from 0 to 65535" in capsys.readouterr().err
+    for flag, value in (("--at-once", "0"), ("--seconds", "-1"), ("--megabytes", "nan"), ("--megapixels", "inf")):
+        assert cli.main(["serve", "--port", "0", flag, value]) == 2
+        assert f"{flag} {value}: must be a number above 0" in capsys.readouterr().err
     assert cli.main(["serve", "no/such/model.onnx"]) == 2
     assert "no/such/model.onnx does not exist" in capsys.readouterr().err

@@ -121,7 +121,7 @@ class ServeArguments:
     """Put a model behind a page on this machine: drop photos, get cut-outs. Programs use POST /predict."""
 
     model: Positional[str] = "pets"
-    """A run, a .safetensors or .onnx file, or pets, the model that ships with fgbg."""
+    """A run, a .safetensors or .onnx file, pets, the model that ships with fgbg, or several with commas between."""
     port: int = 8000
     """The port to listen on; 0 takes a free one."""
     host: str = "127.0.0.1"

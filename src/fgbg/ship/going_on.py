@@ -19,15 +19,10 @@ RECORD = ".fgbg.json"
 
 @dataclass(frozen=True)
 class Job:
-    """One photo to read and the file to write."""
+    """One photo to read and the file to write, which appears whole or not at all."""
 
     source: Path
     target: Path
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the file is there, and no older than the photo. Files appear whole or not at all."""
-        return self.target.exists() and self.target.stat().st_mtime >= self.source.stat().st_mtime
 
 
 @dataclass(frozen=True)
@@ -55,21 +50,29 @@ def leave_out_done(jobs: Sequence[Job], out: Path, maker: Maker) -> list[Job]:
     Raises:
         UserError: A file to be written is there already, and another maker's.
     """
-    existing = [str(job.target) for job in jobs if job.target.exists()]
+    existing = [job for job in jobs if job.target.exists()]
     if not existing:
         return list(jobs)
     before = _read_maker(out)
-    if before == maker:
-        return [job for job in jobs if not job.is_done]
-    verb = "exists" if len(existing) == 1 else "exist"
+    # What is older than the word that this maker left is another's, which --force has passed by.
+    began = _changed_at(out / RECORD) if before == maker else None
+    strange = [str(job.target) for job in existing if began is None or _changed_at(job.target) < began]
+    if not strange:
+        return [job for job in jobs if job not in existing or _changed_at(job.target) < _changed_at(job.source)]
+    verb = "exists" if len(strange) == 1 else "exist"
     changed = before and [name for name, value in dataclasses.asdict(maker).items() if getattr(before, name) != value]
     reason = f" and came of another {' and '.join(changed).replace('_', ' ')}" if changed else ""
-    raise UserError(f"{name_some(existing, 3)} {verb} already{reason}: choose another --out, or --force to overwrite")
+    raise UserError(f"{name_some(strange, 3)} {verb} already{reason}: choose another --out, or --force to overwrite")
 
 
 def write_maker(out: Path, maker: Maker) -> None:
-    """Leave word in the folder."""
-    (out / RECORD).write_text(json.dumps(dataclasses.asdict(maker)) + "\n", encoding="utf-8")
+    """Leave word in the folder, unless it is this maker's already: its age tells what came after it."""
+    if _read_maker(out) != maker:
+        (out / RECORD).write_text(json.dumps(dataclasses.asdict(maker)) + "\n", encoding="utf-8")
+
+
+def _changed_at(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _read_maker(out: Path) -> Maker | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fgbg.data.parallel import count_cores
+from fgbg.errors import UserError
 
 Result = TypeVar("Result")
 
@@ -23,13 +25,22 @@ ENVELOPE = 10_000  # bytes that a form may have around its photo
 
 @dataclass(frozen=True)
 class Limits:
-    """Of a server."""
+    """Of a server.
+
+    Raises:
+        UserError: One that lets nothing in.
+    """
 
     megabytes: float = 50.0  # of a photo's file
     megapixels: float = 50.0  # of a photo
     seconds: float = 30.0  # that an upload may take
     at_once: int = 32  # photos that arrive, wait or are computed
-    computing: int = count_cores()  # of those, that are computed
+    computing: int = field(default_factory=count_cores)  # of those, that are computed
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 < value < math.inf:
+                raise UserError(f"--{name.replace('_', '-')} {value:g}: must be a number above 0")
 
 
 class RefusedError(Exception):
