@@ -14,13 +14,17 @@ from PIL import Image
 import fgbg
 from fgbg import engine
 from fgbg.data.images import read_photo, read_photo_size
+from fgbg.data.parallel import map_in_order
 from fgbg.errors import UserError
 from fgbg.models import MODELS, wrap_network
 from fgbg.models.checkpoint import save_model
+from fgbg.ship import draw as drawing
 from fgbg.ship import photo as photo_module
 from fgbg.ship import predict
-from fgbg.ship.going_on import RECORD
-from fgbg.ship.predict import DIMMED, OUTLINE_COLOUR, Kind, Outcome, plan_jobs, predict_inputs
+from fgbg.ship.draw import DIMMED, OUTLINE_COLOUR, Kind
+from fgbg.ship.going_on import RECORD, Job
+from fgbg.ship.photo import Photo
+from fgbg.ship.predict import Outcome, plan_jobs, predict_inputs
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
 
@@ -352,7 +356,6 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         return read_photo(path, largest_pixels=largest_pixels)
 
     monkeypatch.setattr(photo_module, "read_photo", read_reduced)
-    monkeypatch.setattr(predict, "read_photo", read_reduced)
 
 
 @pytest.mark.usefixtures("small_limit")
@@ -362,7 +365,7 @@ def test_a_photo_reduced_on_decoding_is_answered_at_its_own_size(red_model: Path
     pixels = paint(inside)
     pixels[::2, ::2, 1:] //= 2  # a texture that reducing would blur
     photo = write(tmp_path / "a.png", pixels)
-    assert predict.read_photo(photo).shape == (14, 22, 3)
+    assert photo_module.open_photo(photo).pixels.shape == (14, 22, 3)
     run(red_model, photo, out=tmp_path / "out", kind=kind)
     picture = read(tmp_path / "out" / "a.png")
     assert picture.shape[:2] == (42, 64)
@@ -445,3 +448,31 @@ def test_a_pillow_image_is_read_as_its_file_is(red_model: Path, tmp_path: Path, 
     expected = model(photo)
     assert found.shape == expected.shape
     np.testing.assert_array_equal(found, expected)
+
+
+# Large photos
+
+
+def test_an_overlay_painted_in_strips_is_the_one_painted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, mask = make_noise(37, 23), (make_noise(37, 23)[..., 0] > 100).astype(np.uint8) * np.uint8(255)
+    whole = np.asarray(drawing.draw("overlay", Path(), pixels, mask))
+    monkeypatch.setattr(drawing, "STRIP", 5)
+    np.testing.assert_array_equal(np.asarray(drawing.draw("overlay", Path(), pixels, mask)), whole)
+
+
+def test_large_photos_wait_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photo_module, "LIGHT_PIXELS", 100)
+    assert Photo(make_noise(5, 20), 5, 20).weight == 1
+    assert Photo(make_noise(5, 20), 50, 20).weight == 10
+    assert predict._weigh_job(Job(write(tmp_path / "a.png", make_noise(50, 20)), tmp_path / "out.png")) == 10
+    assert predict._weigh_job(Job(tmp_path / "missing.png", tmp_path / "out.png")) == 1
+
+
+def test_no_more_is_begun_than_weighs_what_may_wait() -> None:
+    begun: list[int] = []
+    results = map_in_order(begun.append, [1, 1, 5, 1, 1, 1], in_flight=4, weigh=float)
+    assert next(results) is None
+    assert begun == [1, 1, 5]  # 1 + 1 is less than 4
+    next(results)
+    assert len(begun) == 3  # 5 is not
+    assert len(list(results)) == 4

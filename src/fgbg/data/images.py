@@ -60,11 +60,20 @@ def read_photo(path: Path, *, largest_pixels: int | None = LARGEST_PHOTO_PIXELS)
     Raises:
         UserError: The file cannot be read as an image.
     """
+    rgb = decode_photo(path)
+    if largest_pixels is not None and rgb.width * rgb.height > largest_pixels:
+        rgb = rgb.reduce(int(np.ceil(np.sqrt(rgb.width * rgb.height / largest_pixels))))
+    return np.asarray(rgb)
+
+
+def decode_photo(path: Path) -> Image.Image:
+    """The photo as an image of Pillow's: RGB, upright, at its full size. Transparent parts are shown over black.
+
+    Raises:
+        UserError: The file cannot be read as an image.
+    """
     with open_image(path) as image:
-        rgb = to_upright_rgb(image, name=str(path))
-        if largest_pixels is not None and rgb.width * rgb.height > largest_pixels:
-            rgb = rgb.reduce(int(np.ceil(np.sqrt(rgb.width * rgb.height / largest_pixels))))
-        return np.asarray(rgb)
+        return to_upright_rgb(image, name=str(path))
 
 
 def to_upright_rgb(image: Image.Image, *, name: str = "the photo") -> Image.Image:

@@ -35,10 +35,12 @@ def map_in_order(
     progress: Progress | None = None,
     what: str = "",
     in_flight: int = IN_FLIGHT,
+    weigh: Callable[[Item], float] = lambda _: 1.0,
 ) -> Iterator[Result]:
     """`work(item)` for each item, in order, computed ahead in threads (Pillow decodes without the interpreter's lock).
 
-    An exception in `work` reaches the caller in its place, and nothing after it is begun.
+    Items are begun while those that wait for the caller weigh less than `in_flight`. An exception in `work` reaches the
+    caller in its place, and nothing after it is begun.
 
     >>> list(map_in_order(lambda number: number * number, range(5)))
     [0, 1, 4, 9, 16]
@@ -48,11 +50,15 @@ def map_in_order(
 
     def results() -> Iterator[Result]:
         waiting: deque[Future[Result]] = deque()
+        weights: deque[float] = deque()
         while True:
-            while len(waiting) < in_flight and (item := next(ahead, _END)) is not _END:
+            while sum(weights) < in_flight and (item := next(ahead, _END)) is not _END:
                 waiting.append(pool.submit(work, item))  # type: ignore[arg-type]
+                weights.append(weigh(item))  # type: ignore[arg-type]
+                del item  # it may be large, and the next one long in coming
             if not waiting:
                 return
+            weights.popleft()
             yield waiting.popleft().result()
 
     total = len(items) if isinstance(items, Sized) else None

@@ -73,9 +73,14 @@ class OnnxModel:
 
         at_a_time = count_cores() // self._threads
         # Twice as many wait as are computed: no core waits for the caller to fetch an answer.
-        return map_in_order(compute, photos, in_flight=2 * at_a_time) if at_a_time > 1 else map(compute, photos)
+        if at_a_time == 1:
+            return map(compute, photos)
+        return map_in_order(compute, photos, in_flight=2 * at_a_time, weigh=lambda photo: photo.weight)
 
     def _compute(self, photo: Photo) -> NDArray[np.float32]:
         size = np.array([photo.height, photo.width], np.int64)
-        (probability,) = self._session.run(["probability"], {"pixels": photo.pixels, "answer_size": size})
+        options = onnxruntime.RunOptions()
+        if photo.weight > 1:  # what it took is given back; to take it anew for each small photo would cost time
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        (probability,) = self._session.run(["probability"], {"pixels": photo.pixels, "answer_size": size}, options)
         return probability

@@ -15,6 +15,8 @@ from fgbg.errors import UserError
 AnyPhoto = str | Path | Image.Image | NDArray[np.uint8]
 """A file, a Pillow image, or uint8 RGB (height, width, 3)."""
 
+LIGHT_PIXELS = 12_000_000  # up to here a photo counts as one in a queue; one of 100 megapixels fills it alone
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -23,6 +25,16 @@ class Photo:
     pixels: NDArray[np.uint8]  # RGB (height, width, 3), upright
     height: int
     width: int
+
+    @property
+    def weight(self) -> float:
+        """How much of the memory for photos that wait it takes: 1, and more from `LIGHT_PIXELS` on."""
+        return weigh_pixels(self.height, self.width)
+
+
+def weigh_pixels(height: int, width: int) -> float:
+    """The weight of a photo of this size, see `Photo.weight`."""
+    return max(1.0, height * width / LIGHT_PIXELS)
 
 
 def open_photo(photo: AnyPhoto) -> Photo:

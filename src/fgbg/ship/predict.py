@@ -6,30 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 import fgbg
-from fgbg.data.images import IMAGE_SUFFIXES, read_photo
+from fgbg.data.images import IMAGE_SUFFIXES, read_photo_size
 from fgbg.data.parallel import Progress, map_in_order, show_progress
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.run import make_folder
+from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
 from fgbg.ship.going_on import Job, Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model
-from fgbg.ship.photo import Photo, open_photo
+from fgbg.ship.photo import Photo, open_photo, weigh_pixels
 
-Kind = Literal["mask", "cutout", "overlay", "probability"]
-"""What is written: object 255 and ground 0; the photo with its ground transparent; the photo with its ground dimmed and the
-object's outline drawn; or the probability as 0..255. Always a PNG of the photo's size."""
-
-OUTLINE_COLOUR = (255, 64, 129)
-DIMMED = 0.35  # brightness of the ground in an overlay
-PNG_LEVEL = 2  # of zlib: a quarter of the time of Pillow's 6 for a cut-out, for a file a tenth larger
 READ_AHEAD, WRITTEN_BEHIND = 8, 4  # photos that wait to be computed or written: bounds memory where they are large
 
 
@@ -143,17 +135,22 @@ def predict_files(
         return Opened(photo.pixels, photo.height, photo.width, job)
 
     def readable() -> Iterator[Opened]:
-        for job, photo in zip(jobs, map_in_order(read, jobs, progress, "predicting", in_flight=READ_AHEAD), strict=True):
+        photos = map_in_order(read, jobs, progress, "predicting", in_flight=READ_AHEAD, weigh=_weigh_job)
+        for job, photo in zip(jobs, photos, strict=True):
             if isinstance(photo, UserError):
                 failed[job.source] = str(photo)
             else:
                 yield photo
 
-    def write(answered: tuple[Opened, NDArray[np.float32]]) -> Path:
+    def keep_grades(answered: tuple[Opened, NDArray[np.float32]]) -> tuple[Opened, NDArray[np.uint8]]:
         photo, probability = answered
+        return photo, grade(kind, probability, model.threshold)
+
+    def write(answered: tuple[Opened, NDArray[np.uint8]]) -> Path:
+        photo, grades = answered
         target = photo.job.target
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture = draw(kind, photo.job.source, photo.pixels, probability, model.threshold)
+        picture = draw(kind, photo.job.source, photo.pixels, grades)
         aside = target.with_name(f".{target.name}.partial")
         try:
             picture.save(aside, "PNG", compress_level=PNG_LEVEL)
@@ -163,66 +160,16 @@ def predict_files(
         return target
 
     # Reading, computing and writing go on at the same time: none of them holds Python's lock for long.
-    return Outcome(list(map_in_order(write, model.answer(readable()), in_flight=WRITTEN_BEHIND)), failed)
+    graded = map(keep_grades, model.answer(readable()))
+    written = map_in_order(write, graded, in_flight=WRITTEN_BEHIND, weigh=lambda answered: answered[0].weight)
+    return Outcome(list(written), failed)
 
 
-def draw(
-    kind: Kind, source: Path, pixels: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float
-) -> Image.Image:
-    """The picture that is written, of the photo's own size.
-
-    Args:
-        kind: Which.
-        source: The photo's file; read again where its pixels are shown and were reduced.
-        pixels: RGB (height, width, 3), as the model saw the photo.
-        probability: (height, width) at the photo's own size.
-        threshold: A pixel is object where it is exceeded.
-    """
-    return _DRAW[kind](source, pixels, probability, threshold)
-
-
-def draw_mask(_: Path, __: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
-    """Object 255, ground 0."""
-    return Image.fromarray((probability > threshold).astype(np.uint8) * 255)
-
-
-def draw_probability(_: Path, __: NDArray[np.uint8], probability: NDArray[np.float32], ___: float) -> Image.Image:
-    """Probability 0..1 as 0..255."""
-    return Image.fromarray((probability * 255).round().astype(np.uint8))
-
-
-def draw_cutout(source: Path, pixels: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
-    """RGBA: the object's pixels as they are, the ground transparent."""
-    alpha = draw_mask(source, pixels, probability, threshold)
-    cutout = Image.fromarray(_full_size(source, pixels, probability.shape))
-    cutout.putalpha(alpha)
-    return cutout
-
-
-def draw_overlay(source: Path, pixels: NDArray[np.uint8], probability: NDArray[np.float32], threshold: float) -> Image.Image:
-    """The photo with its ground dimmed and a line around the object."""
-    inside = probability > threshold
-    shown = _full_size(source, pixels, inside.shape).copy()
-    shown[~inside] = _DIMMED_VALUES[shown[~inside]]
-    padded = np.pad(inside, 1, mode="edge")
-    neighbours = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    shown[inside & ~neighbours] = OUTLINE_COLOUR
-    return Image.fromarray(shown)
-
-
-_DIMMED_VALUES = (np.arange(256) * DIMMED).astype(np.uint8)
-
-_DRAW: dict[Kind, Callable[[Path, NDArray[np.uint8], NDArray[np.float32], float], Image.Image]] = {
-    "mask": draw_mask,
-    "probability": draw_probability,
-    "cutout": draw_cutout,
-    "overlay": draw_overlay,
-}
-
-
-def _full_size(source: Path, pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The photo's own pixels: read again where decoding reduced them."""
-    return pixels if pixels.shape[:2] == shape[:2] else read_photo(source, largest_pixels=None)
+def _weigh_job(job: Job) -> float:
+    try:
+        return weigh_pixels(*read_photo_size(job.source))
+    except UserError:
+        return 1.0  # it will be named when it is read
 
 
 def _find_photos(folder: Path) -> list[Path]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.judge.doubt import expect_dice
+from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
 from fgbg.ship.load import Model
 from fgbg.ship.photo import open_photo
-from fgbg.ship.predict import PNG_LEVEL, Kind, draw
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Answer:
     def draw(self, kind: Kind) -> bytes:
         """A PNG, pixel for pixel that of `fgbg predict --kind KIND`."""
         file = io.BytesIO()
-        draw(kind, self.source, self.pixels, self.probability, self.threshold).save(file, "PNG", compress_level=PNG_LEVEL)
+        grades = grade(kind, self.probability, self.threshold)
+        draw(kind, self.source, self.pixels, grades).save(file, "PNG", compress_level=PNG_LEVEL)
         return file.getvalue()
 
     def describe(self) -> dict[str, Any]:
