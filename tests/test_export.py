@@ -41,7 +41,7 @@ from fgbg.ship.parity import JudgedPhoto, Parity, compare_answers, require_parit
 from fgbg.ship.photo import Photo
 from fgbg.ship.predict import predict_inputs
 from fgbg.training.start import inherit_network
-from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 from trivial import RedNetwork, make_header, make_network, make_noise, red_predictor, unchecked
 
 CLOSE = 2e-5  # of two libraries that sum in another order
@@ -172,12 +172,54 @@ def test_the_graphs_letterbox_is_that_of_fit(size: int) -> None:
             assert graph._place(torch.tensor([height, width])) == place_photo(height, width, size, "pad"), (height, width)
 
 
+@pytest.fixture(scope="module")
+def tiled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of patches, which goes over photos in tiles of 32 pixels."""
+    folder = tmp_path_factory.mktemp("tiled")
+    header = make_header(network="unet", width=2, size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION, fit="crop")
+    network = make_network("unet", 2)
+    network.load_state_dict(round_weights(network.state_dict()))
+    save_model(folder / "tiled.safetensors", network, header)
+    with unchecked():
+        export_model(folder / "tiled.safetensors", folder / "tiled.onnx")
+    return folder / "tiled.onnx"
+
+
+@pytest.mark.parametrize("edges", [*EDGES, (200, 170)])
+def test_tiles_are_placed_and_blended_as_by_torch(tiled_file: Path, edges: tuple[int, int]) -> None:
+    predictor, _ = load_model(tiled_file.with_suffix(".safetensors"))
+    model = OnnxModel(tiled_file, threads=1)
+    pixels = make_noise(*edges)
+    expected = answer(predictor, pixels)
+    np.testing.assert_allclose(model(pixels), expected, atol=CLOSE)
+    if min(edges) > 32:  # tiles matter: without them the answer is another one
+        assert (
+            np.abs(answer(Predictor(predictor.network, size=256, fit="crop").eval(), pixels) - expected).max() > 100 * CLOSE
+        )
+
+
+def test_a_model_of_tiles_is_valid_small_and_gives_its_weights_back(tiled_file: Path) -> None:
+    model = onnx.load(tiled_file)
+    onnx.checker.check_model(model, full_check=True)
+    assert tiled_file.stat().st_size < 150_000, "the exporter's notes are gone from the loops, too"
+    assert b"site-packages" not in tiled_file.read_bytes()
+    before = load_model(tiled_file.with_suffix(".safetensors"))[0].network.state_dict()
+    after = load_model(tiled_file)[0].network.state_dict()
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor), name
+
+
 def test_a_photo_reduced_on_decoding_is_answered_at_its_own_size(
-    home: Home, padded: tuple[Predictor, OnnxModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home,
+    padded: tuple[Predictor, OnnxModel],
+    tiled_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(photo_module, "read_photo", lambda path: make_noise(13, 20))
     Image.fromarray(make_noise(40, 61)).save(tmp_path / "large.png")
-    for predictor, model in ((load_model(home.export.path)[0], home.model), padded):
+    tiled = load_model(tiled_file)[0], OnnxModel(tiled_file, threads=1)
+    for predictor, model in ((load_model(home.export.path)[0], home.model), padded, tiled):
         found = model(tmp_path / "large.png")
         assert found.shape == (40, 61)
         np.testing.assert_allclose(found, answer(predictor, make_noise(13, 20), (40, 61)), atol=CLOSE)
@@ -255,13 +297,14 @@ def test_weights_that_were_not_rounded_are_when_they_are_stored_in_half_precisio
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fit", ["pad", "crop"])
 @pytest.mark.parametrize("name", MODELS)
-def test_every_architecture_can_be_exported_and_had_back(name: str, tmp_path: Path) -> None:
+def test_every_architecture_can_be_exported_and_had_back(name: str, fit: Fit, tmp_path: Path) -> None:
     encoder = "test_efficientnet" if name in LIBRARY else ""
     torch.manual_seed(0)
     network = build_network(name, width=8, encoder=encoder)
     network.load_state_dict(round_weights(network.state_dict()))
-    header = make_header(network=name, width=8, encoder=encoder, size=64, fit="pad")
+    header = make_header(network=name, width=8, encoder=encoder, size=64, fit=fit)
     save_model(tmp_path / "best.safetensors", network, header)
     with unchecked():
         assert export_model(tmp_path / "best.safetensors", tmp_path / "model.onnx").parity.disagreeing_share < 1e-4
@@ -588,11 +631,8 @@ def test_what_is_no_exported_model_is_refused(home: Home, tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_exported_is_said_before_any_work(home: Home, tmp_path: Path) -> None:
-    crop = tmp_path / "crop.safetensors"
-    save_model(crop, load_model(home.run.best)[0].network, replace(home.model.header, fit="crop"))
     (tmp_path / "taken.md").write_text("a card")
     for model, out, sentence in (
-        (crop, "a.onnx", r"trained on patches \(--fit crop\)"),
         (home.export.path, "a.onnx", r"is exported already"),
         (home.run.folder, "a.pt", r"must end in \.onnx"),
         (home.run.folder, "taken.onnx", r"taken\.md exists already: .*--force"),
@@ -600,7 +640,7 @@ def test_what_cannot_be_exported_is_said_before_any_work(home: Home, tmp_path: P
     ):
         with pytest.raises(UserError, match=sentence):
             export_model(model, tmp_path / out)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["crop.safetensors", "taken.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken.md"]
 
 
 def test_the_verb_prints_what_was_proved(

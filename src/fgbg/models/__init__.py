@@ -55,7 +55,8 @@ class StridePadding(nn.Module):
 
     def _missing(self, edge: int) -> int:
         """Pixels up to the next multiple of the stride that is large enough."""
-        enough = max(edge, self.smallest)
+        # Not max(): inside a loop torch 2.15 exports it as min().
+        enough = edge if edge > self.smallest else self.smallest
         return enough - edge + -enough % self.stride
 
 

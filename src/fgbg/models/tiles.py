@@ -27,9 +27,14 @@ def place_tiles(height: int, width: int, size: int) -> list[tuple[int, int]]:
 def make_window(size: int) -> Float[Tensor, "size size"]:
     """A tile's say in each of its pixels (Hann): 1 in the middle, little at the edges, where the network saw half of the
     surroundings, and nowhere nothing: at the photo's own edge that tile is the only one."""
-    ticks = (torch.arange(size, dtype=torch.float32) + 0.5) / size
-    hann = torch.sin(math.pi * ticks) ** 2
+    hann = make_hann(size)
     return hann[:, None] * hann[None]
+
+
+def make_hann(size: int) -> Float[Tensor, "size"]:
+    """A tile's say along one axis: the window is that of its rows times that of its columns."""
+    ticks = (torch.arange(size, dtype=torch.float32) + 0.5) / size
+    return torch.sin(math.pi * ticks) ** 2
 
 
 class Canvas:

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from fgbg.errors import UserError
 from fgbg.fit import Placement, put_into_square, take_out_of_square
 from fgbg.model_file import HEADER_KEY, ModelHeader, write_header
 from fgbg.models.onnx_weights import PREFIX, store_weights
 from fgbg.models.predictor import Predictor
+from fgbg.ship.onnx_tiles import TiledPhoto
 
 if TYPE_CHECKING:
     import onnx
@@ -75,14 +75,9 @@ def build_graph(predictor: Predictor, header: ModelHeader, *, half_weights: bool
         half_weights: Store kernels and matrices in half precision, see `fgbg.models.onnx_weights.round_weights`.
 
     Raises:
-        UserError: The model goes over photos in tiles, or half precision does not hold its weights.
+        UserError: Half precision does not hold the weights.
     """
-    if header.fit == "crop":
-        raise UserError(
-            "this model was trained on patches (--fit crop) and goes over a photo in tiles, which an exported file cannot "
-            "do yet: predict with the run itself"
-        )
-    program = _trace(WholePhoto(predictor).eval())
+    program = _trace((TiledPhoto if predictor.fit == "crop" else WholePhoto)(predictor).eval())
     graph = program.model.graph
     network = predictor.network.state_dict()
     # Weights that might be given from outside are left as they are: batch norms are not folded into them here (whoever
@@ -99,7 +94,7 @@ def build_graph(predictor: Predictor, header: ModelHeader, *, half_weights: bool
     return model
 
 
-def _trace(module: WholePhoto) -> Any:
+def _trace(module: WholePhoto | TiledPhoto) -> Any:
     size = module.predictor.size
     device = module.predictor.device
     # Any photo would do, but for one that happens to have the square's own size, which the graph would then rely on.
@@ -128,9 +123,17 @@ def _tidy(model: onnx.ModelProto) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(2, np.int64), INPUTS[1]))
     for dimension, name in zip(model.graph.output[0].type.tensor_type.shape.dim, ("height", "width"), strict=True):
         dimension.dim_param = f"answer_{name}"
-    noted = (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer)
-    for part in (model, model.graph, *noted):
+    del model.metadata_props[:]
+    _drop_notes(model.graph)
+
+
+def _drop_notes(graph: onnx.GraphProto) -> None:
+    """Drop what the exporter noted in a graph and in the bodies of its loops."""
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
-    for node in model.graph.node:
+    del graph.value_info[:]
+    for node in graph.node:
         node.doc_string = ""
-    del model.graph.value_info[:]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _drop_notes(attribute.g)
