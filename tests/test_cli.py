@@ -169,6 +169,7 @@ def mistakes() -> dict[str, tuple[str, str]]:
         "no run": ("evaluate {data}", r"is no run: it has no config\.toml"),
         "split lab on a folder": ("train {data} --split lab --out {tmp}/x", r"cuts the Oxford-IIIT Pet lists"),
         "no photo": ("predict {run} --out {tmp}/x", r"which photos\?"),
+        "neither photo nor model": ("predict {tmp}/no --out {tmp}/x", r"no does not exist: name photos or folders"),
         "photo missing": ("predict {run} {tmp}/no.jpg --out {tmp}/x", r"no\.jpg does not exist"),
         "model missing": ("predict {tmp}/no {data}/images --out {tmp}/x", r"no does not exist: MODEL is"),
         "model is a pickle": ("predict {tmp}/model.safetensors {data}/images --out {tmp}/x", r"pickle.*refused"),
@@ -261,9 +262,44 @@ def test_ctrl_c_ends_cleanly(tmp_path: Path, discs: Path) -> None:
     assert (tmp_path / "run" / "performance.xlsx").exists()
 
 
+# With and without what else such a verb needs: who lacks the extra must not first get the flags right.
+NEEDS_TRAIN = (
+    "demo|check figures|train|train figures|train figures --preset fast|train --init pets|sweep|evaluate|evaluate x"
+    "|export|export x|compare a b|report|report a --out b"
+).split("|")
+
+
+@pytest.mark.parametrize("line", [*NEEDS_TRAIN, "serve", "serve nothing"])
 def test_a_missing_extra_prints_its_install_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(cli.EXTRAS, "train", ("a_package_that_is_not_there",))
-    assert run("demo") == 2
-    assert "pip install 'fgbg[train]'" in capsys.readouterr().err
+    for extra in cli.EXTRAS:
+        monkeypatch.setitem(cli.EXTRAS, extra, ("a_package_that_is_not_there",))
+    assert run(*line.split()) == 2
+    extra = "serve" if line.startswith("serve") else "train"
+    sentence = f"fgbg: this command needs a_package_that_is_not_there: pip install 'fgbg[{extra}]'\n"
+    assert capsys.readouterr().err == sentence
+
+
+def test_help_needs_no_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for extra in cli.EXTRAS:
+        monkeypatch.setitem(cli.EXTRAS, extra, ("a_package_that_is_not_there",))
+    for verb in cli.VERBS:
+        for flag in ("--help", "-h"):
+            with pytest.raises(SystemExit) as ended:
+                run(verb, flag)
+            assert ended.value.code == 0, verb
+            assert f"usage: fgbg {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", sorted(cli.VERBS.keys() - {"demo", "serve"}))  # which need nothing more
+def test_a_verb_alone_ends_without_a_traceback(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = run(verb)
+    except SystemExit as ended:  # the parser's way
+        status = ended.code
+    assert status == 2
+    assert capsys.readouterr().err

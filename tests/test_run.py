@@ -93,6 +93,7 @@ def test_only_a_folder_with_a_configuration_is_a_run(tmp_path: Path) -> None:
         open_run(tmp_path)
     made = make_run(tmp_path / "run", epochs=7)
     assert open_run(tmp_path / "run") == made
+    assert open_run(str(tmp_path / "run")) == made  # as docs/python.md has it
     assert open_run(tmp_path / "run").config.epochs == 7
 
 

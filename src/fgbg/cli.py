@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -249,8 +250,8 @@ class DemoArguments:
 
 def train_verb(argv: Sequence[str]) -> int:
     """Train, and say where to go on."""
+    _require_extra("train", argv)
     arguments = _parse(TrainArguments, argv, default=_train_defaults(argv))
-    _require_extra("train")
     from fgbg.training.train import train
 
     fields = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(TrainConfig)}
@@ -264,9 +265,9 @@ def train_verb(argv: Sequence[str]) -> int:
 
 def sweep_verb(argv: Sequence[str]) -> int:
     """Search for better settings."""
+    _require_extra("train", argv)
+    _require_extra("sweep", argv)
     arguments = _parse(SweepArguments, argv, default=_train_defaults(argv, SweepArguments))
-    _require_extra("train")
-    _require_extra("sweep")
     from fgbg.search.space import read_space_file
     from fgbg.search.sweep import sweep
 
@@ -289,8 +290,8 @@ def sweep_verb(argv: Sequence[str]) -> int:
 
 def evaluate_verb(argv: Sequence[str]) -> int:
     """Score a run, or several as one model."""
+    _require_extra("train", argv)
     arguments = _parse(EvaluateArguments, argv)
-    _require_extra("train")
     from fgbg.judge.conventions import describe_conventions
     from fgbg.judge.runs import evaluate_run, evaluate_together, warn_of_stale_scores
     from fgbg.run import open_run
@@ -345,8 +346,8 @@ def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[
 
 def compare_verb(argv: Sequence[str]) -> int:
     """Compare runs."""
+    _require_extra("train", argv)
     arguments = _parse(CompareArguments, argv)
-    _require_extra("train")
     from fgbg.judge.compare import compare_runs, describe_comparisons
     from fgbg.run import open_run
 
@@ -376,8 +377,8 @@ def predict_verb(argv: Sequence[str]) -> int:
 
 def serve_verb(argv: Sequence[str]) -> int:
     """Serve a model until Ctrl-C."""
+    _require_extra("serve", argv)
     arguments = _parse(ServeArguments, argv)
-    _require_extra("serve")
     from fgbg.ship.serve.limits import Limits
     from fgbg.ship.serve.server import serve
 
@@ -400,8 +401,8 @@ def _say_at_once(line: str) -> None:
 
 def export_verb(argv: Sequence[str]) -> int:
     """Export a model."""
+    _require_extra("train", argv)
     arguments = _parse(ExportArguments, argv)
-    _require_extra("train")
     from fgbg.data.parallel import show_progress
     from fgbg.ship.export import export_model
 
@@ -420,8 +421,8 @@ def export_verb(argv: Sequence[str]) -> int:
 
 def report_verb(argv: Sequence[str]) -> int:
     """Report on runs."""
+    _require_extra("train", argv)
     arguments = _parse(ReportArguments, argv)
-    _require_extra("train")
     from fgbg.judge.report import write_report
     from fgbg.run import make_folder, open_run
 
@@ -499,8 +500,8 @@ def figures_verb(argv: Sequence[str]) -> int:
 
 def demo_verb(argv: Sequence[str]) -> int:
     """The whole life of two models, in minutes."""
+    _require_extra("train", argv)
     arguments = _parse(DemoArguments, argv)
-    _require_extra("train")
     from fgbg.demo import run_demo
 
     print(run_demo(Path(arguments.out), seed=arguments.seed))
@@ -590,7 +591,7 @@ def _train_defaults(argv: Sequence[str], kind: type[TrainConfig] = TrainArgument
 
 def _peek(argv: Sequence[str], flag: str) -> str:
     """The value of one flag, as `--flag value` or `--flag=value`; empty if it is not given."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in pairwise([*argv, ""]):
         if word == flag:
             return following
         if word.startswith(f"{flag}="):
@@ -598,7 +599,14 @@ def _peek(argv: Sequence[str], flag: str) -> str:
     return ""
 
 
-def _require_extra(extra: str) -> None:
+def _require_extra(extra: str, argv: Sequence[str] = ()) -> None:
+    """Refuse a verb whose libraries are not there: before its flags are read, so that nobody first gets them right.
+
+    Raises:
+        UserError: Some are not, and `argv` does not ask for help, which needs none of them.
+    """
+    if {"-h", "--help"} & set(argv):
+        return
     absent = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
     if absent:
         raise UserError(f"this command needs {', '.join(absent)}: pip install 'fgbg[{extra}]'")

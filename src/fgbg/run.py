@@ -332,12 +332,13 @@ def free_name(folder: Path) -> Path:
     return free
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: str | Path) -> Run:
     """A run folder that a training wrote.
 
     Raises:
         UserError: There is none.
     """
+    folder = Path(folder)
     if not folder.exists():
         raise UserError(f"{folder} does not exist: RUN is a folder that fgbg train wrote")
     if not (folder / "config.toml").is_file():

@@ -58,6 +58,8 @@ def predict_inputs(
     """
     name, photos = (inputs[0], inputs[1:]) if inputs and names_model(inputs[0]) else (PETS, inputs)
     if not photos:
+        if inputs and name != PETS and "," not in name and not Path(name).expanduser().exists():
+            raise UserError(f"{name} does not exist: name photos or folders of photos, with a MODEL first or without")
         folder = f"; a folder called {PETS} is meant by ./{PETS}" if inputs and name == PETS else ""
         raise UserError(f"which photos? Name photos or folders of photos, with a MODEL first or without{folder}")
     jobs = plan_jobs([Path(path).expanduser() for path in photos], out)
