@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import Image
 from torch import nn
 
 import fgbg
+from alone import run_alone
 from discs import small_config, write_discs
 from fgbg import cli, engine, fit, model_file
 from fgbg.errors import UserError
@@ -104,7 +104,7 @@ def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("padded")
     save_model(folder / "own.safetensors", wrap_network(Sharp()), make_header(network="own:Sharp", size=24, fit="pad"))
     with unchecked():
-        export_model(folder / "own.safetensors", folder / "own.onnx", half_weights=False, network=Sharp())
+        export_model(folder / "own.safetensors", folder / "own.onnx", weights="single", network=Sharp())
     return folder / "own.onnx"
 
 
@@ -473,25 +473,6 @@ def test_a_card_of_many_photos_has_slices(tmp_path: Path, home: Home) -> None:
 # Without torch
 
 
-ALONE = """
-import sys
-class Refuse:
-    extra = "torch torchvision jaxtyping scipy matplotlib accelerate safetensors onnx onnxscript timm jinja2".split()
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in self.extra:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Refuse())
-"""
-
-
-def run_alone(code: str, *arguments: object) -> str:
-    """What a program prints that has fgbg's core alone: whatever the extra [train] brings cannot be imported."""
-    command = [sys.executable, "-W", "error", "-c", ALONE + code, *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
-
-
 def test_an_exported_model_needs_no_torch(home: Home, tmp_path: Path) -> None:
     code = """
 import fgbg
@@ -655,7 +636,7 @@ def test_the_verb_prints_what_was_proved(
     monkeypatch.setattr(export_module, "build_graph", build_at_once)
     out = tmp_path / "model.onnx"
     (tmp_path / "model.md").write_text("an old card")
-    assert cli.main(["export", str(home.run.best), "--out", str(out), "--force", "--json", "--full-weights"]) == 0
+    assert cli.main(["export", str(home.run.best), "--out", str(out), "--force", "--json", "--weights", "single"]) == 0
     assert asked == [False]
     told = json.loads(capsys.readouterr().out)
     assert told["photos"] == "validation photos of discs", "a file in a run's folder is the run's"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fgbg.errors import UserError
-from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Border, Fit
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Arithmetic, Border, Fit
 
 HEADER_KEY = "fgbg"
 FORMAT = 1
@@ -49,6 +49,7 @@ class ModelHeader:
     overlap_count: int = 0  # photos or groups that stood in two splits when it was trained (--allow-overlap)
     mean: tuple[float, ...] = IMAGENET_MEAN
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
+    arithmetic: Arithmetic = "fp32"  # int8: the file does not hold the weights that were trained
 
 
 def write_header(header: ModelHeader) -> str:

@@ -23,6 +23,12 @@ Fit = Literal["squash", "pad", "crop"]
 own scale.
 """
 
+Weights = Literal["single", "half", "int8"]
+"""How an exported file keeps its weights. What is kept in half precision is computed in single precision all the same."""
+
+Arithmetic = Literal["fp32", "int8"]
+"""What a model's convolutions and matrix products are computed in."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 """Of the three channels of a photo in 0..1: what networks expect to be subtracted and divided by."""

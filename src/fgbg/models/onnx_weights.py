@@ -16,7 +16,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from fgbg.errors import UserError
-from fgbg.model_file import HEADER_KEY
+from fgbg.model_file import HEADER_KEY, parse_header
 
 if TYPE_CHECKING:
     import onnx
@@ -106,10 +106,16 @@ def read_onnx_weights(path: Path) -> dict[str, Tensor]:
     """The weights in a file that `fgbg export` wrote, by the names that the network gives them.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is damaged, was not written by fgbg, or is in int8.
     """
     model = _open(path)
-    left_out = _read_metadata(model).get(LEFT_OUT_KEY, "")
+    metadata = _read_metadata(model)
+    if parse_header(metadata.get(HEADER_KEY), path).arithmetic == "int8":
+        raise UserError(
+            f"{path} is in int8, which does not hold the weights that were trained: use the run that it came from, or an "
+            "export of it with --weights half"
+        )
+    left_out = metadata.get(LEFT_OUT_KEY, "")
     return _collect_initializers(model) | (deserialize(base64.b64decode(left_out)) if left_out else {})
 
 

@@ -19,6 +19,7 @@ from fgbg.ship.parity import Parity
 from fgbg.storage import replace_when_whole
 
 NOT_SAID = "Not stated."
+INT8_IS = " Its convolutions and matrix products are in int8, all but the first and the last."
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def describe_card(card: Card) -> str:
         _say_data(card),
         "## How good it is",
         _say_headline(statement),
+        *_say_loss(card),
         describe_meaning(statement, rows),
         _list_facts(list_measures(statement)),
         "What the numbers rest on:",
@@ -83,7 +85,7 @@ def _say_what_it_is(header: ModelHeader) -> str:
         f"Separates the object of a photo from its background: a photo of any size in, the probability of object for every "
         f"pixel of it out. {header.network}{encoder} (width {header.width}); it sees {header.size}×{header.size} pixels "
         f"({FITS[header.fit]}). A pixel is object where the probability exceeds {header.threshold:g} "
-        f"({header.threshold_reason})."
+        f"({header.threshold_reason}).{INT8_IS if header.arithmetic == 'int8' else ''}"
     )
 
 
@@ -118,6 +120,18 @@ def _say_headline(statement: dict[str, Any]) -> str:
     )
 
 
+def _say_loss(card: Card) -> list[str]:
+    """What int8 changes of it: the scores are of the run's own model."""
+    if card.header.arithmetic == "fp32":
+        return []
+    parity = card.parity
+    return [
+        f"**Measured before the file was made int8**, which changes mean Dice by {parity.dice_difference:+.4f} on "
+        f"{parity.photo_count} {parity.photos}; it was calibrated on others, and a loss of {parity.limits.dice_lost:g} is "
+        f"refused."
+    ]
+
+
 def _list_facts(facts: Sequence[Fact]) -> str:
     return "\n".join(f"- {fact.name}: {fact.value}" + (f" ({fact.meaning})" if fact.meaning else "") for fact in facts)
 
@@ -141,6 +155,7 @@ def _say_making(card: Card) -> str:
     environment = card.run.environment() or {}
     versions = ", ".join(f"{name} {version}" for name, version in environment.get("versions", {}).items())
     commit = environment.get("commit")
+    for_pixels, for_dice = card.parity.describe_limits()
     facts = [
         Fact("Command", f"`{shlex.join(environment.get('command', ['not known']))}`"),
         Fact(
@@ -152,7 +167,8 @@ def _say_making(card: Card) -> str:
         Fact(
             "Parity",
             f"{card.parity.disagreeing_share:.5%} of the pixels differ from the model that was scored",
-            f"mean Dice by {card.parity.dice_difference:+.6f}, on {card.parity.photo_count} {card.parity.photos}",
+            f"{for_pixels}; mean Dice by {card.parity.dice_difference:+.6f}, {for_dice}; on {card.parity.photo_count} "
+            f"{card.parity.photos}",
         ),
     ]
     return _list_facts(facts)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from torch import nn
 
 from fgbg.data.parallel import Progress
-from fgbg.errors import UserError
-from fgbg.model_file import find_model_file
+from fgbg.errors import UserError, unknown_name
+from fgbg.model_file import HEADER_KEY, ModelHeader, find_model_file, write_header
 from fgbg.models.checkpoint import load_model
+from fgbg.models.predictor import Predictor
 from fgbg.run import Run, make_folder
 from fgbg.ship.card import Card, write_card
 from fgbg.ship.onnx_graph import build_graph
 from fgbg.ship.onnx_model import OnnxModel
-from fgbg.ship.parity import Parity, compare_answers, find_photos, require_parity
+from fgbg.ship.parity import INT8, SAME, Parity, compare_answers, find_photos, require_parity
+from fgbg.ship.quantize import find_calibration_photos, quantize_graph
 from fgbg.ship.torch_model import TorchModel
 from fgbg.storage import replace_when_whole
+from fgbg.words import Weights
 
 if TYPE_CHECKING:
     import onnx
@@ -48,7 +51,7 @@ def export_model(
     model: str | Path,
     out: str | Path,
     *,
-    half_weights: bool = True,
+    weights: Weights = "half",
     network: nn.Module | None = None,
     terms: str = "",
     not_for: str = "",
@@ -58,12 +61,13 @@ def export_model(
     """Write a run's best model as one ONNX file, and a model card beside it where the run has scores.
 
     Nothing is left behind unless both answer alike on the run's validation photos, or on drawn figures where its data are
-    not at hand.
+    not at hand. In int8, it shall not lose more than `fgbg.ship.parity.INT8` allows.
 
     Args:
         model: A run folder or a `.safetensors` file.
         out: The file to write, ending in `.onnx`.
-        half_weights: Keep kernels and matrices in half precision: half the file, computed in single precision all the same.
+        weights: How to keep kernels and matrices. `half`: half the size of `single`, computed in single precision all the
+            same. `int8`: a quarter, computed in whole numbers, calibrated on the run's training photos.
         network: The network to fill, where it was your own.
         terms: For the card: on what terms the training data may be used.
         not_for: For the card: what the model should not be used for.
@@ -75,23 +79,52 @@ def export_model(
     """
     file, out = find_model_file(model), Path(out).expanduser()
     _require_place(file, out, force)
+    _require_weights(weights)
     predictor, header = load_model(file, network=network)
-    graph = build_graph(predictor, header, half_weights=half_weights)
+    scored = TorchModel(predictor, header)
     run = Run(file.parent) if file.name == "best.safetensors" and (file.parent / "config.toml").exists() else None
+    if weights == "int8":
+        header = replace(header, arithmetic="int8")
+    graph = _build(predictor, header, weights, run, progress)
     photos, name = find_photos(run, header.border, progress)
     make_folder(out.parent)
     with replace_when_whole(out) as aside:
         _save(graph, aside)
-        parity = compare_answers(TorchModel(predictor, header), OnnxModel(aside), photos, name)
+        parity = compare_answers(scored, OnnxModel(aside), photos, name, INT8 if weights == "int8" else SAME)
         require_parity(parity)
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = PARITY_KEY, json.dumps(parity.to_json())
+        _note(graph, PARITY_KEY, json.dumps(parity.to_json()))
         _save(graph, aside)
     if run is None or not run.scores_path("test").exists():
         evaluate = f"fgbg evaluate {run.folder} --split test" if run else "export the run itself"
         return Export(out, parity, None, f"it needs test scores ({evaluate})")
     card = Card(name=out.stem, run=run, header=header, model=out, parity=parity, terms=terms, not_for=not_for)
     return Export(out, parity, write_card(card, out.with_suffix(".md")))
+
+
+def _require_weights(name: str) -> None:
+    """Refuse a word that is no `fgbg.words.Weights`.
+
+    Raises:
+        UserError: It is none.
+    """
+    if name not in get_args(Weights):
+        raise unknown_name("weights", name, get_args(Weights))
+
+
+def _build(
+    predictor: Predictor, header: ModelHeader, weights: Weights, run: Run | None, progress: Progress | None
+) -> onnx.ModelProto:
+    if weights != "int8":
+        return build_graph(predictor, header, half_weights=weights == "half")
+    photos = find_calibration_photos(run, progress)  # first: where they are not at hand, no work is to be done
+    graph = quantize_graph(build_graph(predictor, header, half_weights=False), photos)
+    _note(graph, HEADER_KEY, write_header(header))
+    return graph
+
+
+def _note(graph: onnx.ModelProto, key: str, value: str) -> None:
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = key, value
 
 
 def _require_place(file: Path, out: Path, force: bool) -> None:

@@ -114,8 +114,9 @@ class Together:
     def __init__(self, members: Sequence[Model]) -> None:
         self.members = list(members)
         self.threshold = float(np.mean([member.threshold for member in members]))
-        networks = " + ".join(member.header.network for member in members)
-        self.header = dataclasses.replace(members[0].header, network=networks, threshold=self.threshold)
+        networks = " + ".join(_name_network(member.header) for member in members)
+        header = dataclasses.replace(members[0].header, arithmetic="fp32")  # whose is int8 stands beside its network
+        self.header = dataclasses.replace(header, network=networks, threshold=self.threshold)
 
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
         """Probability of object (height, width), 0 to 1, at the photo's own size.
@@ -153,7 +154,11 @@ def describe_model(name: str, model: Model) -> str:
     """Which model it is, in one line."""
     header = model.header
     lies = f" (shipped with fgbg; the folder here is ./{PETS})" if name == PETS and Path(PETS).is_dir() else ""
-    return f"model {name}{lies}: {header.network}, {header.size} px, threshold {header.threshold:g}"
+    return f"model {name}{lies}: {_name_network(header)}, {header.size} px, threshold {header.threshold:g}"
+
+
+def _name_network(header: ModelHeader) -> str:
+    return header.network if header.arithmetic == "fp32" else f"{header.network} in {header.arithmetic}"
 
 
 def require_torch(file: Path) -> None:

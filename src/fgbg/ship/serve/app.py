@@ -107,7 +107,7 @@ def describe_server(model: Model, name: str, limits: Limits) -> dict[str, Any]:
     return {
         "model": name,
         "threshold": model.threshold,
-        **{field: getattr(header, field) for field in (*told, "pretrained_license", "fgbg_version")},
+        **{field: getattr(header, field) for field in (*told, "arithmetic", "pretrained_license", "fgbg_version")},
         "limits": {"megabytes": limits.megabytes, "megapixels": limits.megapixels},
     }
 
