@@ -42,13 +42,13 @@ def small_config(out: Path, **changes: object) -> fgbg.TrainConfig:
     return replace(config, **changes)  # type: ignore[arg-type]
 
 
-def write_discs(tmp: Path) -> Path:
-    """A folder of 20 discs with lists."""
+def write_discs(tmp: Path, count: int = 20) -> Path:
+    """A folder of discs with lists."""
     folder = tmp / "discs"
     lists: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
-    for index, sample in enumerate(make_samples(20)):
+    for index, sample in enumerate(make_samples(count)):
         Image.fromarray(sample.image).save(folder / "images" / f"{sample.id}.png")
         Image.fromarray(sample.mask * 255).save(folder / "masks" / f"{sample.id}.png")
         lists["test" if index % 5 == 1 else "val" if index % 5 == 2 else "train"].append(sample.id)

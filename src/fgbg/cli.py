@@ -109,8 +109,12 @@ class PredictArguments:
     """MODEL (a run, a .safetensors or .onnx file, pets, the default, or several with commas), then photos or folders."""
     out: str
     """The folder to write to; folders below it as in the input."""
-    kind: Literal["mask", "cutout", "overlay", "probability"] = "mask"
-    """mask: 0/255. cutout: ground transparent. overlay: ground dimmed, outline drawn. probability: 0..255."""
+    kind: Literal["mask", "cutout", "soft", "overlay", "probability"] = "mask"
+    """mask: 0/255. cutout: ground transparent. soft: likewise, with soft edges for hair and fur (a second a photo).
+    overlay: ground dimmed, outline drawn. probability: 0..255."""
+    refine: str = ""
+    """Steps after the network, with commas: largest (part only), fill (holes), specks (dropped), edges (of the photo
+    followed). fgbg refine tells which of them help."""
     force: bool = False
     """Overwrite files. Without it, what this model wrote before stays, and what is missing is computed."""
     device: str = "auto"
@@ -139,6 +143,24 @@ class ServeArguments:
     """Most photos that arrive, wait or are computed; who comes then is told to try again."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps. An exported model computes on the CPU."""
+    refine: str = ""
+    """Steps after the network, with commas: largest, fill, specks, edges. fgbg refine tells which of them help."""
+
+
+@dataclass(frozen=True)
+class RefineArguments:
+    """Try every step after the network on a run's validation photos, and recommend those that provably help."""
+
+    run: Positional[str]
+    """A finished run whose photos are at hand."""
+    split: Literal["validation", "test"] = "validation"
+    """test: what steps that were chosen on validation are worth."""
+    steps: str = ""
+    """Try these together, with commas: largest, fill, specks, edges. By default each is tried by itself."""
+    soft: bool = False
+    """Try soft edges too: the mask where their opacity is above one half (a second a photo)."""
+    json: bool = False
+    """Print the effects as JSON."""
 
 
 @dataclass(frozen=True)
@@ -370,7 +392,12 @@ def predict_verb(argv: Sequence[str]) -> int:
     from fgbg.ship.predict import predict_inputs
 
     outcome = predict_inputs(
-        list(arguments.inputs), Path(arguments.out), kind=arguments.kind, force=arguments.force, device=arguments.device
+        list(arguments.inputs),
+        Path(arguments.out),
+        kind=arguments.kind,
+        refine=arguments.refine,
+        force=arguments.force,
+        device=arguments.device,
     )
     print(outcome.describe(Path(arguments.out)))
     return EXIT_MISTAKE if outcome.failed else 0
@@ -389,6 +416,7 @@ def serve_verb(argv: Sequence[str]) -> int:
         host=arguments.host,
         port=arguments.port,
         device=arguments.device,
+        refine=arguments.refine,
         limits=limits,
         hosts=arguments.names,
         say=_say_at_once,
@@ -398,6 +426,29 @@ def serve_verb(argv: Sequence[str]) -> int:
 
 def _say_at_once(line: str) -> None:
     print(line, flush=True)
+
+
+def refine_verb(argv: Sequence[str]) -> int:
+    """Try refinements."""
+    _require_extra("train", argv)
+    arguments = _parse(RefineArguments, argv)
+    from fgbg.data.parallel import show_progress
+    from fgbg.run import open_run
+    from fgbg.ship.matte import require_matting
+    from fgbg.ship.refine import parse_steps
+    from fgbg.ship.trial import try_steps
+
+    if arguments.soft:
+        require_matting()
+    trial = try_steps(
+        open_run(arguments.run),
+        split=arguments.split,
+        steps=parse_steps(arguments.steps, "--steps"),
+        soft=arguments.soft,
+        progress=show_progress,
+    )
+    print(json.dumps(trial.to_json(), indent=2) if arguments.json else trial.describe())
+    return 0
 
 
 def export_verb(argv: Sequence[str]) -> int:
@@ -517,6 +568,7 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "evaluate": (evaluate_verb, "a run's scores on photos it has not seen"),
     "predict": (predict_verb, "photos -> masks, cut-outs, overlays"),
     "serve": (serve_verb, "a model behind a page on this machine, and a web interface for programs"),
+    "refine": (refine_verb, "a run -> which steps after the network help, with intervals"),
     "export": (export_verb, "a model -> one ONNX file that needs no torch, and its model card"),
     "compare": (compare_verb, "is one run better than another? A verdict with its numbers"),
     "report": (report_verb, "one page: scores, slices, failures, comparison; workbook and charts"),

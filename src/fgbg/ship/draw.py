@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.images import decode_photo
+from fgbg.ship.matte import matte
 
-Kind = Literal["mask", "cutout", "overlay", "probability"]
-"""What is written: object 255 and ground 0; the photo with its ground transparent; the photo with its ground dimmed and the
-object's outline drawn; or the probability as 0..255. Always a PNG of the photo's size."""
+Kind = Literal["mask", "cutout", "soft", "overlay", "probability"]
+"""What is written: object 255 and ground 0; the photo with its ground transparent; likewise, with soft edges for hair and
+fur; the photo with its ground dimmed and the object's outline drawn; or the probability as 0..255. Always a PNG of the
+photo's size."""
 
 OUTLINE_COLOUR = (255, 64, 129)
 DIMMED = 0.35  # brightness of the ground in an overlay
@@ -86,5 +88,6 @@ _DIMMED_VALUES = (np.arange(256) * DIMMED).astype(np.uint8)
 
 _PAINT: dict[Kind, Callable[[Image.Image, NDArray[np.uint8]], Image.Image]] = {
     "cutout": paint_cutout,
+    "soft": matte,
     "overlay": paint_overlay,
 }

@@ -81,6 +81,10 @@ def export_model(
     _require_place(file, out, force)
     _require_weights(weights)
     predictor, header = load_model(file, network=network)
+    if weights == "int8" and header.fit == "crop":
+        raise UserError(
+            "--weights int8 does not reach into the loops of a model of patches (--fit crop): keep --weights half"
+        )
     scored = TorchModel(predictor, header)
     run = Run(file.parent) if file.name == "best.safetensors" and (file.parent / "config.toml").exists() else None
     if weights == "int8":

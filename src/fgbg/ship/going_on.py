@@ -33,6 +33,7 @@ class Maker:
     kind: str
     threshold: float
     fgbg_version: str
+    refinement: str = ""  # steps with commas between
 
 
 def hash_model(name: str) -> str:

@@ -17,6 +17,7 @@ from fgbg.errors import UserError
 from fgbg.model_file import PETS, ModelHeader, find_model_file
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
+from fgbg.ship.refine import Refined, parse_steps
 
 Shown = TypeVar("Shown", bound=Photo)
 
@@ -46,7 +47,7 @@ class Model(Protocol):
         """Each photo with its probability, in order: the fast way through many."""
 
 
-def load(model: str | Path, *, network: Any = None, device: str = "cpu") -> Model:
+def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine: str = "") -> Model:
     """Load a run's best model, a `.safetensors` or `.onnx` file, or `pets`, the model that ships with fgbg.
 
     Args:
@@ -54,10 +55,13 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu") -> Mode
             commas between, whose probabilities are averaged.
         network: The network to fill, where it was your own; an exported one needs none.
         device: Where to compute: cpu, cuda, cuda:1, mps, auto. An exported model computes on the CPU.
+        refine: Steps that its answers go through, with commas between: of largest, fill, specks, edges.
 
     Raises:
-        UserError: There is no model, or it cannot be used.
+        UserError: There is no model, it cannot be used, or a step is not known.
     """
+    if steps := parse_steps(refine):
+        return Refined(load(model, network=network, device=device), steps)
     names = part_names(model)
     if len(names) > 1:
         return Together([load(name, network=network, device=device) for name in names])
@@ -74,12 +78,14 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu") -> Mode
     return TorchModel(predictor.to(resolve_device(device)), header)
 
 
-def load_for_many(model: str, *, photo_count: int, device: str = "auto") -> Model:
+def load_for_many(model: str, *, photo_count: int, device: str = "auto", refine: str = "") -> Model:
     """The model, set up for the fastest way through that many photos.
 
     Raises:
         UserError: As `load`.
     """
+    if steps := parse_steps(refine):
+        return Refined(load_for_many(model, photo_count=photo_count, device=device), steps)
     names = part_names(model)
     if len(names) > 1:
         return Together([load_for_many(str(name), photo_count=photo_count, device=device) for name in names])
@@ -154,7 +160,8 @@ def describe_model(name: str, model: Model) -> str:
     """Which model it is, in one line."""
     header = model.header
     lies = f" (shipped with fgbg; the folder here is ./{PETS})" if name == PETS and Path(PETS).is_dir() else ""
-    return f"model {name}{lies}: {_name_network(header)}, {header.size} px, threshold {header.threshold:g}"
+    refined = f", then {', '.join(model.steps)}" if isinstance(model, Refined) else ""
+    return f"model {name}{lies}: {_name_network(header)}, {header.size} px, threshold {header.threshold:g}{refined}"
 
 
 def _name_network(header: ModelHeader) -> str:

@@ -165,21 +165,31 @@ def find_photos(run: Run | None, border: Border, progress: Progress | None = Non
     if run is not None:
         try:
             samples, _ = open_run_data(run, "", "validation", ())
-            return _read_samples(samples, border, progress), f"validation photos of {samples.name}"
+            return read_judged(samples, border, progress), f"validation photos of {samples.name}"
         except UserError as error:
             reason = str(error)
     return _draw_photos(), f"drawn figures only, since {reason}"
 
 
-def _read_samples(samples: SampleSet, border: Border, progress: Progress | None) -> Iterator[JudgedPhoto]:
+def read_judged(
+    samples: SampleSet, border: Border, progress: Progress | None = None, *, most: int | None = MOST_PHOTOS
+) -> Iterator[JudgedPhoto]:
+    """Photos with their truth, read ahead.
+
+    Args:
+        samples: Which.
+        border: What the band of their masks counts as.
+        progress: Shows how far it is.
+        most: Of more photos so many are read, evenly spread; None reads all.
+    """
     count = len(samples.samples)
-    chosen = np.linspace(0, count - 1, min(count, MOST_PHOTOS)).round().astype(int).tolist()
+    chosen = np.linspace(0, count - 1, min(count, most or count)).round().astype(int).tolist()
 
     def read(index: int) -> JudgedPhoto:
         target = apply_border(samples.read_levels(index), border)
         return JudgedPhoto(samples.samples[index].read_pixels(), target.shape[0], target.shape[1], target)
 
-    return map_in_order(read, chosen, progress, "parity", in_flight=AT_A_TIME)
+    return map_in_order(read, chosen, progress, "photos", in_flight=AT_A_TIME)
 
 
 def _draw_photos() -> Iterator[JudgedPhoto]:

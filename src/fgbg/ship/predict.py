@@ -20,7 +20,9 @@ from fgbg.run import make_folder
 from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
 from fgbg.ship.going_on import Job, Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model
+from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_photo, weigh_pixels
+from fgbg.ship.refine import parse_steps
 
 READ_AHEAD, WRITTEN_BEHIND = 8, 4  # photos that wait to be computed or written: bounds memory where they are large
 
@@ -45,6 +47,7 @@ def predict_inputs(
     out: Path,
     *,
     kind: Kind = "mask",
+    refine: str = "",
     force: bool = False,
     device: str = "auto",
     say: Callable[[str], None] = print,
@@ -62,10 +65,12 @@ def predict_inputs(
             raise UserError(f"{name} does not exist: name photos or folders of photos, with a MODEL first or without")
         folder = f"; a folder called {PETS} is meant by ./{PETS}" if inputs and name == PETS else ""
         raise UserError(f"which photos? Name photos or folders of photos, with a MODEL first or without{folder}")
+    if kind == "soft":
+        require_matting()
     jobs = plan_jobs([Path(path).expanduser() for path in photos], out)
-    model = load_for_many(name, photo_count=len(jobs), device=device)
+    model = load_for_many(name, photo_count=len(jobs), device=device, refine=refine)
     say(describe_model(name, model))
-    maker = Maker(hash_model(name), kind, model.threshold, fgbg.__version__)
+    maker = Maker(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
     todo = jobs if force else leave_out_done(jobs, out, maker)
     make_folder(out)
     write_maker(out, maker)

@@ -18,6 +18,7 @@ import fgbg
 from fgbg.data.images import read_photo_size
 from fgbg.errors import UserError
 from fgbg.ship.load import Model
+from fgbg.ship.refine import Refined
 from fgbg.ship.serve.answer import Answer, answer_photo
 from fgbg.ship.serve.limits import MEGA, Limits, RefusedError, UploadLimits, Workshop
 
@@ -107,6 +108,7 @@ def describe_server(model: Model, name: str, limits: Limits) -> dict[str, Any]:
     return {
         "model": name,
         "threshold": model.threshold,
+        "refinement": list(model.steps) if isinstance(model, Refined) else [],
         **{field: getattr(header, field) for field in (*told, "arithmetic", "pretrained_license", "fgbg_version")},
         "limits": {"megabytes": limits.megabytes, "megapixels": limits.megapixels},
     }

@@ -24,6 +24,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     device: str = "auto",
+    refine: str = "",
     limits: Limits | None = None,
     hosts: tuple[str, ...] = (),
     say: Callable[[str], None] = print,
@@ -35,6 +36,7 @@ def serve(
         host: The address to listen on.
         port: Its port; 0 takes a free one.
         device: Where to compute.
+        refine: Steps that the answers go through, with commas between.
         limits: What is refused.
         hosts: Further names under which it may be asked for, such as a proxy's.
         say: Is told where the page is.
@@ -44,7 +46,7 @@ def serve(
     """
     limits = limits or Limits()
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told, not the console
-    model = load_for_many(name, photo_count=limits.computing, device=device)
+    model = load_for_many(name, photo_count=limits.computing, device=device, refine=refine)
     app = make_app(model, name, limits, hosts=(*LOCAL_HOSTS, host, *hosts))
     with _listen(host, port) as listener:
         say(describe_model(name, model))

@@ -1,0 +1,182 @@
+"""Which steps after the network help? Each is tried on photos of known truth, and recommended only if it provably does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fgbg.data.parallel import Progress
+from fgbg.errors import UserError
+from fgbg.judge.bootstrap import Estimate, Test, adjust_holm, check_difference, estimate_mean
+from fgbg.judge.distances import boundary_iou
+from fgbg.judge.metrics import count_pixels, dice_of
+from fgbg.judge.runs import open_run_data
+from fgbg.run import Run
+from fgbg.ship.load import Model, load
+from fgbg.ship.matte import matte
+from fgbg.ship.parity import JudgedPhoto, read_judged
+from fgbg.ship.refine import STEPS, Refined
+
+MATTE = "matte"  # is no step, since it gives an opacity: tried as the mask where that is above one half
+RISK = 0.05
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one step, or several in their order, change."""
+
+    steps: tuple[str, ...]
+    dice: Test  # paired over photos
+    p_holm: float  # of the Dice, among all that were tried at once
+    boundary_iou: Estimate  # the difference, paired over photos
+    better: int  # photos
+    worse: int
+
+    @property
+    def verdict(self) -> str:
+        """Whether it helps, in a word or two."""
+        if self.p_holm >= RISK:
+            return "cannot be told"
+        return "helps" if self.dice.difference.mean > 0 else "hurts"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Steps tried on the photos of a split.
+
+    Attributes:
+        split: validation, which may choose steps, or test, which tells what chosen ones are worth.
+    """
+
+    run: str
+    split: str
+    photos: str  # which ones, in words
+    photo_count: int
+    threshold: float
+    dice: Estimate  # without any step
+    boundary_iou: Estimate
+    effects: list[Effect]
+
+    @property
+    def recommended(self) -> tuple[str, ...]:
+        """The steps that help by themselves, in the order of `STEPS`."""
+        helping = {each.steps[0] for each in self.effects if len(each.steps) == 1 and each.verdict == "helps"}
+        return tuple(step for step in STEPS if step in helping)
+
+    def describe(self) -> str:
+        """A table, and what follows from it, as lines to print."""
+        lines = [
+            f"{self.photo_count} {self.photos}, each at its own size; a pixel is object above {self.threshold:g}",
+            f"{'':<24}{'Dice':<34}{'boundary IoU':<34}better, worse",
+            f"{'as it is':<24}{self.dice!s:<34}{self.boundary_iou!s:<34}",
+        ]
+        for each in self.effects:
+            told = f"{_signed(each.dice.difference):<34}{_signed(each.boundary_iou):<34}{each.better}, {each.worse}"
+            lines.append(f"{','.join(each.steps):<24}{told:<84} {each.verdict}")
+        return "\n".join([*lines, *self._conclude()])
+
+    def _conclude(self) -> list[str]:
+        if self.split != "validation":
+            return []
+        if not self.recommended:
+            return ["recommended: nothing. What cannot be told apart from no change is left out"]
+        steps = ",".join(self.recommended)
+        return [
+            f"recommended: --refine {steps}    (fgbg predict {self.run} PHOTOS --refine {steps})",
+            f"what that is worth on photos that did not choose it: fgbg refine {self.run} --split test --steps {steps}",
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """For a program that reads the result."""
+        effects = [
+            {
+                "steps": each.steps,
+                "dice": each.dice.difference._asdict(),
+                "p": each.dice.p,
+                "p_holm": each.p_holm,
+                "boundary_iou": each.boundary_iou._asdict(),
+                "better": each.better,
+                "worse": each.worse,
+                "verdict": each.verdict,
+            }
+            for each in self.effects
+        ]
+        plain = {"dice": self.dice._asdict(), "boundary_iou": self.boundary_iou._asdict()}
+        return {**vars(self), **plain, "effects": effects, "recommended": self.recommended}
+
+
+def try_steps(
+    run: Run, *, split: str = "validation", steps: Sequence[str] = (), soft: bool = False, progress: Progress | None = None
+) -> Trial:
+    """Try steps on a split of the run's photos: each by itself, and those that help together.
+
+    Args:
+        run: A finished one whose data are at hand.
+        split: validation, or test for steps that are named: what chose a step cannot tell what it is worth.
+        steps: To be tried together; by default every step by itself.
+        soft: Try soft edges too, which takes about a second a photo.
+        progress: Shows how far it is.
+
+    Raises:
+        UserError: The run has no model, its data are not at hand, or steps were to be chosen on test photos.
+    """
+    if split == "test" and not steps:
+        raise UserError("--split test tells what chosen steps are worth: name them (--steps), or choose them on validation")
+    model = load(run.folder)
+    samples, _ = open_run_data(run, "", split, ())
+    ways = [tuple(steps)] if steps else [(step,) for step in STEPS]
+    if soft:
+        ways.append((MATTE,))
+
+    def measure(ways: Sequence[tuple[str, ...]]) -> NDArray[np.float64]:
+        photos = read_judged(samples, model.header.border, progress, most=None)
+        return np.array([_score(model, photo, probability, ways) for photo, probability in model.answer(photos)])
+
+    scores = measure(ways)
+    plain, tried = scores[:, 0], scores[:, 1:]
+    effects = _judge(ways, tried - plain[:, None])
+    name = f"{split} photos of {samples.name}"
+    dice, outline = (estimate_mean(plain[:, column]) for column in (0, 1))
+    trial = Trial(str(run.folder), split, name, len(scores), model.threshold, dice, outline, effects)
+    if len(trial.recommended) > 1:
+        together = measure([trial.recommended])
+        effects += _judge([trial.recommended], together[:, 1:] - together[:, :1])
+    return trial
+
+
+def _score(
+    model: Model, photo: JudgedPhoto, probability: NDArray[np.float32], ways: Sequence[tuple[str, ...]]
+) -> list[tuple[float, float]]:
+    """Dice and boundary IoU of the answer as it is, and refined in each way."""
+    plain = probability > model.threshold
+    masks = [plain]
+    for way in ways:
+        if way == (MATTE,):
+            pixels = Image.fromarray(photo.pixels).resize(plain.shape[::-1])  # which may have been reduced on decode
+            opacity = matte(pixels, plain.astype(np.uint8) * np.uint8(255)).getchannel("A")
+            masks.append(np.asarray(opacity) > 127)
+        else:
+            refined = Refined(model, way).refine(photo.pixels, probability)
+            masks.append(refined > model.threshold)
+    return [(dice_of(count_pixels(mask, photo.target)), float(boundary_iou(mask, photo.target))) for mask in masks]
+
+
+def _judge(ways: Sequence[tuple[str, ...]], differences: NDArray[np.float64]) -> list[Effect]:
+    """Effects of (photos, ways, 2) differences of Dice and boundary IoU."""
+    tests = [check_difference(differences[:, index, 0]) for index in range(len(ways))]
+    outlines = [check_difference(differences[:, index, 1]).difference for index in range(len(ways))]
+    signs = np.sign(differences[:, :, 0])
+    adjusted = adjust_holm([test.p for test in tests])
+    return [
+        Effect(way, test, p, outline, int((sign > 0).sum()), int((sign < 0).sum()))
+        for way, test, p, outline, sign in zip(ways, tests, adjusted, outlines, signs.T, strict=True)
+    ]
+
+
+def _signed(difference: Estimate) -> str:
+    return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
