@@ -127,8 +127,8 @@ def _say_loss(card: Card) -> list[str]:
     parity = card.parity
     return [
         f"**Measured before the file was made int8**, which changes mean Dice by {parity.dice_difference:+.4f} on "
-        f"{parity.photo_count} {parity.photos}; it was calibrated on others, and a loss of {parity.limits.dice_lost:g} is "
-        f"refused."
+        f"{parity.photo_count} {parity.photos} ({-parity.most_lost:+.4f} on the one that loses most); it was calibrated on "
+        f"others, and a loss of {parity.limits.dice_lost:g} is refused."
     ]
 
 

@@ -65,6 +65,7 @@ class Parity:
     dice: float  # mean over the photos, of the model that was scored
     dice_exported: float  # likewise, of the exported one
     limits: Limits = SAME
+    most_lost: float = 0.0  # Dice, by the one photo that loses most: a mean hides it
 
     @property
     def disagreeing_share(self) -> float:
@@ -101,6 +102,7 @@ class Parity:
             "pixels on the other side of the threshold": f"{self.disagreeing_share:.5%} ({for_pixels})",
             "mean Dice of the model that was scored": f"{self.dice:.5f}",
             "mean Dice of the exported one": f"{self.dice_exported:.5f} ({self.dice_difference:+.5f}, {for_dice})",
+            "Dice lost by the photo that loses most": f"{self.most_lost:.5f}",
             "largest difference between probabilities": f"{self.largest_difference:.2g}",
         }
         lines = [f"  {name:<43}{value}" for name, value in told.items()]
@@ -134,7 +136,8 @@ def compare_answers(
             largest = max(largest, float(np.abs(first - second).max()))
             scores.append([dice_of(count_pixels(mask, photo.target)) for mask in masks])
     dice, dice_exported = np.mean(scores, axis=0).tolist()
-    return Parity(name, len(scores), pixel_count, disagreeing_count, largest, dice, dice_exported, limits)
+    most_lost = max(0.0, -float(np.diff(scores).min()))
+    return Parity(name, len(scores), pixel_count, disagreeing_count, largest, dice, dice_exported, limits, most_lost)
 
 
 def require_parity(parity: Parity) -> None:
