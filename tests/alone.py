@@ -11,7 +11,7 @@ class Refuse:
     extra = "torch torchvision jaxtyping scipy matplotlib accelerate safetensors onnx onnxscript timm jinja2".split()
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.extra:
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Refuse())
 """
 

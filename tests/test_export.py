@@ -493,6 +493,22 @@ sys.exit(status)
         np.testing.assert_array_equal(np.asarray(mask) > 0, model(photo) > model.threshold)
 
 
+def test_what_needs_an_extra_says_its_install_line_in_python_too() -> None:
+    code = """
+import fgbg
+for name in ("train", "evaluate", "export"):
+    try:
+        getattr(fgbg, name)
+    except ModuleNotFoundError as error:
+        print(error)
+print(fgbg.TrainConfig.__name__)
+"""
+    *told, last = run_alone(code).splitlines()
+    assert [line.split()[0] for line in told] == ["fgbg.train", "fgbg.evaluate", "fgbg.export"]
+    assert all(line.endswith(": pip install 'fgbg[train]'") for line in told)
+    assert last == "TrainConfig"
+
+
 def test_a_run_without_torch_says_what_it_needs(home: Home) -> None:
     code = """
 import importlib.util

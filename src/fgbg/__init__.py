@@ -80,7 +80,12 @@ __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - every name is a st
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fgbg' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), _NAMES.get(name, name))
+    try:
+        home = import_module(_HOMES[name])
+    except ModuleNotFoundError as error:
+        extra = "sweep" if error.name == "optuna" else "train"
+        raise ModuleNotFoundError(f"fgbg.{name} needs {error.name}: pip install 'fgbg[{extra}]'", name=error.name) from error
+    return getattr(home, _NAMES.get(name, name))
 
 
 def __dir__() -> list[str]:
