@@ -364,6 +364,9 @@ def test_parity_is_counted_as_by_hand() -> None:
     assert (parity.dice, parity.dice_exported) == (1.0, pytest.approx((2 / 3 + 1) / 2))  # 255 is not judged
     assert parity.to_json()["dice_difference"] == pytest.approx(-1 / 6)
     assert parity.most_lost == pytest.approx(1 / 3)
+    assert parity.object_count == 3
+    assert "proves little" not in parity.describe()
+    assert "proves little" in replace(parity, object_count=0).describe()
     assert compare_answers(scored, scored, photos, "photos").holds
     with pytest.raises(UserError, match=r"25\.000% of the pixels differ .* by -0\.16667 .*nothing was written"):
         require_parity(parity)

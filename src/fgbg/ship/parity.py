@@ -66,6 +66,7 @@ class Parity:
     dice_exported: float  # likewise, of the exported one
     limits: Limits = SAME
     most_lost: float = 0.0  # Dice, by the one photo that loses most: a mean hides it
+    object_count: int = 1  # pixels that the model that was scored calls object
 
     @property
     def disagreeing_share(self) -> float:
@@ -106,6 +107,8 @@ class Parity:
             "largest difference between probabilities": f"{self.largest_difference:.2g}",
         }
         lines = [f"  {name:<43}{value}" for name, value in told.items()]
+        if not self.object_count:
+            lines.append("  the model calls nothing object on them: that the other one agrees proves little")
         return "\n".join([f"parity on {self.photo_count} {self.photos}", *lines])
 
     def to_json(self) -> dict[str, Any]:
@@ -126,18 +129,21 @@ def compare_answers(
         name: What to call the photos.
         limits: What the exported one has to stay below.
     """
-    pixel_count, disagreeing_count, largest, scores = 0, 0, 0.0, []
+    pixel_count, object_count, disagreeing_count, largest, scores = 0, 0, 0, 0.0, []
     photos = iter(photos)
     while chunk := list(islice(photos, AT_A_TIME)):
         for (photo, first), (_, second) in zip(scored.answer(chunk), exported.answer(chunk), strict=True):
             masks = [answer > scored.threshold for answer in (first, second)]
             pixel_count += first.size
+            object_count += int(masks[0].sum())
             disagreeing_count += int((masks[0] != masks[1]).sum())
             largest = max(largest, float(np.abs(first - second).max()))
             scores.append([dice_of(count_pixels(mask, photo.target)) for mask in masks])
     dice, dice_exported = np.mean(scores, axis=0).tolist()
     most_lost = max(0.0, -float(np.diff(scores).min()))
-    return Parity(name, len(scores), pixel_count, disagreeing_count, largest, dice, dice_exported, limits, most_lost)
+    return Parity(
+        name, len(scores), pixel_count, disagreeing_count, largest, dice, dice_exported, limits, most_lost, object_count
+    )
 
 
 def require_parity(parity: Parity) -> None:
