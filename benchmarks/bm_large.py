@@ -20,7 +20,7 @@ from fgbg.data.figures import draw_figure
 from fgbg.ship.draw import Kind
 from timing import describe_machine
 
-KINDS: tuple[Kind, ...] = ("mask", "probability", "cutout", "overlay")
+KINDS: tuple[Kind, ...] = ("mask", "probability", "cutout", "soft", "overlay")
 
 
 def measure(photos: list[Path], kind: Kind, out: Path) -> tuple[float, float]:

@@ -248,6 +248,8 @@ def test_large_photos_are_matted_smaller(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = np.asarray(matte(photo.copy(), mask)).astype(int)
     monkeypatch.setattr(matte_module, "LARGEST_PIXELS", 3000)
     small = np.asarray(matte(photo.copy(), mask)).astype(int)
+    monkeypatch.setattr(matte_module, "STRIP", 7)
+    np.testing.assert_allclose(np.asarray(matte(photo.copy(), mask)).astype(int), small, atol=1)
     assert small.shape == whole.shape
     assert np.abs(small - whole).mean() < 6
     np.testing.assert_array_equal(small[40:80, 50:110], whole[40:80, 50:110])

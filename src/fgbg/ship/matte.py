@@ -15,6 +15,7 @@ from PIL import Image
 from fgbg.errors import UserError
 
 BAND = 0.02  # of the photo's longer edge: so far to both sides of the outline a pixel may be in part object
+STRIP = 1024  # rows that are recoloured at a time: bounds memory
 LARGEST_PIXELS = 1_000_000  # of what is matted, around the object; larger ones are reduced, their alpha enlarged
 
 
@@ -36,35 +37,45 @@ def matte(photo: Image.Image, mask: NDArray[np.uint8]) -> Image.Image:
         photo: RGB.
         mask: (height, width), object 255 and ground 0.
     """
-    inside = mask > 0
-    if inside.all() or not inside.any():
-        photo.putalpha(Image.fromarray(mask))
+    stored = Image.fromarray(mask)
+    if stored.getextrema() != (0, 255):  # all object, or all ground
+        photo.putalpha(stored)
         return photo
     reach = max(2, round(BAND * max(mask.shape)))
-    box = _surround(inside, 2 * reach)
-    part = photo.crop(box)
-    scale = min(1.0, (LARGEST_PIXELS / (part.width * part.height)) ** 0.5)
-    size = max(1, round(part.width * scale)), max(1, round(part.height * scale))
-    small = part.resize(size, Image.Resampling.BOX) if scale < 1 else part
-    small_mask = Image.fromarray(mask).crop(box).resize(size, Image.Resampling.NEAREST)
+    left, top, right, bottom = box = _surround(mask, 2 * reach)
+    part_size = right - left, bottom - top
+    scale = min(1.0, (LARGEST_PIXELS / (part_size[0] * part_size[1])) ** 0.5)
+    size = max(1, round(part_size[0] * scale)), max(1, round(part_size[1] * scale))
+    # Of a large photo no part is copied: what is enlarged goes straight into it.
+    small = photo.resize(size, Image.Resampling.BOX, box=box)
+    small_mask = stored.resize(size, Image.Resampling.NEAREST, box=box)
     alpha, colours = _estimate(np.asarray(small), np.asarray(small_mask) > 0, max(2, round(reach * scale)))
-    soft = Image.fromarray(alpha).resize(part.size, Image.Resampling.BILINEAR)
-    # Where all of a pixel is object its colour is the photo's own, at its full size.
-    part.paste(Image.fromarray(colours).resize(part.size, Image.Resampling.BILINEAR), mask=soft.point(_IS_PARTIAL))
-    whole_alpha = Image.new("L", photo.size)
-    whole_alpha.paste(soft, box[:2])
-    photo.paste(part, box[:2])
-    photo.putalpha(whole_alpha)
+    soft = Image.fromarray(alpha).resize(part_size, Image.Resampling.BILINEAR)
+    _recolour(photo, Image.fromarray(colours), soft, (left, top))
+    stored.paste(0, (0, 0, *stored.size))
+    stored.paste(soft, (left, top))
+    photo.putalpha(stored)
     return photo
+
+
+def _recolour(photo: Image.Image, colours: Image.Image, soft: Image.Image, place: tuple[int, int]) -> None:
+    """Give pixels that are object in part the object's colours, enlarged to the size of `soft`; those of others stay."""
+    width, height = soft.size
+    for top in range(0, height, STRIP):
+        bottom = min(top + STRIP, height)
+        rows = (0, top * colours.height / height, colours.width, bottom * colours.height / height)
+        strip = colours.resize((width, bottom - top), Image.Resampling.BILINEAR, box=rows)
+        is_partial = soft.crop((0, top, width, bottom)).point(_IS_PARTIAL)
+        photo.paste(strip, (place[0], place[1] + top), is_partial)
 
 
 _IS_PARTIAL = [0, *[255] * 254, 0]  # of alpha 0 to 255
 
 
-def _surround(inside: NDArray[np.bool_], margin: int) -> tuple[int, int, int, int]:
+def _surround(mask: NDArray[np.uint8], margin: int) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the object with that many pixels around it."""
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
-    height, width = inside.shape
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    height, width = mask.shape
     left, top = max(0, columns[0] - margin), max(0, rows[0] - margin)
     return int(left), int(top), int(min(width, columns[-1] + 1 + margin)), int(min(height, rows[-1] + 1 + margin))
 
