@@ -20,6 +20,8 @@ from PIL import Image
 import fgbg
 from discs import write_discs
 from fgbg import cli
+from fgbg.cli.training import TrainArguments, read_defaults
+from fgbg.cli.verb import parse
 from fgbg.data import samples
 from fgbg.storage import replace_when_whole
 
@@ -134,7 +136,7 @@ def test_resume_needs_only_the_run(trained: Path, capsys: pytest.CaptureFixture[
 def test_flags_go_before_file_before_preset(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("epochs = 7\nlearning_rate = 1\n[augment]\nhue = 0\n")
     argv = ["figures", "--preset", "lab", f"--config={tmp_path / 'mine.toml'}", "--epochs", "9"]
-    arguments = cli._parse(cli.TrainArguments, argv, default=cli._train_defaults(argv))
+    arguments = parse(TrainArguments, argv, default=read_defaults(argv, TrainArguments))
     assert (arguments.epochs, arguments.learning_rate, arguments.split) == (9, 1.0, "lab")
     assert (arguments.augment.hue, arguments.augment.padding, arguments.augment.flip) == (0, "background", 0.5)
 
@@ -169,6 +171,10 @@ def mistakes() -> dict[str, tuple[str, str]]:
         "no run": ("evaluate {data}", r"is no run: it has no config\.toml"),
         "split lab on a folder": ("train {data} --split lab --out {tmp}/x", r"cuts the Oxford-IIIT Pet lists"),
         "no photo": ("predict {run} --out {tmp}/x", r"which photos\?"),
+        "no photo but a text": (
+            "predict {data}/train.txt --out {tmp}/x",
+            r"which photos\?.*train\.txt was taken for the MODEL",
+        ),
         "neither photo nor model": ("predict {tmp}/no --out {tmp}/x", r"no does not exist: name photos or folders"),
         "photo missing": ("predict {run} {tmp}/no.jpg --out {tmp}/x", r"no\.jpg does not exist"),
         "model missing": ("predict {tmp}/no {data}/images --out {tmp}/x", r"no does not exist: MODEL is"),

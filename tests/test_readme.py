@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from fgbg import cli
+from fgbg.cli.checking import CheckArguments
+from fgbg.cli.drawing import DemoArguments, FiguresArguments
+from fgbg.cli.judging import CompareArguments, EvaluateArguments, ReportArguments
+from fgbg.cli.shipping import ExportArguments, PredictArguments, ServeArguments
+from fgbg.cli.training import TrainArguments
+from fgbg.cli.verb import parse
 from fgbg.config import read_config
 from fgbg.data.figures import draw_figures
 from fgbg.run import open_run
@@ -20,23 +25,23 @@ from fgbg.storage import cache_folder
 ROOT = Path(__file__).parent.parent
 COMMANDS = re.findall(r"^ {4}(fgbg .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
 ARGUMENTS = {
-    "check": cli.CheckArguments,
-    "train": cli.TrainArguments,
-    "evaluate": cli.EvaluateArguments,
-    "predict": cli.PredictArguments,
-    "export": cli.ExportArguments,
-    "serve": cli.ServeArguments,
-    "compare": cli.CompareArguments,
-    "report": cli.ReportArguments,
-    "figures": cli.FiguresArguments,
-    "demo": cli.DemoArguments,
+    "check": CheckArguments,
+    "train": TrainArguments,
+    "evaluate": EvaluateArguments,
+    "predict": PredictArguments,
+    "export": ExportArguments,
+    "serve": ServeArguments,
+    "compare": CompareArguments,
+    "report": ReportArguments,
+    "figures": FiguresArguments,
+    "demo": DemoArguments,
 }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_in_the_readme_parses(command: str) -> None:
     _, verb, *flags = shlex.split(command, comments=True)
-    cli._parse(ARGUMENTS[verb], flags)
+    parse(ARGUMENTS[verb], flags)
 
 
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ from safetensors.torch import load_file
 import fgbg
 from discs import write_discs
 from fgbg import cli
+from fgbg.cli.training import TrainArguments, read_defaults
+from fgbg.cli.verb import parse
 from fgbg.config import TrainConfig, flatten, read_config
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.run import create_run, open_run
@@ -571,7 +573,8 @@ def test_the_page_and_what_lies_beside_it(discs: Path, tmp_path: Path, follow: C
     command = re.search(r"train it: fgbg (.*)", told)
     assert command is not None
     assert searched.best is not None
-    arguments = cli._parse(cli.TrainArguments, command[1].split()[1:], default=cli._train_defaults(command[1].split()[1:]))
+    flags = command[1].split()[1:]
+    arguments = parse(TrainArguments, flags, default=read_defaults(flags, TrainArguments))
     assert arguments.learning_rate == searched.best.values["learning_rate"]
     assert "is partly luck, so that a gain of" in told
     assert "for seed in 1 2 3; do" in told

@@ -38,6 +38,24 @@ def read_space(over: Mapping[str, str | Sequence[Any]]) -> Space:
     return tuple(sorted(fields, key=lambda field: order.index(field.name)))
 
 
+def read_over(flags: Sequence[str], file: str = "") -> dict[str, Any]:
+    """What is to be searched, by a field's name: NAME=SPEC of each flag, laid over what a TOML file says.
+
+    Raises:
+        UserError: A flag without =, no such file, or no TOML.
+
+    >>> read_over(["learning-rate=1e-4..1e-2:log"])
+    {'learning_rate': '1e-4..1e-2:log'}
+    """
+    over = read_space_file(Path(file)) if file else {}
+    for words in flags:
+        name, equals, what = words.partition("=")
+        if not equals:
+            raise UserError(f"--over {words}: must be NAME=SPEC, for instance learning_rate=1e-4..1e-2:log")
+        over[name.replace("-", "_")] = what
+    return over
+
+
 def read_space_file(path: Path) -> dict[str, Any]:
     """What a TOML file says: names as in a configuration, each with a list of values or a text such as "1e-4..1e-2:log".
 

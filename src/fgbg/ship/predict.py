@@ -63,8 +63,9 @@ def predict_inputs(
     if not photos:
         if inputs and name != PETS and "," not in name and not Path(name).expanduser().exists():
             raise UserError(f"{name} does not exist: name photos or folders of photos, with a MODEL first or without")
-        folder = f"; a folder called {PETS} is meant by ./{PETS}" if inputs and name == PETS else ""
-        raise UserError(f"which photos? Name photos or folders of photos, with a MODEL first or without{folder}")
+        taken = f"a folder called {PETS} is meant by ./{PETS}" if name == PETS else f"{name} was taken for the MODEL"
+        hint = f"; {taken}" if inputs else ""
+        raise UserError(f"which photos? Name photos or folders of photos, with a MODEL first or without{hint}")
     if kind == "soft":
         require_matting()
     jobs = plan_jobs([Path(path).expanduser() for path in photos], out)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -159,6 +160,13 @@ def describe_findings(findings: Sequence[Finding]) -> str:
     wrong = [finding for finding in findings if not finding.passed]
     lines = [f"  {'wrong' if finding.stops else 'note'}: {finding.sentence}" for finding in wrong]
     return "\n".join([f"self-check: {len(findings) - len(wrong)} of {len(findings)} passed", *lines])
+
+
+def findings_to_json(findings: Sequence[Finding], folder: Path) -> dict[str, Any]:
+    """Every finding about a run folder, and those that did not pass in the words of an audit of data."""
+    wrong = [finding for finding in findings if not finding.passed]
+    problems = [{"kind": finding.name, "files": [str(folder)], "detail": finding.sentence} for finding in wrong]
+    return {"problems": problems, "findings": [finding._asdict() for finding in findings]}
 
 
 def _stop_or_go_on(findings: Sequence[Finding]) -> None:

@@ -1,0 +1,88 @@
+"""The command line: each verb parses its flags, makes one call, and prints.
+
+A verb stands beside its flags, in the file of its place in a model's life; `VERBS` tells which. Heavy libraries are imported
+inside the verbs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from fgbg.cli.checking import check_verb
+from fgbg.cli.drawing import demo_verb, figures_verb
+from fgbg.cli.judging import compare_verb, evaluate_verb, report_verb
+from fgbg.cli.shipping import export_verb, predict_verb, refine_verb, serve_verb
+from fgbg.cli.training import sweep_verb, train_verb
+from fgbg.cli.verb import EXIT_INTERRUPTED, EXIT_MISTAKE, EXTRAS
+from fgbg.errors import UserError, unknown_name
+
+__all__ = ["EXTRAS", "VERBS", "main"]
+
+VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "demo": (demo_verb, "figures -> two models -> table and charts, minutes on a CPU"),
+    "check": (check_verb, "what is wrong with DATA, or with a run, before it fools you"),
+    "train": (train_verb, "DATA -> a run folder with a trained model"),
+    "sweep": (sweep_verb, "many trainings on DATA -> better settings, by validation photos alone"),
+    "evaluate": (evaluate_verb, "a run's scores on photos it has not seen"),
+    "predict": (predict_verb, "photos -> masks, cut-outs, overlays"),
+    "serve": (serve_verb, "a model behind a page on this machine, and a web interface for programs"),
+    "refine": (refine_verb, "a run -> which steps after the network help, with intervals"),
+    "export": (export_verb, "a model -> one ONNX file that needs no torch, and its model card"),
+    "compare": (compare_verb, "is one run better than another? A verdict with its numbers"),
+    "report": (report_verb, "one page: scores, slices, failures, comparison; workbook and charts"),
+    "figures": (figures_verb, "draw a data set of animals"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; 0 on success, 2 on a user's mistake, said in a sentence."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(_overview())
+            return 0
+        if argv[0] == "--version":
+            from fgbg import __version__
+
+            print(f"fgbg {__version__}")
+            return 0
+        if argv[0] not in VERBS:
+            raise unknown_name("command", argv[0], VERBS)
+        return VERBS[argv[0]][0](argv[1:])
+    except UserError as error:
+        return _complain(str(error))
+    except BrokenPipeError:  # the reader of our output has seen enough, as in `fgbg … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        sentence = _explain_os_error(error)
+        if sentence is None:
+            raise
+        return _complain(sentence)
+
+
+def _overview() -> str:
+    about = "Binary segmentation that people can trust."
+    verbs = "\n".join(f"  {name:10} {what}" for name, (_, what) in VERBS.items())
+    return f"usage: fgbg COMMAND …\n\n{about}\n\n{verbs}\n\nfgbg COMMAND --help says more."
+
+
+def _complain(sentence: str) -> int:
+    print(f"fgbg: {sentence}", file=sys.stderr)
+    return EXIT_MISTAKE
+
+
+def _explain_os_error(error: OSError) -> str | None:
+    """A sentence for what a disk can do to a program; None for what is no user's matter."""
+    where = error.filename or "a file"
+    return {
+        errno.ENOSPC: f"no space left while writing {where}: free some, then go on (a run: --resume)",
+        errno.EDQUOT: f"the disk quota is used up while writing {where}: free some, then go on (a run: --resume)",
+        errno.EACCES: f"{where} may not be read or written: check its permissions",
+        errno.EROFS: f"{where} is on a read-only disk: choose another place",
+    }.get(error.errno or 0)

@@ -1,0 +1,93 @@
+"""What is wrong with data, or with a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from fgbg.cli.verb import EXIT_FOUND, parse, require_extra
+from fgbg.config import TrainConfig
+from fgbg.errors import UserError
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Audit a data set before anything is trained on it, or a run after it was. Changes nothing.
+
+    Ends with 0 where nothing is wrong or some things should be looked at, 1 where something is wrong beyond doubt.
+    """
+
+    target: Positional[str] = ""
+    """DATA (oxford-pet, figures, a folder), or a run folder."""
+    json: bool = False
+    """Print everything as JSON."""
+    page: str = ""
+    """Write a page with a picture of every problem to this .html file."""
+    write_clean: str = ""
+    """Write the ids of all pairs without a problem to this file, one a line; of copies one."""
+    object_values: tuple[int, ...] = ()
+    """Which stored mask values are object, where the set leaves it open, for example 1 3."""
+    split: Literal["official", "lab"] = "official"
+    """How Oxford-IIIT Pet is split, as in training: leaks depend on it."""
+    split_seed: int = 0
+    """Seed of a cut that fgbg makes, as in training."""
+    group_by: str = ""
+    """What such a cut keeps together, as in training: near-duplicates, or a column of metadata.csv."""
+    folds: int = 0
+    """Cut into that many parts, as in training."""
+    fold: int = 0
+    """The part that tests."""
+    clear_cache: bool = False
+    """Remove what fgbg keeps on the disk, and say what it was."""
+
+
+def check_verb(argv: Sequence[str]) -> int:
+    """Audit data, or a run."""
+    arguments = parse(CheckArguments, argv)
+    if arguments.clear_cache:
+        from fgbg.doctor.clearing import clear_cache
+
+        print(clear_cache(), file=sys.stderr if arguments.json else sys.stdout)
+        if not arguments.target:
+            return 0
+    if not arguments.target:
+        raise UserError("check what? Name DATA (oxford-pet, figures, a folder) or a run folder")
+    require_extra("train")
+    if (Path(arguments.target) / "config.toml").exists():
+        return _check_run(Path(arguments.target), as_json=arguments.json)
+    from fgbg.data.parallel import show_progress
+    from fgbg.doctor.audit import check_data
+    from fgbg.doctor.clean_list import require_place, write_clean_list
+    from fgbg.doctor.page import require_page_name, write_page
+    from fgbg.doctor.wording import describe_audit
+
+    if arguments.page:
+        require_page_name(Path(arguments.page))
+    if arguments.write_clean:
+        require_place(Path(arguments.write_clean), "--write-clean")
+    names = ("split", "split_seed", "group_by", "folds", "fold", "object_values")
+    options = {name: getattr(arguments, name) for name in names}
+    TrainConfig(**options)  # refuses what training would refuse
+    audit = check_data(arguments.target, progress=show_progress, **options)
+    print(json.dumps(audit.to_json(), indent=2) if arguments.json else describe_audit(audit))
+    said = []
+    if arguments.page:
+        said.append(f"page: {write_page(audit, Path(arguments.page))}")
+    if arguments.write_clean:
+        said.append(write_clean_list(audit, Path(arguments.write_clean)))
+    print(*said, sep="\n", end="\n" if said else "", file=sys.stderr if arguments.json else sys.stdout)
+    return EXIT_FOUND if audit.has_facts else 0
+
+
+def _check_run(folder: Path, *, as_json: bool) -> int:
+    from fgbg.training.selfcheck import check_run, describe_findings, findings_to_json
+
+    findings = check_run(folder)
+    print(json.dumps(findings_to_json(findings, folder), indent=2) if as_json else describe_findings(findings))
+    return 0 if all(finding.passed for finding in findings) else EXIT_FOUND

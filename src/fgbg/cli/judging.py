@@ -1,0 +1,172 @@
+"""How good a model is: its scores, whether another is better, and a page that shows both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tyro.conf import Positional
+
+from fgbg.cli.verb import is_main, parse, require_extra
+from fgbg.errors import UserError
+from fgbg.words import Border
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Score a model on photos it was not trained on: one row an image, mean Dice with its interval.
+
+    On its validation photos the threshold is chosen too, and stored in the model.
+    """
+
+    inputs: Positional[tuple[str, ...]]
+    """A run folder (with --ensemble: several), then DATA if it is other data than the run's own."""
+    split: Literal["test", "validation"] = "test"
+    """Which photos. Choose models by validation, and look at test once."""
+    threshold_for: str = ""
+    """With --split validation: choose the threshold for dice, iou or recall:0.95, or none to keep 0.5."""
+    ensemble: bool = False
+    """Average the probabilities of several runs."""
+    tta: Literal["none", "flip", "scale"] = "none"
+    """Average over views of each photo: it and its mirror image, or three sizes."""
+    out: str = ""
+    """Folder for the scores of --ensemble and --tta; beside the first run by default."""
+    conventions: bool = False
+    """Also print what other libraries would report for the same predictions."""
+    border: Border | None = None
+    """What a trimap's band counts as; the model's own rule by default."""
+    empty: Literal["1", "0", "nan"] = "1"
+    """Score of an image with no object that none is found in; nan leaves it out of the mean."""
+    object_values: tuple[int, ...] = ()
+    """Which stored mask values are object in DATA; only asked for where it leaves it open."""
+    allow_overlap: bool = False
+    """Score photos that the model has seen all the same; the score tells how many."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    threads: int = 0
+    """CPU threads; 0 shares the cores among the processes."""
+    json: bool = False
+    """Print the statement as JSON."""
+
+
+def evaluate_verb(argv: Sequence[str]) -> int:
+    """Score a run, or several as one model."""
+    require_extra("train", argv)
+    arguments = parse(EvaluateArguments, argv)
+    from fgbg.judge.conventions import describe_conventions
+
+    runs, data = _part_runs_from_data(arguments.inputs, several=arguments.ensemble)
+    evaluation, note = _score(arguments, runs, data)
+    if is_main():
+        print(json.dumps(evaluation.statement, indent=2) if arguments.json else evaluation.describe() + note)
+        if arguments.conventions:
+            print(f"\n{describe_conventions(evaluation.rows)}")
+    return 0
+
+
+def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tuple[Any, str]:
+    """The evaluation of one run, or of several models or views as one, and what to add to its description."""
+    from fgbg.judge.runs import evaluate_run, evaluate_together, warn_of_stale_scores
+    from fgbg.run import open_run
+
+    options: dict[str, Any] = {
+        "split": arguments.split,
+        "border": arguments.border,
+        "empty": float(arguments.empty),
+        "allow_overlap": arguments.allow_overlap,
+        "object_values": arguments.object_values,
+        "device": arguments.device,
+        "threads": arguments.threads,
+    }
+    if arguments.ensemble or arguments.tta != "none":
+        if arguments.threshold_for:
+            raise UserError("--threshold-for: several models or views take the mean of their models' thresholds")
+        out = Path(arguments.out) if arguments.out else None
+        evaluation, run = evaluate_together(runs, data, tta=arguments.tta, out=out, **options)
+        return evaluation, f"\nscores in {run.folder}: compare it with fgbg compare {runs[0]} {run.folder}"
+    if arguments.out:
+        raise UserError("--out: a run's scores stay in its own folder; --out is for --ensemble and --tta")
+    evaluation = evaluate_run(runs[0], data, threshold_for=arguments.threshold_for, **options)
+    stale = ""
+    if arguments.split == "validation" and not data:
+        stale = warn_of_stale_scores(open_run(runs[0]), evaluation.statement["threshold"])
+    return evaluation, f"\nnote: {stale}" if stale else ""
+
+
+def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[Path], str]:
+    """The run folders, and the DATA that may follow them."""
+    runs = [name for name in inputs if (Path(name) / "config.toml").exists()]
+    others = [name for name in inputs if name not in runs]
+    if not runs and others:  # one that is no run: the error of opening it says why
+        runs, others = others[:1], others[1:]
+    if not runs:
+        raise UserError("which run? Name a folder that fgbg train wrote")
+    if len(others) > 1:
+        raise UserError(f"{others[0]} and {others[1]} are no run folders; one DATA at most may follow the run")
+    if several and len(runs) < 2:
+        raise UserError("--ensemble averages several runs: name two or more")
+    if len(runs) > 1 and not several:
+        raise UserError(f"{len(runs)} runs: add --ensemble to average them, or evaluate one at a time")
+    return [Path(run) for run in runs], others[0] if others else ""
+
+
+@dataclass(frozen=True)
+class CompareArguments:
+    """Is one better than the other? Paired statistics over the same photos, and a verdict in words."""
+
+    runs: Positional[tuple[str, ...]]
+    """Two or more scored runs. Three or more seeds of each of two recipes answer for the recipes."""
+    split: str = "test"
+    """Which scores: test, validation, or the name of other data that was scored."""
+    question: Literal["auto", "model", "recipe"] = "auto"
+    """This model or that model, or this recipe or that recipe whatever the seed."""
+    allow_overlap: bool = False
+    """Compare scores of photos that a model has seen all the same; the verdict tells."""
+    json: bool = False
+    """Print everything as JSON."""
+
+
+def compare_verb(argv: Sequence[str]) -> int:
+    """Compare runs."""
+    require_extra("train", argv)
+    arguments = parse(CompareArguments, argv)
+    from fgbg.judge.compare import compare_runs, describe_comparisons
+    from fgbg.run import open_run
+
+    runs = [open_run(Path(run)) for run in arguments.runs]
+    comparisons = compare_runs(
+        runs, split=arguments.split, question=arguments.question, allow_overlap=arguments.allow_overlap
+    )
+    if arguments.json:
+        content = [comparison.to_json() for comparison in comparisons]
+        print(json.dumps(content[0] if len(content) == 1 else {"comparisons": content}, indent=2))
+    else:
+        print(describe_comparisons(comparisons, runs, arguments.split))
+    return 0
+
+
+@dataclass(frozen=True)
+class ReportArguments:
+    """One page that shows how good runs are and where they fail, with workbook and charts beside it."""
+
+    runs: Positional[tuple[str, ...]]
+    """Run folders; several are compared."""
+    out: str
+    """The folder to write to."""
+    split: str = "test"
+    """Which scores: test, validation, or the name of other data that was scored."""
+
+
+def report_verb(argv: Sequence[str]) -> int:
+    """Report on runs."""
+    require_extra("train", argv)
+    arguments = parse(ReportArguments, argv)
+    from fgbg.judge.report import write_report
+    from fgbg.run import make_folder, open_run
+
+    report = write_report([open_run(Path(run)) for run in arguments.runs], make_folder(Path(arguments.out)), arguments.split)
+    print("\n".join(str(path) for path in (report.page, report.workbook, *report.charts)))
+    return 0

@@ -1,0 +1,129 @@
+"""DATA to a model: one training, and a search for better settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import UseAppendAction
+
+from fgbg.cli.verb import is_main, parse, require_extra
+from fgbg.config import TrainConfig, read_config, read_preset
+
+
+@dataclass(frozen=True)
+class TrainArguments(TrainConfig):
+    """Train a network on DATA and keep everything in a run folder."""
+
+    config: str = ""
+    """A TOML file of these settings; flags go before it."""
+    preset: str = ""
+    """Settings that ship with fgbg: lab, fast (a laptop, ten minutes), best. --config and flags go before them."""
+    resume: bool = False
+    """Go on with the run in --out. More --epochs extend it."""
+
+
+def train_verb(argv: Sequence[str]) -> int:
+    """Train, and say where to go on."""
+    require_extra("train", argv)
+    arguments = parse(TrainArguments, argv, default=read_defaults(argv, TrainArguments))
+    from fgbg.training.train import train
+
+    run = train(TrainConfig(**_settings(arguments)), resume=arguments.resume)
+    if is_main():
+        print(
+            f"{run.folder}: best.safetensors, performance.xlsx, charts/\nscore it: fgbg evaluate {run.folder} --split test"
+        )
+    return 0
+
+
+@dataclass(frozen=True)
+class SweepArguments(TrainConfig):
+    """Search for better settings on DATA: many trainings, judged by validation photos, never by test photos.
+
+    Trial 0 has the settings as they are given. The same command goes on with a search that was interrupted.
+    """
+
+    out: str = ""
+    """The folder of the search: its database, a run folder for each trial, sweep.html, best.toml."""
+    over: UseAppendAction[tuple[str, ...]] = ()
+    """NAME=SPEC, once for each setting to search: learning_rate=1e-4..1e-2:log, width=16..64:16, augment.hue=0..0.3, or
+    loss=bce_dice,focal_dice."""
+    space: str = ""
+    """The same as a TOML file: learning_rate = "1e-4..1e-2:log", loss = ["bce_dice", "focal_dice"]. --over goes first."""
+    trials: int = 20
+    """How many trials the folder is to hold, the baseline among them; more of them extend a search."""
+    hours: float = 0.0
+    """Stop after so many, at the end of an epoch; 0 for no limit."""
+    config: str = ""
+    """A TOML file of settings, as in training; flags go before it."""
+    preset: str = ""
+    """Settings that ship with fgbg, as in training. --config and flags go before it."""
+    json: bool = False
+    """Print the result as JSON, and what happens on the way to the error stream."""
+
+
+def sweep_verb(argv: Sequence[str]) -> int:
+    """Search for better settings."""
+    require_extra("train", argv)
+    require_extra("sweep", argv)
+    arguments = parse(SweepArguments, argv, default=read_defaults(argv, SweepArguments))
+    from fgbg.search.space import read_over
+    from fgbg.search.sweep import sweep
+
+    stream = sys.stderr if arguments.json else sys.stdout
+
+    def say(line: str) -> None:
+        print(line, file=stream, flush=True)
+
+    over = read_over(arguments.over, arguments.space)
+    config = TrainConfig(**_settings(arguments))
+    found = sweep(config, over, trials=arguments.trials, hours=arguments.hours, say=say)
+    print(json.dumps(found.to_json(), indent=2) if arguments.json else found.describe())
+    return 0
+
+
+def read_defaults(argv: Sequence[str], kind: type[TrainConfig]) -> TrainConfig:
+    """What flags are laid over: the run to resume, or a preset and a file. They must be known before flags are read."""
+    peeked = {name: _peek(argv, name) for name in ("--preset", "--config", "--out", "--init")}
+    base = TrainConfig()
+    if kind is TrainArguments and "--resume" in argv and peeked["--out"]:
+        from fgbg.run import open_run
+
+        base = open_run(Path(peeked["--out"])).config
+    if peeked["--preset"]:
+        base = read_preset(peeked["--preset"])
+    if peeked["--config"]:
+        base = read_config(Path(peeked["--config"]), base)
+    fields = _settings(base)
+    init = peeked["--init"] or ("" if "--resume" in argv else base.init)
+    if init:
+        require_extra("train")
+        from fgbg.training.start import inherit_network
+
+        # A preset or file that asks for another network stays as it is, and is refused in the end.
+        fields |= {
+            name: value for name, value in inherit_network(init).items() if fields[name] == getattr(TrainConfig(), name)
+        }
+    return kind(**fields)
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """Settings of a training by name, without what a verb adds to them."""
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(TrainConfig)}
+
+
+def _peek(argv: Sequence[str], flag: str) -> str:
+    """The value of one flag, as `--flag value` or `--flag=value`; empty if it is not given."""
+    for word, following in pairwise([*argv, ""]):
+        if word == flag:
+            return following
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return ""
