@@ -37,7 +37,7 @@ def require_extra(extra: str, argv: Sequence[str] = ()) -> None:
 
 
 def parse(kind: type, argv: Sequence[str], **options: Any) -> Any:
-    """The flags of a verb: `TrainArguments` for `fgbg train`. Flags that make no sense end the program with 2, help with 0."""
+    """The flags of a verb: `TrainArguments` for `fgbg train`. Flags that make no sense end the program with 2."""
     verb = kind.__name__.removesuffix("Arguments").lower()
     return tyro.cli(kind, args=list(argv), prog=f"fgbg {verb}", **options)
 
