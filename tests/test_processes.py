@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import fgbg
 from discs import make_samples, small_config, write_discs
@@ -186,3 +187,20 @@ def test_torchrun_starts_the_command_line_and_ends_well(tmp_path: Path) -> None:
         assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.count("test photos of discs: 4 pairs") == 1
     assert len(fgbg.open_run(tmp_path / "run").scores("test")) == 4
+
+
+def test_norms_over_all_processes_are_for_gpus(tmp_path: Path) -> None:
+    with pytest.raises(fgbg.UserError, match=r"--sync-norms: torch has it for CUDA GPUs only, not for cpu"):
+        fgbg.train(small_config(tmp_path / "run", sync_norms=True), samples=make_samples())
+
+
+def test_norms_over_all_processes_keep_weights_and_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine("cpu", "fp32", 1)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    before = dict(network.named_parameters())
+    monkeypatch.setattr(engine, "device", torch.device("cuda"))  # its norms are made anywhere, but compute on GPUs only
+    prepared, _ = engine.prepare(network, torch.optim.SGD(network.parameters(), 0.1), sync_norms=True)
+    assert [type(part).__name__ for part in prepared] == ["Conv2d", "SyncBatchNorm", "ReLU"]
+    after = dict(prepared.named_parameters())
+    assert list(after) == list(before)
+    assert all(after[name] is before[name] for name in before)

@@ -136,6 +136,8 @@ class TrainConfig:
     """Of training. auto: bf16 where the processor computes in it. Scoring is always fp32."""
     compile: bool = False
     """Let torch.compile build the training step; needs a C++ compiler, pays on GPUs and in long runs."""
+    sync_norms: bool = False
+    """On several GPUs: batch norm over the images of all processes together; slower, helps where each has few."""
     threads: int = 0
     """CPU threads; 0 shares the cores among the processes. Part of what makes a run repeatable to the bit."""
     track: Literal["none", "tensorboard"] = "none"

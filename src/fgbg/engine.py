@@ -65,8 +65,23 @@ class Engine:
         words = [name, f"training in {self.precision}", f"{self.threads} threads"]
         return ", ".join(words + ([f"{self.processes} processes"] if self.processes > 1 else []))
 
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """The module and optimizer for training: on the device, autocast, gradients averaged over processes."""
+    def prepare(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, *, sync_norms: bool = False
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """The module and optimizer for training: on the device, autocast, gradients averaged over processes.
+
+        Args:
+            module: What is trained.
+            optimizer: Of its weights.
+            sync_norms: Let batch norms in it use the images of all processes. Weights keep their names and identity.
+
+        Raises:
+            UserError: torch has such norms for CUDA GPUs only, and this is none.
+        """
+        if sync_norms:
+            if self.device.type != "cuda":
+                raise UserError(f"--sync-norms: torch has it for CUDA GPUs only, not for {self.device.type}; leave it out")
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         return self._accelerator.prepare(module, optimizer)
 
     def backward(self, loss: Tensor) -> None:

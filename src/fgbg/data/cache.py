@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -55,13 +56,18 @@ class Photos:
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Pixels (height, width, 3) and levels (height, width). Photos over 24 MP have fewer pixels than levels."""
-        before = self.shapes[:index]
-        first = int((before[:, 0] * before[:, 1]).sum()) * 3
-        first_level = int((before[:, 2] * before[:, 3]).sum())
+        first, first_level = map(int, self._starts[index])
         height, width, level_height, level_width = map(int, self.shapes[index])
         pixels = self.flat_pixels[first : first + 3 * height * width].reshape(height, width, 3)
         levels = self.flat_levels[first_level : first_level + level_height * level_width]
         return pixels, levels.reshape(level_height, level_width)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """(images, 2): where each photo's pixels and levels begin."""
+        heights, widths, level_heights, level_widths = self.shapes.T
+        lengths = np.stack([3 * heights * widths, level_heights * level_widths], axis=1)
+        return np.cumsum(lengths, axis=0) - lengths
 
 
 def cache_squares(samples: SampleSet, *, size: int, fit: Fit, progress: Progress | None = None) -> Squares:

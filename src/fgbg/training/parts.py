@@ -111,7 +111,7 @@ def prepare_learner(
     trainable = Trainable(predictor)
     if config.compile:
         trainable.compile()
-    module, prepared = engine.prepare(trainable, optimizer)
+    module, prepared = engine.prepare(trainable, optimizer, sync_norms=config.sync_norms)
 
     training, validation = samples.of("train"), samples.of("validation")
     if not engine.is_main:

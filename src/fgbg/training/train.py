@@ -153,6 +153,7 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
     parameters = count_parameters(learner.predictor)
     name = describe_model(config.model, width=config.width, encoder=config.encoder)
     say(f"{name}, {parameters:,} parameters, {config.size} px · {learner.engine.describe()}")
+    say(_describe_steps(config, learner.engine.processes))
     for line in describe_start(config, learner.start):
         say(line)
     if config.loss in PLAIN_TVERSKY and config.false_positive_weight == config.false_negative_weight == 0.5:
@@ -160,6 +161,20 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
         say(f"note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as {same}")
     if config.loss == "focal_tversky":
         say("note: focal_tversky is focal and Tversky; the focal Tversky loss is the second part of bce_focal_tversky")
+
+
+def _describe_steps(config: TrainConfig, processes: int) -> str:
+    """How large a step is, over all processes, and who computes what of it.
+
+    >>> _describe_steps(TrainConfig(batch_size=32, accumulate=2), processes=4)
+    'a step: 32 images (8 on each of 4 processes, in 2 parts), adam, learning rate 0.001, constant'
+    """
+    share = config.batch_size // processes
+    parts = f"in {config.accumulate} parts" if config.accumulate > 1 else ""
+    shares = f"{share} on each of {processes} processes" if processes > 1 else ""
+    details = ", ".join(filter(None, (shares, parts)))
+    images = f"a step: {config.batch_size} images" + (f" ({details})" if details else "")
+    return f"{images}, {config.optimizer}, learning rate {config.learning_rate:g}, {config.schedule}"
 
 
 def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: Engine, progress: Progress) -> None:
