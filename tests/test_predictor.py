@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import cast
 
 import numpy as np
@@ -229,3 +231,30 @@ def test_the_weights_alone_are_its_state() -> None:
     predictor = make_predictor()
     assert all(name.startswith("network.") for name in predictor.state_dict())
     assert predictor.device == torch.device("cpu")
+
+
+TRAIN_NARROW = """
+import torch
+from fgbg.models import build_network
+from fgbg.models.predictor import Predictor
+
+torch.set_num_threads(1)
+gradients = []
+for layout in (None, torch.contiguous_format):
+    torch.manual_seed(0)
+    predictor = Predictor(build_network("resnet34_unet", width=4), size=32)
+    if layout is not None:
+        predictor.layout = layout
+        predictor.to(memory_format=layout)
+    for _ in range(10):
+        predictor.zero_grad()
+        predictor.logits(torch.rand(8, 3, 32, 32)).mean().backward()
+    gradients.append(predictor.network.network.encoder.layer2[0].downsample[0].weight.grad)
+torch.testing.assert_close(*gradients)
+"""
+
+
+def test_narrow_networks_train_without_breaking_the_processors_library() -> None:
+    # In a process of its own: what it guards against ends the process, or hangs it.
+    ended = subprocess.run([sys.executable, "-c", TRAIN_NARROW], capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr[-2000:]

@@ -78,7 +78,7 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
         mean=header.mean,
         deviation=header.deviation,
     )
-    return predictor.eval().to(memory_format=torch.channels_last), header
+    return predictor.eval(), header
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

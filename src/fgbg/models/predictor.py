@@ -22,6 +22,23 @@ CHUNK = 8
 black, so that a photo's score does not depend on how many others there are."""
 
 
+FEWEST_CHANNELS = 16
+"""Of a strided 1 × 1 convolution whose gradient can be trusted in `channels_last`."""
+
+
+def choose_layout(network: nn.Module) -> torch.memory_format:
+    """`channels_last`, which is faster, unless the processor's library then writes past its memory.
+
+    On CPUs the gradient of a strided 1 × 1 convolution of fewer channels than a vector holds (8 in AVX2, 16 in AVX-512)
+    comes out wrong, or ends the process (oneDNN's issue 6035, open in its 3.13): a ResNet34_UNet of width 4 has one.
+    """
+    convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
+    is_unsafe = any(
+        part.kernel_size == (1, 1) and max(part.stride) > 1 and part.in_channels < FEWEST_CHANNELS for part in convolutions
+    )
+    return torch.contiguous_format if is_unsafe else torch.channels_last
+
+
 class Predictor(nn.Module):
     """A network with everything between the photo's pixels and the network's input, and back.
 
@@ -46,7 +63,8 @@ class Predictor(nn.Module):
         deviation: Sequence[float] = IMAGENET_DEVIATION,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.layout = choose_layout(network)
+        self.network = network.to(memory_format=self.layout)
         self.size, self.fit, self.threshold = size, fit, threshold
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)
@@ -78,7 +96,7 @@ class Predictor(nn.Module):
     def logits(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 1 size size"]:
         """Logits of squares in 0..1: what training differentiates."""
         normalised = (image - self.mean) / self.deviation
-        return self.network(normalised.contiguous(memory_format=torch.channels_last))
+        return self.network(normalised.contiguous(memory_format=self.layout))
 
     @torch.inference_mode()
     def logits_at_size(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], size: int | None = None) -> list[Tensor]:

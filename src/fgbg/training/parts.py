@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from fgbg.config import TrainConfig
@@ -98,7 +97,6 @@ def prepare_learner(
             f"--batch-size {config.batch_size} at --size {config.size} leaves the deepest batch norm one value: raise either"
         )
     predictor = Predictor(network, size=config.size, fit=config.fit, mean=start.mean, deviation=start.deviation)
-    predictor.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(
         predictor,
         network.network,
