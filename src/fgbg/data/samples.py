@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from fgbg.words import HASH_DIGITS
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One photo and its mask, on disk or in memory.
 
@@ -55,16 +55,44 @@ class Sample:
         return StoredMask(self.mask.astype(np.uint8, copy=False), GREY)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Inspection:
-    """What one look at a sample's files told."""
+    """What one look at a sample's files told. Small, as there is one for each of what may be millions of samples."""
 
     image_hash: str
     mask_hash: str
     height: int
     width: int
-    histogram: NDArray[np.int64]  # 256: pixels of the mask that hold each value
+    values: bytes  # those that pixels of the mask hold, one byte each
+    counts: tuple[int, ...]  # how many pixels hold each of them
     place: str = GREY  # what these values are in the mask's file, or EMPTY
+
+    @property
+    def histogram(self) -> NDArray[np.int64]:
+        """(256,) pixels of the mask that hold each value."""
+        return sum_histograms([self])
+
+    def count(self, values: Collection[int]) -> int:
+        """Pixels of the mask that hold one of these values."""
+        return sum(count for value, count in zip(self.values, self.counts, strict=True) if value in values)
+
+
+def sum_histograms(looks: Iterable[Inspection]) -> NDArray[np.int64]:
+    """(256,) pixels of all masks together that hold each value."""
+    total = np.zeros(256, np.int64)
+    for look in looks:
+        total[list(look.values)] += look.counts
+    return total
+
+
+def thin_histogram(histogram: NDArray[np.int64]) -> tuple[bytes, tuple[int, ...]]:
+    """The values that occur, and how often each does.
+
+    >>> thin_histogram(np.bincount([255, 0, 0], minlength=256))
+    (b'\\x00\\xff', (2, 1))
+    """
+    values = np.flatnonzero(histogram)
+    return bytes(values.tolist()), tuple(histogram[values].tolist())
 
 
 @dataclass(frozen=True)
@@ -107,8 +135,8 @@ class SampleSet:
     @property
     def object_shares(self) -> NDArray[np.float64]:
         """(samples,) the share of each mask's pixels that are object."""
-        histograms = np.stack([look.histogram for look in self.inspections])
-        return histograms[:, list(self.encoding.object_values)].sum(1) / np.maximum(1, histograms.sum(1))
+        values = self.encoding.object_values
+        return np.array([look.count(values) / max(1, sum(look.counts)) for look in self.inspections], np.float64)
 
     def describe(self) -> str:
         """What was understood, in one line."""
@@ -119,10 +147,9 @@ class SampleSet:
 
     def describe_masks(self) -> str:
         """How the masks were understood, how much of all pixels is object, and how many masks have no object."""
-        histogram = np.sum([look.histogram for look in self.inspections], axis=0)
-        values = list(self.encoding.object_values)
-        share = histogram[values].sum() / max(1, histogram.sum())
-        empty = sum(not look.histogram[values].any() for look in self.inspections)
+        objects = [look.count(self.encoding.object_values) for look in self.inspections]
+        share = sum(objects) / max(1, sum(sum(look.counts) for look in self.inspections))
+        empty = objects.count(0)
         special = sorted({look.place for look in self.inspections} - {GREY, EMPTY})
         words = [f"masks with {self.encoding.name}", *(f"stored as {place}" for place in special), f"{share:.0%} of pixels"]
         return ", ".join([*words, f"{empty} {'mask' if empty == 1 else 'masks'} empty"] if empty else words)
@@ -156,7 +183,7 @@ def understand_samples(
     inspections = tuple(map_in_order(inspect_sample, samples, progress, "reading the set"))
     check_places({look.place: f"mask of {sample.id}" for sample, look in zip(samples, inspections, strict=True)})
     if encoding is None or object_values:
-        encoding = understand_masks(np.sum([look.histogram for look in inspections], axis=0), object_values)
+        encoding = understand_masks(sum_histograms(inspections), object_values)
     for sample, look in zip(samples, inspections, strict=True):
         encoding.check_values(look.histogram, name=f"mask of {sample.id}")
     return SampleSet(name, tuple(samples), inspections, encoding, remark)
@@ -184,7 +211,7 @@ def inspect_sample(sample: Sample) -> Inspection:
         )
     histogram = np.bincount(values.ravel(), minlength=256)
     place = stored.place if stored.place != GREY or histogram[1:].any() else EMPTY
-    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, histogram, place)
+    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, *thin_histogram(histogram), place)
 
 
 def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str, ...], shape: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from fgbg.data.images import list_images
 from fgbg.data.masks import MaskEncoding
 from fgbg.data.parallel import Progress, map_in_order
-from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet
+from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet, thin_histogram
 from fgbg.data.sources import Listing, SplitRule, is_oxford
 from fgbg.data.split import split_set
 from fgbg.doctor.copies import name_copies
@@ -215,7 +215,8 @@ def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[st
         if sample.id in decoded and mask.stored is not None:
             photo = decoded[sample.id].photo
             whole.append(sample)
-            inspections.append(Inspection(photo.hash, mask.hash, photo.height, photo.width, *mask.stored))
+            counts = thin_histogram(mask.stored.histogram)
+            inspections.append(Inspection(photo.hash, mask.hash, photo.height, photo.width, *counts, mask.stored.place))
     encoding = settled.encoding or MaskEncoding("no known encoding", (), ())
     return SampleSet(listing.name, tuple(whole), tuple(inspections), encoding, listing.remark)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ class Learner:
     module: nn.Module  # the predictor's `Trainable`, as the engine prepared it
     optimizer: torch.optim.Optimizer
     store: TrainingStore | PatchStore
-    names: list[str]  # of the training photos, by row of the store
+    names: NDArray[Any]  # of the training photos; one block of memory, however many
     validation: Photos
     border: Border
     augment: Augment
@@ -78,6 +78,10 @@ class Learner:
     def judged(self) -> Predictor:
         """The predictor that is validated and kept: the average where there is one."""
         return cast(Predictor, self.average.module) if self.average else self.predictor
+
+    def name_row(self, row: int | np.integer) -> str:
+        """The photo that a row of the store shows, or is cut from."""
+        return str(self.names[self.store.photo_of_row[row]])
 
     def rate_in(self, epoch: int, step: int) -> float:
         """The learning rate of a step of an epoch, both counted from 1."""
@@ -225,5 +229,5 @@ def deal_batches(images: int, batch_size: int, *, seed: int, epoch: int) -> Iter
 
 
 def _name_batch(learner: Learner, epoch: int, step: int, rows: NDArray[np.int64]) -> str:
-    names = [learner.names[row] for row in rows[:4]]
+    names = [learner.name_row(row) for row in rows[:4]]
     return f"in epoch {epoch}, step {step} (photos {', '.join(names)}{', …' if len(rows) > len(names) else ''})"

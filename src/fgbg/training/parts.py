@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from fgbg.config import TrainConfig
@@ -124,7 +125,7 @@ def prepare_learner(
         module=module,
         optimizer=prepared,
         store=store,
-        names=[training.samples[photo].id for photo in store.photo_of_row],
+        names=np.array([sample.id for sample in training.samples]),
         validation=photos,
         border=config.border,
         augment=own.augment

@@ -146,7 +146,7 @@ def _check_modes_left(learner: Learner, trial: Learner) -> Finding:
 
 def _draw_first_batch(learner: Learner, rows: Tensor, image: Tensor, target: Tensor, path: Path) -> None:
     pixels = (image[:PICTURED].float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    names = [learner.names[row] for row in rows[:PICTURED].tolist()]
+    names = [learner.name_row(row) for row in rows[:PICTURED].tolist()]
     draw_batch(pixels, target[:PICTURED].to(torch.uint8).cpu().numpy(), names, path)
 
 

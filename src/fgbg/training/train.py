@@ -92,7 +92,8 @@ class Training:
 
     run: Run
     config: TrainConfig
-    samples: SampleSet
+    header: ModelHeader  # what its models will say of themselves; epoch and score are still to come
+    validation: SampleSet  # of the others only pixels are still needed, which the learner has: there may be millions
     learner: Learner
     progress: Progress  # where it begins
     say: Callable[[str], None]
@@ -140,7 +141,8 @@ def begin_training(
         _write_beginning(run, config, sample_set, engine, progress)
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, own_loss=own.loss is not None)
-    return Training(run, config, sample_set, learner, progress, say)
+    header = _describe_model(config, sample_set, learner.start)
+    return Training(run, config, header, sample_set.of("validation"), learner, progress, say)
 
 
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
@@ -198,7 +200,7 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
     more: the run can be resumed.
     """
     run, config, learner, progress = training.run, training.config, training.learner, training.progress
-    header = _describe_model(config, training.samples, learner.start)
+    header = training.header
     best_epoch = max((record.epoch for record in run.epochs() if record.best), default=0)
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if config.patience and epoch - 1 - best_epoch >= config.patience:
@@ -254,7 +256,7 @@ def size_in(epoch: int, config: TrainConfig) -> int:
 def _choose_threshold(training: Training) -> None:
     """The best model's threshold, and what validation says of its probabilities."""
     run, config, learner, say = training.run, training.config, training.learner, training.say
-    validation = training.samples.of("validation")
+    validation = training.validation
     # A copy: the network in memory is the last epoch's, and a user's own stays as training left it.
     predictor, header = load_model(run.best, network=copy.deepcopy(learner.predictor.network))
     predictor.to(learner.engine.device)
