@@ -126,6 +126,8 @@ class TrainConfig:
     """Train although a photo or group stands in two splits. Every score of the model will tell."""
     object_values: tuple[int, ...] = ()
     """Which stored mask values are object; only asked for where a set leaves it open."""
+    categories: tuple[str, ...] = ()
+    """Which categories of COCO or labels of LabelMe are object, or all; only asked for where there are several."""
 
     augment: AugmentRanges = field(default_factory=AugmentRanges)
     """Paired augmentation of photo and mask; the lab's list and ranges."""
@@ -152,6 +154,8 @@ class TrainConfig:
         _require_type(self.augment, "augment.")
         if not isinstance(self.object_values, tuple) or any(type(value) is not int for value in self.object_values):
             raise UserError(f"object_values = {self.object_values!r}: must be whole numbers from 0 to 255")
+        if not isinstance(self.categories, tuple) or any(type(name) is not str or not name for name in self.categories):
+            raise UserError(f"categories = {self.categories!r}: must be names")
         check_objective(self.threshold_for)
         for name in ("epochs", "batch_size", "width", "accumulate"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
@@ -202,7 +206,7 @@ class TrainConfig:
 
     def data_options(self) -> dict[str, Any]:
         """How `fgbg.open_samples` is to read and split the data."""
-        names = ("split", "split_seed", "group_by", "folds", "fold", "only", "object_values")
+        names = ("split", "split_seed", "group_by", "folds", "fold", "only", "object_values", "categories")
         return {name: getattr(self, name) for name in names}
 
     def differences(self, other: TrainConfig) -> list[str]:
@@ -253,12 +257,18 @@ def flatten(config: TrainConfig) -> dict[str, Any]:
 def to_toml(config: TrainConfig) -> str:
     """The configuration as a TOML file that `read_config` reads back."""
 
+    def quote(value: str) -> str:
+        """A JSON string is a TOML string, but for one character that JSON leaves as it is."""
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
     def line(name: str, value: Any) -> str:
-        if isinstance(value, str):  # a JSON string is a TOML string, but for one character that JSON leaves as it is
-            return f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+        if isinstance(value, str):
+            return f"{name} = {quote(value)}"
         if isinstance(value, bool):
             return f"{name} = {str(value).lower()}"
-        return f"{name} = {list(value) if isinstance(value, tuple) else value!r}"
+        if isinstance(value, tuple):
+            return f"{name} = [{', '.join(quote(item) if isinstance(item, str) else repr(item) for item in value)}]"
+        return f"{name} = {value!r}"
 
     fields = dataclasses.asdict(config)
     augment = fields.pop("augment")

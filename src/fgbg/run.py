@@ -195,7 +195,7 @@ class Run:
             image, mask = look.image_hash[:HASH_DIGITS], look.mask_hash[:HASH_DIGITS]
             group = {"group": sample.group} if sample.group else {}
             splits[sample.split].append({"id": sample.id, "image": image, "mask": mask, **group})
-        rules = {name: value for name, value in config.data_options().items() if name != "object_values"}
+        rules = {name: value for name, value in config.data_options().items() if name not in ("object_values", "categories")}
         content = {"rules": rules, "data": samples.name, "fingerprint": samples.fingerprint, **splits}
         self._write("split.json", json.dumps(content, indent=1) + "\n")
 

@@ -33,6 +33,8 @@ class CheckArguments:
     """Write the ids of all pairs without a problem to this file, one a line; of copies one."""
     object_values: tuple[int, ...] = ()
     """Which stored mask values are object, where the set leaves it open, for example 1 3."""
+    categories: tuple[str, ...] = ()
+    """Which categories of COCO or labels of LabelMe are object, or all; only asked for where there are several."""
     split: Literal["official", "lab"] = "official"
     """How Oxford-IIIT Pet is split, as in training: leaks depend on it."""
     split_seed: int = 0
@@ -71,7 +73,7 @@ def check_verb(argv: Sequence[str]) -> int:
         require_page_name(Path(arguments.page))
     if arguments.write_clean:
         require_place(Path(arguments.write_clean), "--write-clean")
-    names = ("split", "split_seed", "group_by", "folds", "fold", "object_values")
+    names = ("split", "split_seed", "group_by", "folds", "fold", "object_values", "categories")
     options = {name: getattr(arguments, name) for name in names}
     TrainConfig(**options)  # refuses what training would refuse
     audit = check_data(arguments.target, progress=show_progress, **options)

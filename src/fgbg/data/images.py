@@ -23,7 +23,7 @@ from fgbg.errors import UserError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 LARGEST_PHOTO_PIXELS = 24_000_000  # beyond it a photo is reduced on decode: networks see 256 px, memory sees all of it
 _TRANSPOSED = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange width and height
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_WHITE, _TIFF_PLANES, _TIFF_FORMAT = 258, 262, 284, 339
 _WHOLE_ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
 _CURE = "save it as 8-bit grey with two values, such as 0 and 255"
@@ -84,7 +84,7 @@ def to_upright_rgb(image: Image.Image, *, name: str = "the photo") -> Image.Imag
     """
     image.load()  # which may change its mode
     # Only what must be copied is: a photo of 100 megapixels takes 400 MB each time.
-    upright = ImageOps.exif_transpose(image) if image.getexif().get(_EXIF_ORIENTATION, 1) != 1 else image
+    upright = ImageOps.exif_transpose(image) if image.getexif().get(EXIF_ORIENTATION, 1) != 1 else image
     if upright.mode in ("F", "I"):
         kind = "floating-point values" if upright.mode == "F" else "32-bit or signed values"
         raise UserError(f"{name} holds {kind}, of which none is agreed to be white: save it with 8 or 16 bits")
@@ -105,7 +105,7 @@ def read_photo_size(path: Path) -> tuple[int, int]:
     with open_image(path) as image:
         width, height = image.size
         # Of a TIFF Pillow tells the upright size.
-        turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in _TRANSPOSED
+        turned = image.format != "TIFF" and image.getexif().get(EXIF_ORIENTATION) in _TRANSPOSED
     return (width, height) if turned else (height, width)
 
 

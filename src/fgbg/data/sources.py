@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from fgbg.data.annotations import find_annotations
 from fgbg.data.cut import split_lab, split_official
 from fgbg.data.figures import draw_figures
 from fgbg.data.images import list_images
 from fgbg.data.masks import TRIMAP, MaskEncoding
+from fgbg.data.outlines import open_outlined
 from fgbg.data.parallel import Progress
 from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
 from fgbg.data.split import Locked, lock_splits, split_set
@@ -75,6 +77,7 @@ def open_samples(
     fold: int = 0,
     only: str | Path = "",
     object_values: Sequence[int] = (),
+    categories: Sequence[str] = (),
     locked: Mapping[str, Locked] | None = None,
     progress: Progress | None = None,
 ) -> SampleSet:
@@ -89,13 +92,14 @@ def open_samples(
         fold: The part that tests.
         only: A file with one id a line; the other samples are left out.
         object_values: Which stored mask values are object, where the set leaves it open.
+        categories: Which categories of COCO or labels of LabelMe are object, where there are several; `all` for all.
         locked: Splits that were decided before, by id (see `fgbg.run.Run.locked_splits`), in place of every other rule.
         progress: Shows how far reading is.
 
     Raises:
         UserError: The data do not exist, do not pair up, or cannot be understood.
     """
-    listing = list_samples(data, split=split, fault=pass_over if only else refuse)
+    listing = list_samples(data, split=split, categories=categories, fault=pass_over if only else refuse)
     samples, remark = listing.samples, listing.remark
     if locked is not None:
         samples = tuple(lock_splits(samples, locked))
@@ -115,8 +119,10 @@ def open_samples(
     return split_set(sample_set, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
 
 
-def list_samples(data: str | Path, *, split: SplitRule = "official", fault: Fault = refuse) -> Listing:
-    """Find and pair the files of DATA, with the splits that its lists and folders give.
+def list_samples(
+    data: str | Path, *, split: SplitRule = "official", categories: Sequence[str] = (), fault: Fault = refuse
+) -> Listing:
+    """Find and pair the files of DATA, with the splits that its lists and folders give; outlines are drawn as masks.
 
     What does not fit together goes to `fault`; if that returns, the rest is listed without it.
 
@@ -130,6 +136,11 @@ def list_samples(data: str | Path, *, split: SplitRule = "official", fault: Faul
         return Listing(name, folder, tuple(samples), TRIMAP, remark)
     if split == "lab":
         raise UserError(f"--split lab cuts the Oxford-IIIT Pet lists, and {folder} has no annotations/trainval.txt")
+    if has_outlines(folder):
+        samples, encoding, remark = _read_outlines(folder, categories, fault)
+        return Listing(name, folder, tuple(samples), encoding, remark)
+    if categories:
+        raise UserError(f"--categories {' '.join(categories)}: {folder} has no COCO or LabelMe annotations; leave it out")
     samples, remark = _read_folder(folder, fault)
     return Listing(name, folder, tuple(samples), remark=remark)
 
@@ -247,6 +258,22 @@ def _keep_whole(samples: Sequence[Sample], fault: Fault) -> list[Sample]:
     return list(samples)
 
 
+def has_outlines(folder: Path) -> bool:
+    """Whether a folder has COCO or LabelMe annotations, and no masks that somebody made already."""
+    has_masks = (folder / "masks").is_dir() or any((folder / part / "masks").is_dir() for part in FOLDER_SPLITS)
+    return not has_masks and bool(find_annotations(folder)[0])
+
+
+def _read_outlines(folder: Path, categories: Sequence[str], fault: Fault) -> tuple[list[Sample], MaskEncoding, str]:
+    """Samples whose masks are drawn, what their values mean, and what is to be said."""
+    samples, encoding, missing, remark = open_outlined(folder, categories)
+    if missing:
+        names = name_some([path.name for path in missing], 3)
+        fault("missing-image", missing, f"{names} is annotated but not in {folder}: restore it, or export without it")
+    samples = _attach_tables(folder, samples, fault)
+    return (samples if any(sample.split for sample in samples) else _attach_lists(folder, samples, fault)), encoding, remark
+
+
 def _read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
     """`images/` + `masks/`, or `train|val|test/{images,masks}/`, with the optional lists and tables beside them.
 
@@ -263,7 +290,8 @@ def _read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
         return _attach_tables(folder, samples, fault), ""
     if not (folder / "images").is_dir():
         raise UserError(
-            f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these inside"
+            f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these "
+            "inside, or annotations of COCO or LabelMe"
         )
     everything = _attach_tables(folder, _pair_folder(folder, fault), fault)
     listed = _attach_lists(folder, everything, fault)

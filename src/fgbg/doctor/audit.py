@@ -86,6 +86,7 @@ def check_data(
     folds: int = 0,
     fold: int = 0,
     object_values: Sequence[int] = (),
+    categories: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Audit:
     """Audit a data set: pairing, damage, sizes, labels, copies, leaks. It never changes the data.
@@ -95,12 +96,13 @@ def check_data(
         split: `official` or `lab`, as for training.
         split_seed, group_by, folds, fold: How the data are cut where that is open, as for training.
         object_values: Which stored mask values are object, where the set leaves it open.
+        categories: Which categories of COCO or labels of LabelMe are object, where there are several.
         progress: Shows how far reading is.
 
     Raises:
         UserError: The data do not exist, have no known layout, or hold nothing.
     """
-    inventory = take_inventory(data, split=split)
+    inventory = take_inventory(data, split=split, categories=categories)
     samples = {sample.id: sample for sample in inventory.listing.samples}
     files = _name_files(samples, inventory.listing.folder)
     with Results() as results:

@@ -25,7 +25,7 @@ class Inventory:
     problems: tuple[Problem, ...]
 
 
-def take_inventory(data: str | Path, *, split: SplitRule = "official") -> Inventory:
+def take_inventory(data: str | Path, *, split: SplitRule = "official", categories: Sequence[str] = ()) -> Inventory:
     """List the pairs of DATA and every fault of pairing, lists and tables.
 
     Raises:
@@ -36,7 +36,7 @@ def take_inventory(data: str | Path, *, split: SplitRule = "official") -> Invent
     def note(kind: str, files: Sequence[Path], sentence: str) -> None:
         faults.append((kind, tuple(files), sentence))
 
-    listing = list_samples(data, split=split, fault=note)
+    listing = list_samples(data, split=split, categories=categories, fault=note)
     if not listing.samples and not faults:
         raise UserError(f"{listing.name} holds no pairs of a photo and a mask")
     samples, repeated = _drop_repeated(listing.samples, listing.folder)

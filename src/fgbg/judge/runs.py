@@ -13,7 +13,7 @@ import numpy as np
 from fgbg.data.masks import apply_border
 from fgbg.data.parallel import show_progress
 from fgbg.data.samples import SampleSet
-from fgbg.data.sources import open_samples
+from fgbg.data.sources import has_outlines, open_samples
 from fgbg.data.split import lock_splits
 from fgbg.engine import Engine
 from fgbg.errors import UserError
@@ -255,13 +255,20 @@ def open_run_data(run: Run, data: str, split: str, object_values: Sequence[int])
         raise UserError("--object-values: the run knows its own masks; name other DATA to say what theirs mean")
     locked = run.locked_splits()
     if data:
-        named = open_samples(data, object_values=object_values, progress=show_progress)
+        categories = config.categories if has_outlines(Path(data).expanduser()) else ()
+        named = open_samples(data, object_values=object_values, categories=categories, progress=show_progress)
         if named.fingerprint != run.fingerprint:
             # Scores on other data stand beside the run's own, never in their place.
             return named.of(split), f"{named.name}_{split}"
         own = replace(named, samples=tuple(lock_splits(named.samples, locked)))
     else:
-        own = open_samples(config.data, object_values=config.object_values, locked=locked, progress=show_progress)
+        own = open_samples(
+            config.data,
+            object_values=config.object_values,
+            categories=config.categories,
+            locked=locked,
+            progress=show_progress,
+        )
         if own.fingerprint != run.fingerprint:
             raise UserError(
                 f"photos or masks of {own.name} have changed since {run.folder} was trained (hash {run.fingerprint}, now "

@@ -19,7 +19,7 @@ _OTHER_SCORES = "with it other photos or another truth would be scored, so that 
 _ONLY_SPEED = "it changes how fast a trial is, not how good"
 NOT_SEARCHED = {
     **dict.fromkeys(("data", "border", "split", "split_seed", "group_by", "folds", "fold", "only"), _OTHER_SCORES),
-    **dict.fromkeys(("allow_overlap", "object_values"), _OTHER_SCORES),
+    **dict.fromkeys(("allow_overlap", "object_values", "categories"), _OTHER_SCORES),
     **dict.fromkeys(("device", "threads", "compile"), _ONLY_SPEED),
     "out": "every trial has its own folder",
     "init": "all trials start from the same model",
