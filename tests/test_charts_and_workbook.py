@@ -20,7 +20,8 @@ from fgbg.judge import charts, pictures
 from fgbg.judge.charts import Summary, draw_charts, shorten, summarise_series
 from fgbg.judge.pictures import CELL, GREY, MARGIN, Panel, draw_panels
 from fgbg.judge.workbook import write_workbook
-from fgbg.run import EpochRecord, Run, ScoreRow, create_run
+from fgbg.record import EpochRecord
+from fgbg.run import Run, ScoreRow, create_run
 
 STATEMENT = {
     "data": "=drawn",

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from fgbg.config import TrainConfig
 from fgbg.data.samples import Sample, understand_samples
 from fgbg.errors import UserError
-from fgbg.run import EpochRecord, Run, ScoreRow, create_run, free_name, make_folder, name_runs, open_run
+from fgbg.record import EpochRecord
+from fgbg.run import Run, ScoreRow, create_run, free_name, make_folder, name_runs, open_run
 from trivial import make_noise
 
 RECORD = EpochRecord(

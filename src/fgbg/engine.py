@@ -111,6 +111,11 @@ class Engine:
         """Go on once all processes are here."""
         self._accelerator.wait_for_everyone()
 
+    def has_lost_another(self, error: RuntimeError) -> bool:
+        """Whether the error is that another process of this run no longer answers."""
+        # Gloo, which a CPU's processes talk through, has no error class of its own; it names its source file.
+        return self.processes > 1 and (isinstance(error, torch.distributed.DistError) or "gloo/" in str(error))
+
     def free_bytes(self) -> int:
         """Memory that is free on the device; 0 on a CPU, whose memory-mapped files need no copy."""
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0

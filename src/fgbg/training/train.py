@@ -6,13 +6,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 import fgbg
-from fgbg.config import TrainConfig
+from fgbg.config import TrainConfig, flatten
 from fgbg.data.augment import Augment, PairedAugmentation
 from fgbg.data.patches import describe_patches
 from fgbg.data.samples import Sample, SampleSet
@@ -24,8 +25,9 @@ from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
 from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
-from fgbg.models.checkpoint import load_model, save_model
-from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
+from fgbg.models.checkpoint import load_model, require_intact, save_model
+from fgbg.record import EpochRecord
+from fgbg.run import Run, create_run, free_name, open_run, write_alone
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
 from fgbg.training.parts import OwnParts, prepare_learner, understand_data
@@ -71,19 +73,35 @@ def train(
         UserError: Anything in the configuration, the data or the folder that cannot be used.
     """
     training = begin_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume)
-    run = training.run
+    with training.claim:
+        _train_and_record(training)
+    return training.run
+
+
+def _train_and_record(training: Training) -> None:
+    """Every epoch, the threshold, and workbook and charts of as many epochs as there were, however it ends."""
+    run, engine = training.run, training.learner.engine
     try:
         with open_tracker(run, training.tracker, after_epoch=training.progress.epoch) as track:
             for record in run_epochs(training):
                 track(record)
         _choose_threshold(training)
     except KeyboardInterrupt:
-        training.say(f"\nstopped after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}")
+        training.say(f"\nstopped {_describe_stop(run)}")
         raise
+    except RuntimeError as error:
+        if not engine.has_lost_another(error):
+            raise
+        sentence = f"another process of this training has died; stopped {_describe_stop(run)}"
+        training.say(f"\n{sentence}")  # at once: what started the processes may end this one any moment
+        raise UserError(sentence) from None
     finally:
-        if training.learner.engine.is_main and run.epochs():
+        if engine.is_main and run.epochs():
             write_record([run], run.folder)
-    return run
+
+
+def _describe_stop(run: Run) -> str:
+    return f"after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,7 @@ class Training:
     learner: Learner
     progress: Progress  # where it begins
     say: Callable[[str], None]
+    claim: ExitStack  # while it is open no other process writes into the run folder; who trains closes it
 
     @property
     def tracker(self) -> str:
@@ -122,7 +141,19 @@ def begin_training(
         batch = config.batch_size // engine.processes // config.accumulate
         require_model(config.model, encoder=config.encoder, batch=batch)  # before anything is read or written
     run = _open_folder(config, resume, engine)
-    config = replace(config, out=str(run.folder))
+    with ExitStack() as claim:
+        if engine.is_main:
+            claim.enter_context(write_alone(run.folder))
+            if not resume:
+                create_run(run.folder)  # again: another training may have come and gone since
+        ready = _prepare(replace(config, out=str(run.folder)), own, run, engine, say, resume=resume)
+        return replace(ready, claim=claim.pop_all())
+
+
+def _prepare(
+    config: TrainConfig, own: OwnParts, run: Run, engine: Engine, say: Callable[[str], None], *, resume: bool
+) -> Training:
+    """Data understood, parts built, the beginning written, the self-check passed."""
     before = run.config if resume else config
     if resume:
         _check_resumable(before, config)
@@ -135,12 +166,15 @@ def begin_training(
     _announce(config, sample_set, learner, say)
     progress = restore_state(run.last, learner) if resume else Progress()
     if resume:
+        _check_settings(run, progress)
+        _check_record(run, progress)
         say(_describe_resumption(run, before, config, learner, progress))
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
+    engine.wait()  # who reads the record from here on finds no epoch in it that is about to be replayed
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, own_loss=own.loss is not None)
-    return Training(run, config, sample_set, learner, progress, say)
+    return Training(run, config, sample_set, learner, progress, say, ExitStack())
 
 
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
@@ -197,7 +231,7 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
         score = -math.inf if math.isnan(validated.score) else validated.score
         is_best = score > progress.best_score or progress.epoch == 0  # whatever the first score, that model is kept
         best_epoch = epoch if is_best else best_epoch
-        progress = Progress(epoch, max(score, progress.best_score))
+        progress = Progress(epoch, max(score, progress.best_score), flatten(config))
         record = EpochRecord(
             epoch=epoch,
             train_loss=trained.loss,
@@ -297,6 +331,43 @@ def _check_resumable(before: TrainConfig, now: TrainConfig) -> None:
         )
     if now.epochs < before.epochs:
         raise UserError(f"--epochs {now.epochs}: the run was meant for {before.epochs}; resuming can only extend it")
+
+
+def _check_settings(run: Run, progress: Progress) -> None:
+    """config.toml says what the run was trained with.
+
+    Raises:
+        UserError: It was edited or is damaged.
+    """
+    now = flatten(run.config)
+    changed = [name for name, value in progress.settings.items() if name not in RESUMABLE and now.get(name, value) != value]
+    if changed:
+        raise UserError(
+            f"{run.folder / 'config.toml'} has another {', '.join(changed)} than this run was trained with: restore it, or "
+            "start a new run in another --out"
+        )
+
+
+def _check_record(run: Run, progress: Progress) -> None:
+    """Record, state and best model are of one training, and none has been lost.
+
+    Raises:
+        UserError: They are not: going on would leave a gap, or the wrong model as the best.
+    """
+    records = run.epochs()
+    if [record.epoch for record in records] not in [list(range(1, progress.epoch + 1 + more)) for more in (0, 1)]:
+        raise UserError(
+            f"{run.folder} does not hold together: epochs.jsonl has {len(records)} epochs and last.pt goes on after epoch "
+            f"{progress.epoch}; restore the file that is behind from a copy, or start again in a new --out"
+        )
+    if not progress.epoch:
+        return
+    best = require_intact(run.best).epoch
+    if best not in (max(record.epoch for record in records[: progress.epoch] if record.best), progress.epoch + 1):
+        raise UserError(
+            f"{run.best} is of epoch {best}, which is not the best one in epochs.jsonl: restore the file from a copy, or "
+            "start again in a new --out"
+        )
 
 
 def _describe_model(config: TrainConfig, samples: SampleSet, start: Start) -> ModelHeader:
