@@ -10,8 +10,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +22,7 @@ from fgbg.data.split import Locked
 from fgbg.errors import UserError
 from fgbg.record import EpochRecord, read_lines, write_lines
 from fgbg.seal import read_sealed_json, to_sealed_json
-from fgbg.storage import PARTIAL, hold_lock, replace_when_whole
+from fgbg.storage import holds_nothing, replace_when_whole
 from fgbg.words import HASH_DIGITS
 
 RECORDED_PACKAGES = ("fgbg", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
@@ -315,32 +314,6 @@ def make_folder(folder: Path) -> Path:
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder} may not be written to: choose another folder")
     return folder
-
-
-def holds_nothing(folder: Path) -> bool:
-    """Whether a folder is empty but for what a process leaves that was killed before it wrote anything."""
-    return all(path.name == LOCK or path.match(PARTIAL) for path in folder.iterdir())
-
-
-LOCK = ".lock"
-"""Held by the process that writes into a run folder."""
-
-
-@contextmanager
-def write_alone(folder: Path) -> Iterator[None]:
-    """Within it no other process of fgbg writes into the run folder.
-
-    Raises:
-        UserError: Another one does.
-    """
-    try:
-        with hold_lock(folder / LOCK, waits=False):
-            yield
-    except BlockingIOError as error:
-        raise UserError(
-            f"{folder} is being written to by another fgbg (process {error.strerror}): wait for it, end it, or choose "
-            "another folder"
-        ) from None
 
 
 def free_name(folder: Path) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
+from fgbg.errors import UserError
+
 
 def cache_folder() -> Path:
     """The user's cache folder for fgbg (decoded images, drawn figures, downloads), or the one that FGBG_CACHE names.
@@ -20,6 +22,10 @@ def cache_folder() -> Path:
     """
     named = os.environ.get("FGBG_CACHE")
     return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("fgbg", appauthor=False))
+
+
+class HeldError(Exception):
+    """Another process holds a lock; the text is its number."""
 
 
 @contextmanager
@@ -34,7 +40,7 @@ def hold_lock(path: Path, *, waits: bool) -> Iterator[None]:
         waits: Until the other one is done, or not at all.
 
     Raises:
-        BlockingIOError: Another one holds it, and `waits` is False; its text is the other's number where that is known.
+        HeldError: Another one holds it, and `waits` is False.
     """
     from filelock import FileLock, Timeout  # for who trains; a page that serves a model does without
 
@@ -42,7 +48,7 @@ def hold_lock(path: Path, *, waits: bool) -> Iterator[None]:
     try:
         lock.acquire(blocking=waits)
     except Timeout:
-        raise BlockingIOError(errno.EAGAIN, path.read_text(encoding="utf-8").strip() or "unknown", str(path)) from None
+        raise HeldError(path.read_text(errors="replace").strip() or "unknown") from None
     try:
         path.write_text(f"{os.getpid()}\n", encoding="utf-8")
         yield
@@ -89,3 +95,28 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Whether a folder is empty but for what a process leaves that was killed before it wrote anything."""
+    return all(path.name == LOCK or path.match(PARTIAL) for path in folder.iterdir())
+
+
+LOCK = ".lock"
+"""Held by the process that writes into a run folder."""
+
+
+@contextmanager
+def write_alone(folder: Path) -> Iterator[None]:
+    """Within it no other process of fgbg writes into the run folder.
+
+    Raises:
+        UserError: Another one does.
+    """
+    try:
+        with hold_lock(folder / LOCK, waits=False):
+            yield
+    except HeldError as held:
+        raise UserError(
+            f"{folder} is being written to by another fgbg (process {held}): wait for it, end it, or choose another folder"
+        ) from None

@@ -26,7 +26,8 @@ from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, replace_header
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.models.predictor import Predictor
-from fgbg.run import Run, ScoreRow, make_folder, open_run, write_alone
+from fgbg.run import Run, ScoreRow, make_folder, open_run
+from fgbg.storage import write_alone
 from fgbg.words import Border
 
 PANELS = 3  # photos of each kind

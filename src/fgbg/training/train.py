@@ -25,20 +25,20 @@ from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
 from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
-from fgbg.models.checkpoint import load_model, require_intact, save_model
+from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.record import EpochRecord
-from fgbg.run import Run, create_run, free_name, open_run, write_alone
+from fgbg.run import Run, create_run, free_name, open_run
+from fgbg.storage import write_alone
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
 from fgbg.training.parts import OwnParts, prepare_learner, understand_data
+from fgbg.training.resume import best_before, describe_resumption, require_intact_run, require_same_settings
 from fgbg.training.selfcheck import check_before_training
 from fgbg.training.start import Start, describe_start, require_same_network
 from fgbg.training.state import Progress, restore_state, save_state
 from fgbg.training.track import open_tracker, require_tracker
 
 PLAIN_TVERSKY = ("bce_tversky", "focal_tversky", "boundary_tversky")
-RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "track", "selfcheck"})
-"""Settings that a resumed run may change."""
 
 
 def train(
@@ -156,19 +156,18 @@ def _prepare(
     """Data understood, parts built, the beginning written, the self-check passed."""
     before = run.config if resume else config
     if resume:
-        _check_resumable(before, config)
+        require_same_settings(before, config)
 
     sample_set = understand_data(config, own.samples)
     if resume and run.fingerprint not in ("", sample_set.fingerprint):
         raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
-    resumed = run.best if resume and run.last.exists() else None
+    resumed = run.best if resume and run.last.exists() and run.best.exists() else None
     learner = prepare_learner(config, sample_set, engine, own, resumed=resumed)
     _announce(config, sample_set, learner, say)
     progress = restore_state(run.last, learner) if resume else Progress()
     if resume:
-        _check_settings(run, progress)
-        _check_record(run, progress)
-        say(_describe_resumption(run, before, config, learner, progress))
+        require_intact_run(run, progress)
+        say(describe_resumption(run, before, config, learner, progress))
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
     engine.wait()  # who reads the record from here on finds no epoch in it that is about to be replayed
@@ -218,7 +217,9 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
     """
     run, config, learner, progress = training.run, training.config, training.learner, training.progress
     header = _describe_model(config, training.samples, learner.start)
-    best_epoch = max((record.epoch for record in run.epochs() if record.best), default=0)
+    best_epoch = best_before(run.epochs(), progress.epoch)
+    if learner.engine.is_main and best_epoch == progress.epoch > 0:
+        _restore_best(run, learner, header)
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if config.patience and epoch - 1 - best_epoch >= config.patience:
             training.say(f"stopping: {config.patience} epochs brought nothing better than epoch {best_epoch}")
@@ -246,15 +247,28 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
             own_metric=validated.own_metric,
         )
         if learner.engine.is_main:
-            # In this order a kill at any point leaves a state whose replayed epoch writes the same again.
+            # In this order no kill leaves a best model that the record does not know: with the state the epoch has ended,
+            # and if it was the best one its weights are in the state too.
             run.append_epoch(record)
-            if is_best:
-                header = replace(header, epoch=epoch, validation_dice=validated.dice_photo)
-                save_model(run.best, learner.judged.network, header)
             save_state(run.last, learner, progress)
+            if is_best:
+                _save_best(run, learner, header, record)
             training.say(_describe_epoch(record, config.epochs))
         learner.engine.wait()
         yield record
+
+
+def _save_best(run: Run, learner: Learner, header: ModelHeader, record: EpochRecord) -> None:
+    """Keep the learner's weights as the run's model, which are those of that epoch."""
+    header = replace(header, epoch=record.epoch, validation_dice=record.val_dice_photo)
+    save_model(run.best, learner.judged.network, header)
+
+
+def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
+    """Write the model that a kill prevented, right after the state of the same epoch."""
+    record = run.epochs()[-1]
+    if not run.best.exists() or read_header(run.best).epoch != record.epoch:
+        _save_best(run, learner, header, record)
 
 
 def size_in(epoch: int, config: TrainConfig) -> int:
@@ -288,18 +302,6 @@ def _choose_threshold(training: Training) -> None:
     say(f"threshold {evaluation.statement['threshold_reason']}")
 
 
-def _describe_resumption(run: Run, before: TrainConfig, config: TrainConfig, learner: Learner, progress: Progress) -> str:
-    """Where a run goes on, and what its learning rate does there."""
-    sentence = f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is "
-    if config.schedule == "constant":
-        return sentence + "constant"
-    next_rate = learner.rate_in(progress.epoch + 1, 1)
-    sentence += f"{config.schedule} over all {config.epochs} epochs, {next_rate:.2g} in the next step"
-    if config.epochs == before.epochs or not run.epochs():
-        return sentence
-    return f"{sentence} ({run.epochs()[-1].learning_rate:.2g} in the last one, of a run of {before.epochs})"
-
-
 def _describe_epoch(record: EpochRecord, epochs: int) -> str:
     parts = [
         f"Epoch {record.epoch:{len(str(epochs))}}/{epochs}",
@@ -320,54 +322,6 @@ def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
     run = create_run(folder) if engine.is_main else Run(folder)
     engine.wait()
     return run
-
-
-def _check_resumable(before: TrainConfig, now: TrainConfig) -> None:
-    changed = [name for name in before.differences(now) if name not in RESUMABLE]
-    if changed:
-        raise UserError(
-            f"--resume goes on with the run's own settings, and {', '.join(changed)} would change: "
-            "leave that out, or start a new run in another --out"
-        )
-    if now.epochs < before.epochs:
-        raise UserError(f"--epochs {now.epochs}: the run was meant for {before.epochs}; resuming can only extend it")
-
-
-def _check_settings(run: Run, progress: Progress) -> None:
-    """config.toml says what the run was trained with.
-
-    Raises:
-        UserError: It was edited or is damaged.
-    """
-    now = flatten(run.config)
-    changed = [name for name, value in progress.settings.items() if name not in RESUMABLE and now.get(name, value) != value]
-    if changed:
-        raise UserError(
-            f"{run.folder / 'config.toml'} has another {', '.join(changed)} than this run was trained with: restore it, or "
-            "start a new run in another --out"
-        )
-
-
-def _check_record(run: Run, progress: Progress) -> None:
-    """Record, state and best model are of one training, and none has been lost.
-
-    Raises:
-        UserError: They are not: going on would leave a gap, or the wrong model as the best.
-    """
-    records = run.epochs()
-    if [record.epoch for record in records] not in [list(range(1, progress.epoch + 1 + more)) for more in (0, 1)]:
-        raise UserError(
-            f"{run.folder} does not hold together: epochs.jsonl has {len(records)} epochs and last.pt goes on after epoch "
-            f"{progress.epoch}; restore the file that is behind from a copy, or start again in a new --out"
-        )
-    if not progress.epoch:
-        return
-    best = require_intact(run.best).epoch
-    if best not in (max(record.epoch for record in records[: progress.epoch] if record.best), progress.epoch + 1):
-        raise UserError(
-            f"{run.best} is of epoch {best}, which is not the best one in epochs.jsonl: restore the file from a copy, or "
-            "start again in a new --out"
-        )
 
 
 def _describe_model(config: TrainConfig, samples: SampleSet, start: Start) -> ModelHeader:
