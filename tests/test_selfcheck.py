@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -507,7 +508,11 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_what_was_changed_in_a_run_is_reported(
     scored: Run, tmp_path: Path, name: str, old: str, new: str, words: str
 ) -> None:
+    """In one of an earlier version, without seals: a seal that does not fit stops at once (tests/faults)."""
     copied = shutil.copytree(scored.folder, tmp_path / "run")
+    for sealed in ("epochs.jsonl", "scores_test.json", "scores_validation.json", "calibration.json"):
+        text = (copied / sealed).read_text()
+        (copied / sealed).write_text(re.sub(r',\s*"(sha256|crc32)": "[0-9a-f]+"', "", text))
     text = (copied / name).read_text()
     assert old in text
     (copied / name).write_text(text.replace(old, new, 1))

@@ -41,6 +41,7 @@ from fgbg.search.page import write_results
 from fgbg.search.results import Sweep
 from fgbg.search.space import apply_values, check_space, read_space, read_space_file, write_space_file
 from fgbg.search.study import spread_values
+from fgbg.storage import hold_lock
 from fgbg.training import train as training
 from fgbg.training.loop import Trained, Validated
 from fgbg.training.state import Progress

@@ -53,6 +53,7 @@ class Engine:
         self.device: torch.device = self._accelerator.device
         self.processes: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index
+        self._launcher = os.getppid()
 
     @property
     def is_main(self) -> bool:
@@ -110,6 +111,11 @@ class Engine:
     def wait(self) -> None:
         """Go on once all processes are here."""
         self._accelerator.wait_for_everyone()
+
+    @property
+    def has_lost_its_launcher(self) -> bool:
+        """Whether what started the processes of this run has died: nobody would see them end."""
+        return self.processes > 1 and os.getppid() != self._launcher
 
     def has_lost_another(self, error: RuntimeError) -> bool:
         """Whether the error is that another process of this run no longer answers."""

@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from drill import Fault, Place, count_epochs
 
 from discs import write_discs
+from drill import Fault, Place, count_epochs
 
 
 @pytest.fixture(scope="session")

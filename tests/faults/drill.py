@@ -110,6 +110,7 @@ def run_command(argv: list[str], output: str, cache: str, fault: Fault) -> None:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server has it ignored
     torch.set_num_threads(1)
     if fault.largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault.largest_file, resource.RLIM_INFINITY))

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from drill import Fault, Place, assert_same_result
 
 
@@ -14,6 +15,7 @@ def entries(place: Place) -> list[str]:
     return sorted(path.name for path in (place.cache / "decoded").iterdir())
 
 
+@pytest.mark.slow  # tests/test_cache.py has what a kill leaves in every test run
 def test_a_kill_while_photos_are_decoded_leaves_nothing_that_is_taken_for_them(
     place: Place, undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from drill import Fault, Place, assert_same_result
 
 YEAR = 365 * 86_400.0

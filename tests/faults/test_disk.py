@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from drill import FLAGS, SECONDS, Ended, Fault, Place, assert_said, assert_same_result, count_epochs
 
 CUT_OFF = ["unshare", "--user", "--map-root-user", "--mount"]

@@ -221,6 +221,8 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
     if learner.engine.is_main and best_epoch == progress.epoch > 0:
         _restore_best(run, learner, header)
     for epoch in range(progress.epoch + 1, config.epochs + 1):
+        if learner.engine.has_lost_its_launcher:
+            raise UserError(f"what started the processes of this training has died; stopped {_describe_stop(run)}")
         if config.patience and epoch - 1 - best_epoch >= config.patience:
             training.say(f"stopping: {config.patience} epochs brought nothing better than epoch {best_epoch}")
             return
