@@ -176,10 +176,14 @@ def test_epochs_to_be_replayed_are_dropped(tmp_path: Path, last: int) -> None:
 @pytest.mark.parametrize("line", [0, 1])
 def test_a_record_that_changed_on_the_disk_is_named(tmp_path: Path, line: int) -> None:
     run = create_run(tmp_path / "run")
-    for epoch in (1, 2):
-        run.append_epoch(replace(RECORD, epoch=epoch))
+    records = [
+        replace(RECORD, epoch=epoch, train_dice=0.3, val_dice_photo=0.75) for epoch in (1, 2)
+    ]  # no digit that a float has no room for
+    for record in records:
+        run.append_epoch(record)
     path = run.folder / "epochs.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
+    assert run.epochs() == records
     for at in range(len(lines[line]) - 1):  # the line's end is what a line cut short lacks
         damaged = bytearray(lines[line])
         damaged[at] ^= 1
