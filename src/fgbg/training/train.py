@@ -127,7 +127,8 @@ def begin_training(
 ) -> Training:
     """Everything up to the first epoch: data understood, parts built, run folder written, self-check passed.
 
-    Errors are those of `train`; `say` is told by the main process what there is to tell.
+    Errors are those of `train`; `say` is told by the main process what there is to tell. The run folder is claimed until
+    the training's `claim` is closed.
     """
     own = own or OwnParts()
     require_tracker(config.track)
