@@ -5,7 +5,7 @@ BIN := .venv/bin
 # one worker, which makes what they share once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup demo test test-all check format bench pictures clean
+.PHONY: help setup demo test test-all drills check format bench pictures clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ test: .venv/ready  ## the fast tests
 test-all: .venv/ready  ## also the slow ones and the demo
 	$(PYTEST) -m "slow or not slow"
 	$(MAKE) demo
+
+drills: .venv/ready  ## what a kill, a full disk or a damaged file does to a run: docs/faults.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -m "slow or not slow"
 
 check: .venv/ready  ## format, lint, types, layers, tests
 	$(BIN)/ruff format --check .

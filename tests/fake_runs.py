@@ -27,7 +27,8 @@ from fgbg.judge.metrics import Counts, count_pixels, dice_of, iou_of, precision_
 from fgbg.judge.outcomes import make_outcome, save_outcome
 from fgbg.judge.suspicion import SUSPICION_CUTOFF, suspect_label
 from fgbg.judge.traits import measure_traits
-from fgbg.run import EpochRecord, Run, ScoreRow, create_run
+from fgbg.record import EpochRecord
+from fgbg.run import Run, ScoreRow, create_run
 
 THRESHOLD = 0.5
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fgbg.data import cache
 from fgbg.data import samples as samples_module
 from fgbg.data.cache import Photos, cache_photos, cache_squares
 from fgbg.data.images import read_photo
@@ -239,17 +241,17 @@ class TestCutShort:
         store(open_samples(make_folder(4)), progress=watching)
         (entry,) = entries(empty_cache)
         assert seen
-        assert set(seen) == {f"{entry}.partial-{os.getpid()}"}
+        assert set(seen) == {f"{entry}.partial"}
 
     @both_stores
     def test_what_a_killed_process_left_is_not_taken_for_an_entry(self, make_folder, empty_cache: Path, store) -> None:
         samples = open_samples(make_folder(3))
         store(samples)
         (entry,) = entries(empty_cache)
-        whole, half = empty_cache / "decoded" / entry, empty_cache / "decoded" / f"{entry}.partial-{os.getpid()}"
+        whole, half = empty_cache / "decoded" / entry, empty_cache / "decoded" / f"{entry}.partial"
         files = sorted(path.name for path in whole.iterdir())
         whole.rename(half)
-        for name in (*files, "older.npy"):
+        for name in (*files, "older"):
             (half / name).write_bytes(b"half")
         store(samples)
         assert entries(empty_cache) == [entry]
@@ -257,21 +259,22 @@ class TestCutShort:
         assert all(path.stat().st_size > 4 for path in whole.iterdir())
 
     @both_stores
-    def test_a_process_that_was_faster_wins_and_the_other_uses_its_entry(
-        self, make_folder, empty_cache: Path, store
-    ) -> None:
+    def test_who_comes_while_it_is_built_waits_and_takes_it(self, make_folder, empty_cache: Path, store) -> None:
         samples = open_samples(make_folder(3))
+        seen: list[float] = []
 
-        def overtaken(items: Iterable[Any], **_: Any) -> Iterable[Any]:
-            yield from items
-            store(samples)  # what another process would do meanwhile ...
-            aside = empty_cache / "decoded" / f"{entries(empty_cache)[0]}.partial-{os.getpid()}"
-            aside.mkdir()  # ... in an aside folder of its own
-            (aside / "shapes.npy").touch()
+        def slowly(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+            for item in items:
+                seen.append(time.perf_counter())
+                time.sleep(0.02)
+                yield item
 
-        stored = store(samples, progress=overtaken)
+        with ThreadPoolExecutor(2) as pool:
+            both = list(pool.map(lambda _: store(samples, progress=slowly), range(2)))
+        assert len(seen) == 3, "decoded once"
         assert len(entries(empty_cache)) == 1
-        assert len(stored if isinstance(stored, Photos) else stored.pixels) == 3
+        first, second = (list(stored if isinstance(stored, Photos) else stored.pixels) for stored in both)
+        assert len(first) == len(second) == 3
 
     def test_a_full_disk_is_an_error_and_not_an_entry(
         self, make_folder, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -279,10 +282,40 @@ class TestCutShort:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(np, "save", full)
-        with pytest.raises(OSError, match="No space left"):
+        monkeypatch.setattr(cache, "_write_entry", full)
+        with pytest.raises(OSError, match=r"No space left on device: .*decoded"):
             cache_photos(open_samples(make_folder(3)))
         assert entries(empty_cache) == []
+
+
+class TestDamage:
+    @both_stores
+    @pytest.mark.parametrize("name", ["pixels", "levels", "checksums.json"])
+    @pytest.mark.parametrize("fault", ["flip", "cut", "remove"])
+    def test_an_entry_that_changed_on_the_disk_is_built_again_and_said(
+        self, make_folder, empty_cache: Path, store, name: str, fault: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        samples = open_samples(make_folder(3))
+        store(samples)
+        (entry,) = entries(empty_cache)
+        path = empty_cache / "decoded" / entry / name
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        if fault == "remove":
+            path.unlink()
+        else:
+            path.write_bytes(whole[:middle] + (bytes([whole[middle] ^ 1]) + whole[middle + 1 :] if fault == "flip" else b""))
+        store(samples)
+        assert path.read_bytes() == whole
+        assert f"{entry} is damaged (" in capsys.readouterr().err
+
+    @both_stores
+    def test_an_entry_is_used_where_nothing_can_be_written(self, make_folder, empty_cache: Path, store) -> None:
+        samples = open_samples(make_folder(3))
+        store(samples)
+        (empty_cache / "locks").rename(empty_cache / "gone")
+        (empty_cache / "locks").write_text("no folder can be made here")
+        assert store(samples) is not None
 
 
 class TestCacheFolder:

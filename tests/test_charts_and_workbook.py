@@ -16,11 +16,13 @@ from openpyxl.worksheet.worksheet import Worksheet
 from PIL import Image
 
 from fgbg.config import TrainConfig
+from fgbg.errors import UserError
 from fgbg.judge import charts, pictures
 from fgbg.judge.charts import Summary, draw_charts, shorten, summarise_series
 from fgbg.judge.pictures import CELL, GREY, MARGIN, Panel, draw_panels
 from fgbg.judge.workbook import write_workbook
-from fgbg.run import EpochRecord, Run, ScoreRow, create_run
+from fgbg.record import EpochRecord
+from fgbg.run import Run, ScoreRow, create_run
 
 STATEMENT = {
     "data": "=drawn",
@@ -368,7 +370,7 @@ def test_a_workbook_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", [0.8])
     run.write_scores("test", [], STATEMENT)
     (run.folder / "scores_test.json").write_text("{")
-    with pytest.raises(ValueError, match="Expecting property name"):
+    with pytest.raises(UserError, match=r"scores_test\.json beside it is damaged"):
         write_workbook([run], tmp_path / "performance.xlsx")
     assert (tmp_path / "performance.xlsx").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["performance.xlsx"]

@@ -208,6 +208,24 @@ def test_a_file_cut_short_is_damaged(tmp_path: Path, left: int) -> None:
         load_model(path)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.999])
+def test_a_bit_that_changed_is_damage_wherever_it_is(tmp_path: Path, share: float) -> None:
+    path = save_unet(tmp_path / "best.safetensors")
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"best\.safetensors (is damaged|has a header)"):
+        load_model(path)
+
+
+def test_a_file_of_an_earlier_version_has_no_seal(tmp_path: Path) -> None:
+    path = save_unet(tmp_path / "best.safetensors")
+    with safe_open(path, "pt") as file:
+        header = file.metadata()[HEADER_KEY]
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata={HEADER_KEY: header})
+    assert load_model(path)[1] == UNET
+
+
 @pytest.mark.parametrize("content", [b"\x00" * 64, b"not a model at all, but text", b"\xff" * 4000])
 def test_a_file_of_anything_else_is_damaged(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "best.safetensors").write_bytes(content)

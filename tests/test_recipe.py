@@ -238,7 +238,8 @@ def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path: Path, capsys: 
 def test_with_everything_on_an_interrupted_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     config = small_config(tmp_path / "cut", **EVERYTHING)
     training = begin_training(config, OwnParts(samples=make_samples()))
-    assert next(run_epochs(training)).epoch == 1  # and no more of it
+    with training.claim:
+        assert next(run_epochs(training)).epoch == 1  # and no more of it
     resumed = fgbg.train(config, samples=make_samples(), resume=True)
     whole = trained(tmp_path / "whole", **EVERYTHING)
     for name in ("network", "average"):

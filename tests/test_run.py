@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from fgbg.config import TrainConfig
 from fgbg.data.samples import Sample, understand_samples
 from fgbg.errors import UserError
-from fgbg.run import EpochRecord, Run, ScoreRow, create_run, free_name, make_folder, name_runs, open_run
+from fgbg.record import EpochRecord
+from fgbg.run import Run, ScoreRow, create_run, free_name, make_folder, name_runs, open_run
+from fgbg.storage import write_alone
 from trivial import make_noise
 
 RECORD = EpochRecord(
@@ -52,6 +54,23 @@ def test_a_new_run_is_an_empty_folder_with_its_parents(tmp_path: Path) -> None:
     assert run.folder == tmp_path / "runs" / "first"
     assert list(run.folder.iterdir()) == []
     create_run(run.folder)
+
+
+def test_what_a_killed_start_leaves_is_nothing(tmp_path: Path) -> None:
+    with write_alone(tmp_path):
+        (tmp_path / ".config.toml.partial").write_text("half")
+    assert create_run(tmp_path).folder == free_name(tmp_path) == tmp_path
+
+
+def test_one_process_writes_into_a_run(tmp_path: Path) -> None:
+    with (
+        write_alone(tmp_path),
+        pytest.raises(UserError, match=rf"another fgbg \(process {os.getpid()}\): wait for it"),
+        write_alone(tmp_path),
+    ):
+        raise AssertionError("both write")
+    with write_alone(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_folder_with_something_in_it_is_not_taken(tmp_path: Path) -> None:
@@ -152,6 +171,35 @@ def test_epochs_to_be_replayed_are_dropped(tmp_path: Path, last: int) -> None:
         run.append_epoch(record)
     run.keep_epochs(last)
     assert run.epochs() == records[:last]
+
+
+@pytest.mark.parametrize("line", [0, 1])
+def test_a_record_that_changed_on_the_disk_is_named(tmp_path: Path, line: int) -> None:
+    run = create_run(tmp_path / "run")
+    records = [
+        replace(RECORD, epoch=epoch, train_dice=0.3, val_dice_photo=0.75) for epoch in (1, 2)
+    ]  # no digit that a float has no room for
+    for record in records:
+        run.append_epoch(record)
+    path = run.folder / "epochs.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert run.epochs() == records
+    for at in range(len(lines[line]) - 1):  # the line's end is what a line cut short lacks
+        damaged = bytearray(lines[line])
+        damaged[at] ^= 1
+        path.write_bytes(b"".join([*lines[:line], damaged, *lines[line + 1 :]]))
+        with pytest.raises(UserError, match=rf"line {line + 1} of .*epochs\.jsonl is damaged"):
+            run.epochs()
+
+
+def test_a_record_of_an_earlier_version_has_no_checks(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    run.append_epoch(RECORD)
+    path = run.folder / "epochs.jsonl"
+    fields = json.loads(path.read_text())
+    del fields["crc32"]
+    path.write_text(json.dumps(fields) + "\n")
+    assert run.epochs() == [RECORD]
 
 
 # Scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,8 @@ def test_the_training_that_follows_is_the_same_to_the_bit(tmp_path: Path, own: b
         run = fgbg.train(config, samples=make_samples(), **parts)
         states.append((torch.load(run.last, weights_only=True), [record.train_loss for record in run.epochs()]))
     (before, losses), (after, same_losses) = states
+    for state in (before, after):
+        del state["settings"]  # the folder and the self-check itself
     assert losses == same_losses
     torch.testing.assert_close(before, after, rtol=0, atol=0)
 
@@ -507,7 +510,11 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_what_was_changed_in_a_run_is_reported(
     scored: Run, tmp_path: Path, name: str, old: str, new: str, words: str
 ) -> None:
+    """In one of an earlier version, without seals: a seal that does not fit stops at once (tests/faults)."""
     copied = shutil.copytree(scored.folder, tmp_path / "run")
+    for sealed in ("epochs.jsonl", "scores_test.json", "scores_validation.json", "calibration.json"):
+        text = (copied / sealed).read_text()
+        (copied / sealed).write_text(re.sub(r',\s*"(sha256|crc32)": "[0-9a-f]+"', "", text))
     text = (copied / name).read_text()
     assert old in text
     (copied / name).write_text(text.replace(old, new, 1))

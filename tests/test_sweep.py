@@ -13,7 +13,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -42,6 +41,7 @@ from fgbg.search.page import write_results
 from fgbg.search.results import Sweep
 from fgbg.search.space import apply_values, check_space, read_space, read_space_file, write_space_file
 from fgbg.search.study import spread_values
+from fgbg.storage import hold_lock
 from fgbg.training import train as training
 from fgbg.training.loop import Trained, Validated
 from fgbg.training.state import Progress
@@ -470,8 +470,7 @@ def test_other_settings_another_search_or_other_photos_are_refused(
 def test_two_sweeps_do_not_share_a_folder(discs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with closing(sqlite3.connect(out / ".lock", isolation_level=None)) as lock:
-        lock.execute("BEGIN EXCLUSIVE")
+    with hold_lock(out / ".lock", waits=False):
         (out / "sweep.db").touch()
         with pytest.raises(fgbg.UserError, match="another fgbg sweep is at work in"):
             fgbg.sweep(config_of(discs, out), OVER, say=quiet)

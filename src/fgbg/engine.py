@@ -53,6 +53,7 @@ class Engine:
         self.device: torch.device = self._accelerator.device
         self.processes: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index
+        self._launcher = os.getppid()
 
     @property
     def is_main(self) -> bool:
@@ -125,6 +126,16 @@ class Engine:
     def wait(self) -> None:
         """Go on once all processes are here."""
         self._accelerator.wait_for_everyone()
+
+    @property
+    def has_lost_its_launcher(self) -> bool:
+        """Whether what started the processes of this run has died: nobody would see them end."""
+        return self.processes > 1 and os.getppid() != self._launcher
+
+    def has_lost_another(self, error: RuntimeError) -> bool:
+        """Whether the error is that another process of this run no longer answers."""
+        # Gloo, which a CPU's processes talk through, has no error class of its own; it names its source file.
+        return self.processes > 1 and (isinstance(error, torch.distributed.DistError) or "gloo/" in str(error))
 
     def free_bytes(self) -> int:
         """Memory that is free on the device; 0 on a CPU, whose memory-mapped files need no copy."""

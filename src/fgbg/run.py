@@ -20,27 +20,12 @@ from fgbg.config import TrainConfig, read_config, to_toml
 from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.data.split import Locked
 from fgbg.errors import UserError
-from fgbg.storage import replace_when_whole
+from fgbg.record import EpochRecord, read_lines, write_lines
+from fgbg.seal import read_sealed_json, to_sealed_json
+from fgbg.storage import holds_nothing, replace_when_whole
 from fgbg.words import HASH_DIGITS
 
 RECORDED_PACKAGES = ("fgbg", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of epochs.jsonl. Every Dice is a mean over images."""
-
-    epoch: int
-    train_loss: float
-    train_dice: float  # augmented images, at the training size, while the weights were still moving
-    val_loss: float
-    val_dice: float  # at the training size; of a model of patches, that is the photo's own
-    val_dice_photo: float  # at each photo's own size: this one chooses `best`
-    learning_rate: float
-    images_per_second: float  # of training alone
-    seconds: float  # of the whole epoch, validation included
-    best: bool
-    own_metric: float | None = None  # mean of the metric given to the Python API; chooses `best` where there is one
 
 
 @dataclass(frozen=True)
@@ -141,24 +126,24 @@ class Run:
         return read_config(self.folder / "config.toml")
 
     def epochs(self) -> list[EpochRecord]:
-        """The record, epoch by epoch; empty before the first has ended. A line cut short by a kill is left out."""
-        path = self.folder / "epochs.jsonl"
-        if not path.exists():
-            return []
-        whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        return [EpochRecord(**json.loads(line)) for line in whole]
+        """The record, epoch by epoch; empty before the first has ended. A line cut short by a kill is left out.
+
+        Raises:
+            UserError: A line is not as it was written.
+        """
+        return read_lines(self.folder / "epochs.jsonl")
 
     def append_epoch(self, record: EpochRecord) -> None:
         """Add one line and wait until it is on the disk."""
         with (self.folder / "epochs.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+            file.write(write_lines([record]))
             file.flush()
             os.fsync(file.fileno())
 
     def keep_epochs(self, last: int) -> None:
         """Drop the record of epochs after `last`, which are about to be replayed."""
         kept = [record for record in self.epochs() if record.epoch <= last]
-        self._write("epochs.jsonl", "".join(json.dumps(dataclasses.asdict(record)) + "\n" for record in kept))
+        self._write("epochs.jsonl", write_lines(kept))
 
     def write_config(self, config: TrainConfig) -> None:
         """Write config.toml."""
@@ -197,19 +182,21 @@ class Run:
             splits[sample.split].append({"id": sample.id, "image": image, "mask": mask, **group})
         rules = {name: value for name, value in config.data_options().items() if name not in ("object_values", "categories")}
         content = {"rules": rules, "data": samples.name, "fingerprint": samples.fingerprint, **splits}
-        self._write("split.json", json.dumps(content, indent=1) + "\n")
+        self._write("split.json", to_sealed_json(content, indent=1))
 
     @property
     def fingerprint(self) -> str:
         """Hash of the data that the run was split on; empty before that."""
-        path = self.folder / "split.json"
-        return json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else ""
+        return self._read_split().get("fingerprint", "")
 
     def locked_splits(self) -> dict[str, Locked]:
         """The split and group of every photo that the run knew, by id; empty before it was split."""
-        path = self.folder / "split.json"
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        content = self._read_split()
         return {photo["id"]: Locked(split, photo.get("group", "")) for split in SPLITS for photo in content.get(split, ())}
+
+    def _read_split(self) -> dict[str, Any]:
+        path = self.folder / "split.json"
+        return read_sealed_json(path, "restore it from a copy, or train in a new --out") if path.exists() else {}
 
     def write_scores(self, split: str, rows: Sequence[ScoreRow], statement: Mapping[str, Any]) -> None:
         """Write the rows, and beside them the statement of what they mean and their mean."""
@@ -223,13 +210,13 @@ class Run:
             for row in rows:
                 values = [getattr(row, name) for name in _COLUMNS]
                 writer.writerow([*values, *(row.metadata.get(name, "") for name in columns)])
-        self._write(f"scores_{split}.json", json.dumps(statement, indent=2) + "\n")
+        self._write(f"scores_{split}.json", to_sealed_json(statement, indent=2, beside=self.scores_path(split)))
 
     def scores(self, split: str) -> list[ScoreRow]:
         """The rows that `evaluate` wrote, in its order.
 
         Raises:
-            UserError: That split has not been scored.
+            UserError: That split has not been scored, or rows and statement are not as they were written.
         """
         path = self.scores_path(split)
         if not path.exists():
@@ -238,6 +225,7 @@ class Run:
             header, *lines = csv.reader(file)
         if header[: len(_COLUMNS)] != list(_COLUMNS):
             raise UserError(f"{path} was written by another version of fgbg: run fgbg evaluate {self.folder} again")
+        self._read_statement(split)  # of these very rows
         # By position: a column of the user's metadata may have a score's name.
         own = header[len(_COLUMNS) :]
         return [
@@ -252,19 +240,24 @@ class Run:
         """What the rows of a split mean: data, hash, border rule, threshold, mean, interval, pooled value.
 
         Raises:
-            UserError: That split has not been scored.
+            UserError: That split has not been scored, or rows and statement are not as they were written.
         """
         self.scores(split)
-        return json.loads((self.folder / f"scores_{split}.json").read_text(encoding="utf-8"))
+        return self._read_statement(split)
+
+    def _read_statement(self, split: str) -> dict[str, Any]:
+        """The statement, once it is sure that it is of these rows."""
+        path, cure = self.folder / f"scores_{split}.json", "score the photos again with fgbg evaluate"
+        return read_sealed_json(path, cure, beside=self.scores_path(split))
 
     def write_calibration(self, calibration: Mapping[str, Any]) -> None:
         """Write what the validation photos said of the probabilities and of the threshold (see judge.calibration)."""
-        self._write("calibration.json", json.dumps(calibration, indent=1) + "\n")
+        self._write("calibration.json", to_sealed_json(calibration, indent=1))
 
     def calibration(self) -> dict[str, Any] | None:
         """What `write_calibration` wrote; None before that."""
-        path = self.folder / "calibration.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        path, cure = self.folder / "calibration.json", "remove it, and run fgbg evaluate with --split validation"
+        return read_sealed_json(path, cure) if path.exists() else None
 
     def write_selfcheck(self, findings: Sequence[Mapping[str, Any]]) -> None:
         """Write what the self-check before the first epoch found: name, passed, sentence and stops of each check."""
@@ -300,7 +293,7 @@ def make_empty_folder(folder: Path) -> Path:
     Raises:
         UserError: There is something in it already, or it cannot be made.
     """
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not holds_nothing(folder):
         hint = ", or go on with the run in it by --resume" if (folder / "config.toml").exists() else ""
         raise UserError(f"{folder} is not empty: choose another folder{hint}")
     return make_folder(folder)
@@ -326,7 +319,7 @@ def make_folder(folder: Path) -> Path:
 def free_name(folder: Path) -> Path:
     """`folder`, or the first of folder-2, folder-3, … that is missing or empty."""
     free, number = folder, 1
-    while free.exists() and (free.is_file() or any(free.iterdir())):
+    while free.exists() and (free.is_file() or not holds_nothing(free)):
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
     return free

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+
+from fgbg.errors import UserError
 
 
 def cache_folder() -> Path:
@@ -21,6 +24,45 @@ def cache_folder() -> Path:
     return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("fgbg", appauthor=False))
 
 
+class HeldError(Exception):
+    """Another process holds a lock; the text is its number."""
+
+
+@contextmanager
+def hold_lock(path: Path, *, waits: bool) -> Iterator[None]:
+    """Within it no other process is inside a `hold_lock` of the same path.
+
+    The system lets go of it when this process ends, however it ends: after a kill nothing is left to clear away. The file
+    stays, with the number of the process that held it last.
+
+    Args:
+        path: The file to lock; made if it is not there.
+        waits: Until the other one is done, or not at all.
+
+    Raises:
+        HeldError: Another one holds it, and `waits` is False.
+    """
+    from filelock import FileLock, Timeout  # for who trains; a page that serves a model does without
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=waits)
+    except Timeout:
+        raise HeldError(path.read_text(errors="replace").strip() or "unknown") from None
+    try:
+        path.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+PARTIAL = ".*.partial"  # what a file is called until it is whole
 FULL_DISK_BYTES = 1_000_000  # less than this left after a failed write: the disk was the reason
 
 
@@ -37,7 +79,7 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     'whole'
     """
-    aside = path.with_name(f".{path.name}.partial")
+    aside = path.with_name(PARTIAL.replace("*", path.name))
     try:
         yield aside
         with aside.open("rb+") as written:
@@ -53,3 +95,28 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Whether a folder is empty but for what a process leaves that was killed before it wrote anything."""
+    return all(path.name == LOCK or path.match(PARTIAL) for path in folder.iterdir())
+
+
+LOCK = ".lock"
+"""Held by the process that writes into a run folder."""
+
+
+@contextmanager
+def write_alone(folder: Path) -> Iterator[None]:
+    """Within it no other process of fgbg writes into the run folder.
+
+    Raises:
+        UserError: Another one does.
+    """
+    try:
+        with hold_lock(folder / LOCK, waits=False):
+            yield
+    except HeldError as held:
+        raise UserError(
+            f"{folder} is being written to by another fgbg (process {held}): wait for it, end it, or choose another folder"
+        ) from None

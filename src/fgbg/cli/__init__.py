@@ -83,6 +83,8 @@ def _explain_os_error(error: OSError) -> str | None:
     return {
         errno.ENOSPC: f"no space left while writing {where}: free some, then go on (a run: --resume)",
         errno.EDQUOT: f"the disk quota is used up while writing {where}: free some, then go on (a run: --resume)",
+        errno.EFBIG: f"{where} would be larger than this process or disk may have files: raise the limit (ulimit -f), "
+        "then go on (a run: --resume)",
         errno.EACCES: f"{where} may not be read or written: check its permissions",
         errno.EROFS: f"{where} is on a read-only disk: choose another place",
     }.get(error.errno or 0)

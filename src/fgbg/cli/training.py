@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ def train_verb(argv: Sequence[str]) -> int:
     arguments = parse(TrainArguments, argv, default=read_defaults(argv, TrainArguments))
     from fgbg.training.train import train
 
+    # As Ctrl-C: a scheduler wants the machine back, or torchrun ends what is left after a process has died.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = train(TrainConfig(**_settings(arguments)), resume=arguments.resume)
     if is_main():
         print(

@@ -17,7 +17,7 @@ EXIT_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
 # What each extra brings that a verb would miss first.
 EXTRAS = {
-    "train": ("torch", "accelerate", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2"),
+    "train": ("torch", "accelerate", "filelock", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2"),
     "sweep": ("optuna",),
     "serve": ("fastapi", "uvicorn", "python_multipart"),
 }

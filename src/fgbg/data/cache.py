@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SampleSet
 from fgbg.fit import fit_pixels, fit_target, resize_target
-from fgbg.storage import cache_folder
+from fgbg.storage import cache_folder, hash_file, hold_lock
 from fgbg.words import Fit
 
-FORMAT = 2  # part of every key: a change of what is stored makes old entries unreachable, not wrong
+FORMAT = 3  # part of every key: a change of what is stored makes old entries unreachable, not wrong
 SQUARE_MARGIN = 1.25  # stored edge over training edge
 
 
@@ -70,28 +71,29 @@ class Photos:
         return np.cumsum(lengths, axis=0) - lengths
 
 
+Append = Callable[[str, NDArray[Any]], None]
+"""Adds an array to one of an entry's files, which are named after what they hold."""
+
+
 def cache_squares(samples: SampleSet, *, size: int, fit: Fit, progress: Progress | None = None) -> Squares:
     """The samples as squares of edge `size`, decoded now or at an earlier time."""
+    count = len(samples.samples)
 
-    def build(folder: Path) -> None:
-        count = len(samples.samples)
-        pixels = open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=(count, 3, size, size))
-        levels = open_memmap(folder / "levels.npy", mode="w+", dtype=np.uint8, shape=(count, size, size))
+    def read(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        photo = torch.tensor(samples.samples[index].read_pixels())
+        pixels = (fit_pixels(photo, size, fit) * 255).round().to(torch.uint8).numpy()
+        return pixels, fit_target(torch.tensor(samples.read_levels(index)), size, fit).numpy()
 
-        def store(index: int) -> None:
-            photo = torch.tensor(samples.samples[index].read_pixels())
-            pixels[index] = (fit_pixels(photo, size, fit) * 255).round().to(torch.uint8).numpy()
-            levels[index] = fit_target(torch.tensor(samples.read_levels(index)), size, fit).numpy()
-
-        for _ in map_in_order(store, range(count), progress, "decoding training photos"):
-            pass
-        pixels.flush()
-        levels.flush()
+    def build(append: Append) -> None:
+        for pixels, levels in map_in_order(read, range(count), progress, "decoding training photos"):
+            append("pixels", pixels)
+            append("levels", levels)
 
     folder = _find_or_build(_key(samples, "squares", size, fit), build)
     looks = samples.inspections
     aspects = np.array([look.width / look.height if fit == "squash" else 1.0 for look in looks], np.float64)
-    return Squares(_open_array(folder / "pixels.npy"), _open_array(folder / "levels.npy"), aspects)
+    pixels, levels = _open(folder / "pixels"), _open(folder / "levels")
+    return Squares(pixels.reshape(count, 3, size, size), levels.reshape(count, size, size), aspects)
 
 
 def cache_photos(samples: SampleSet, *, pixel_for_pixel: bool = False, progress: Progress | None = None) -> Photos:
@@ -103,25 +105,21 @@ def cache_photos(samples: SampleSet, *, pixel_for_pixel: bool = False, progress:
         progress: Shows how far it is.
     """
 
-    def build(folder: Path) -> None:
-        def read(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-            pixels, levels = samples.samples[index].read_pixels(), samples.read_levels(index)
-            if pixel_for_pixel and levels.shape != pixels.shape[:2]:
-                levels = resize_target(torch.tensor(levels), *pixels.shape[:2]).numpy()
-            return pixels, levels
+    def read(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        pixels, levels = samples.samples[index].read_pixels(), samples.read_levels(index)
+        if pixel_for_pixel and levels.shape != pixels.shape[:2]:
+            levels = resize_target(torch.tensor(levels), *pixels.shape[:2]).numpy()
+        return pixels, levels
 
-        shapes = []
-        with (folder / "pixels.raw").open("wb") as pixel_file, (folder / "levels.raw").open("wb") as level_file:
-            indices = range(len(samples.samples))
-            for pixels, levels in map_in_order(read, indices, progress, "decoding photos"):
-                pixel_file.write(pixels.tobytes())
-                level_file.write(levels.tobytes())
-                shapes.append((*pixels.shape[:2], *levels.shape))
-        np.save(folder / "shapes.npy", np.array(shapes, np.int64).reshape(-1, 4))
+    def build(append: Append) -> None:
+        for pixels, levels in map_in_order(read, range(len(samples.samples)), progress, "decoding photos"):
+            append("pixels", pixels)
+            append("levels", levels)
+            append("shapes", np.array([*pixels.shape[:2], *levels.shape], np.int64))
 
     folder = _find_or_build(_key(samples, "pairs" if pixel_for_pixel else "photos"), build)
-    shapes = np.load(folder / "shapes.npy")
-    return Photos(_open_flat(folder / "pixels.raw"), _open_flat(folder / "levels.raw"), shapes)
+    shapes = np.fromfile(folder / "shapes", np.int64).reshape(-1, 4)
+    return Photos(_open(folder / "pixels"), _open(folder / "levels"), shapes)
 
 
 def _key(samples: SampleSet, *settings: object) -> str:
@@ -132,28 +130,71 @@ def _key(samples: SampleSet, *settings: object) -> str:
     return hashlib.sha256(json.dumps([FORMAT, settings, values, looks]).encode()).hexdigest()[:24]
 
 
-def _find_or_build(key: str, build: Callable[[Path], None]) -> Path:
-    """The entry's folder. It is built aside and renamed when whole, so that one cut short is never taken for one."""
+def _find_or_build(key: str, build: Callable[[Append], None]) -> Path:
+    """The entry's folder, each of its files as it was written.
+
+    One process builds it, aside, and renames it when it is whole; others wait. An entry that has changed on the disk since
+    is built again: a photo with another pixel would train and score as well as the right one, without a word.
+    """
     folder = cache_folder() / "decoded" / key
-    if folder.exists():
+    if folder.exists() and not find_damage(folder):
         return folder
-    aside = folder.with_name(f"{key}.partial-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        build(aside)
-        aside.rename(folder)
-    except OSError:
-        if not folder.exists():  # else another process was faster, and its entry is the same
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with hold_lock(locks / key, waits=True):
+        if folder.exists():  # damaged, or made by another process just now
+            damage = find_damage(folder)
+            if not damage:
+                return folder
+            print(f"fgbg: {folder} is damaged ({damage}): decoding its photos anew", file=sys.stderr)
+            shutil.rmtree(folder)
+        aside = folder.with_name(f"{key}.partial")
+        shutil.rmtree(aside, ignore_errors=True)  # a killed process's: whoever lives has the lock
+        aside.mkdir(parents=True)
+        try:
+            _write_entry(aside, build)
+            aside.rename(folder)
+        except OSError as error:
+            error.filename = error.filename or str(folder)  # a failed write does not know which file it was for
             raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 
-def _open_flat(path: Path) -> NDArray[np.uint8]:
+CHECKSUMS = "checksums.json"
+
+
+def _write_entry(folder: Path, build: Callable[[Append], None]) -> None:
+    """Let `build` write the entry's files from their beginning to their end, and note what should be in them.
+
+    Through `write`, never through a memory map: on a full disk a map kills the process, and a write says what is wrong.
+    """
+    digests: dict[str, Any] = {}
+    with ExitStack() as files:
+        opened: dict[str, BinaryIO] = {}
+
+        def append(name: str, array: NDArray[Any]) -> None:
+            if name not in opened:
+                opened[name] = files.enter_context((folder / name).open("wb"))
+                digests[name] = hashlib.sha256()
+            content = array.tobytes()
+            opened[name].write(content)
+            digests[name].update(content)
+
+        build(append)
+    checksums = {name: digest.hexdigest() for name, digest in digests.items()}
+    (folder / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+
+
+def find_damage(folder: Path) -> str:
+    """The first file of an entry that is not as it was written; empty where all of them are."""
+    try:
+        checksums: dict[str, str] = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        return next((name for name, digest in checksums.items() if hash_file(folder / name) != digest), "")
+    except (FileNotFoundError, ValueError, AttributeError) as error:
+        return f"{CHECKSUMS}: {error}"
+
+
+def _open(path: Path) -> NDArray[np.uint8]:
     return np.memmap(path, np.uint8, "r")
-
-
-def _open_array(path: Path) -> NDArray[np.uint8]:
-    return np.load(path, mmap_mode="r")

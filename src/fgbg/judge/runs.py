@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from fgbg.models.checkpoint import load_model, replace_header
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.models.predictor import Predictor
 from fgbg.run import Run, ScoreRow, make_folder, open_run
+from fgbg.storage import write_alone
 from fgbg.words import Border
 
 PANELS = 3  # photos of each kind
@@ -61,39 +63,45 @@ def evaluate_run(
         object_values: Which stored mask values are object in `data`, where they leave it open.
 
     Raises:
-        UserError: The run, its model or the data cannot be used, or the model has seen a photo.
+        UserError: The run, its model or the data cannot be used, the model has seen a photo, or another process writes to
+            the run.
     """
     run = _open_scorable(folder)
     engine = Engine(device, "fp32", threads)
-    predictor, header = load_model(run.best)
-    predictor.to(engine.device)
-    samples, label = open_run_data(run, data, split, object_values)
-    has_learnt_them = bool(find_seen_photos(header, samples, split).trained)
-    if threshold_for and has_learnt_them:
-        raise UserError("--threshold-for: these validation photos also trained the model, so that none is chosen on them")
-    if label == "validation" and border in (None, header.border) and not has_learnt_them:
-        evaluation = choose_on_validation(
-            run, predictor, header, samples, engine=engine, threshold_for=threshold_for, empty=empty
-        )
-    elif threshold_for:
-        raise UserError("a threshold is chosen on the run's own validation photos: add --split validation, and name no DATA")
-    else:
-        evaluation = evaluate(
-            predictor,
-            header,
-            samples,
-            engine=engine,
-            split=split,
-            label=label,
-            border=border,
-            empty=empty,
-            allow_overlap=allow_overlap,
-            run=run,
-            progress=show_progress,
-        )
-    if engine.is_main:
-        _draw_panels(run, label, predictor, samples, evaluation)
-    return evaluation
+    with write_alone(run.folder) if engine.is_main else nullcontext():
+        predictor, header = load_model(run.best)
+        predictor.to(engine.device)
+        samples, label = open_run_data(run, data, split, object_values)
+        has_learnt_them = bool(find_seen_photos(header, samples, split).trained)
+        if threshold_for and has_learnt_them:
+            raise UserError(
+                "--threshold-for: these validation photos also trained the model, so that none is chosen on them"
+            )
+        if label == "validation" and border in (None, header.border) and not has_learnt_them:
+            evaluation = choose_on_validation(
+                run, predictor, header, samples, engine=engine, threshold_for=threshold_for, empty=empty
+            )
+        elif threshold_for:
+            raise UserError(
+                "a threshold is chosen on the run's own validation photos: add --split validation, and name no DATA"
+            )
+        else:
+            evaluation = evaluate(
+                predictor,
+                header,
+                samples,
+                engine=engine,
+                split=split,
+                label=label,
+                border=border,
+                empty=empty,
+                allow_overlap=allow_overlap,
+                run=run,
+                progress=show_progress,
+            )
+        if engine.is_main:
+            _draw_panels(run, label, predictor, samples, evaluation)
+        return evaluation
 
 
 def choose_on_validation(

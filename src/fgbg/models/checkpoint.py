@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,7 +33,7 @@ def save_model(path: Path, network: nn.Module, header: ModelHeader) -> None:
 
 def replace_header(path: Path, header: ModelHeader) -> None:
     """Give a `.safetensors` file another header; its weights stay as they are, to the bit."""
-    _write(path, _read_weights(path), header)
+    _write(path, _read(path)[1], header)
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -41,11 +45,8 @@ def read_header(path: Path) -> ModelHeader:
     require_model_file(path)
     if path.suffix == ".onnx":
         return parse_header(read_onnx_header(path), path)
-    try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(HEADER_KEY)
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged or no safetensors file ({error}): train or copy it again") from None
+    with _open(path) as file:
+        text = (file.metadata() or {}).get(HEADER_KEY)
     return parse_header(text, path)
 
 
@@ -57,9 +58,9 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
         network: The network to fill, where the file holds one that was given to the Python API.
 
     Raises:
-        UserError: As `read_header`; or the weights do not fit the network.
+        UserError: As `read_header`; or a weight is not as it was saved, or they do not fit the network.
     """
-    header = read_header(path)
+    header, weights = _read(path)
     if network is not None:
         padded = wrap_network(network)
     elif header.network in MODELS:
@@ -67,7 +68,7 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
     else:
         raise UserError(f"{path} holds a network of your own: load it with load_model(path, network=...)")
     try:
-        padded.load_state_dict(_read_weights(path))
+        padded.load_state_dict(weights)
     except RuntimeError:
         raise UserError(f"{path} holds weights of another network than {header.network} of width {header.width}") from None
     predictor = Predictor(
@@ -81,13 +82,52 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
     return predictor.eval(), header
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+def require_intact(path: Path) -> ModelHeader:
+    """The header of a model file every bit of which is as it was saved.
+
+    Raises:
+        UserError: As `read_header`; or something in it has changed since.
+    """
+    return _read(path)[0]
+
+
+SEAL = "fgbg_sha256"
+"""Of header and weights, beside the header: a bit that flips on the disk would else be another model with the old score."""
+
+
+def _read(path: Path) -> tuple[ModelHeader, dict[str, torch.Tensor]]:
+    """Header and weights, of one and the same file even while a training replaces it."""
+    require_model_file(path)
     if path.suffix == ".onnx":
-        return read_onnx_weights(path)
-    with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return parse_header(read_onnx_header(path), path), read_onnx_weights(path)
+    with _open(path) as file:
+        metadata = file.metadata() or {}
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    header = parse_header(metadata.get(HEADER_KEY), path)
+    if SEAL in metadata and metadata[SEAL] != _seal(metadata[HEADER_KEY], weights):
+        raise UserError(f"{path} is damaged: it is not as it was saved; train or copy it again")
+    return header, weights
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged or no safetensors file ({error}): train or copy it again") from None
 
 
 def _write(path: Path, weights: dict[str, torch.Tensor], header: ModelHeader) -> None:
+    text = write_header(header)
     with replace_when_whole(path) as aside:
-        aside.write_bytes(serialize(weights, metadata={HEADER_KEY: write_header(header)}))
+        aside.write_bytes(serialize(weights, metadata={HEADER_KEY: text, SEAL: _seal(text, weights)}))
+
+
+def _seal(header: str, weights: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(weights):
+        weight = weights[name]
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

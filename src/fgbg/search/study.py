@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,9 +20,9 @@ from scipy.stats.qmc import LatinHypercube
 from fgbg.config import TrainConfig, flatten
 from fgbg.errors import UserError
 from fgbg.search.space import Space
+from fgbg.storage import LOCK, HeldError, hold_lock
 
 DATABASE = "sweep.db"
-LOCK = ".lock"
 SPREAD = 8  # trials that look everywhere, before the sampler looks where it went well
 FINISHED_BEFORE_PRUNING = 4
 SENTENCE = "sentence"  # why a trial could not be trained, beside it in the database
@@ -42,17 +41,16 @@ def quiet_optuna() -> Iterator[None]:
 
 @contextmanager
 def work_alone(folder: Path) -> Iterator[None]:
-    """Keep a second sweep out of the folder. The lock is SQLite's own and ends with the process, however it ends.
+    """Keep a second sweep out of the folder. The lock ends with the process, however it ends.
 
     Raises:
         UserError: Another one is at work.
     """
-    with closing(sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            raise UserError(f"another fgbg sweep is at work in {folder}: wait for it, or choose another --out") from None
-        yield
+    try:
+        with hold_lock(folder / LOCK, waits=False):
+            yield
+    except HeldError:
+        raise UserError(f"another fgbg sweep is at work in {folder}: wait for it, or choose another --out") from None
 
 
 def open_study(folder: Path, base: TrainConfig, space: Space) -> Study:

@@ -21,11 +21,11 @@ from fgbg.run import Run, make_empty_folder, make_folder
 from fgbg.search.page import write_results
 from fgbg.search.results import BASE, SPACE, Sweep, say_seconds, trial_folders
 from fgbg.search.space import Space, check_space, read_space, read_space_file, write_space_file
-from fgbg.search.study import DATABASE, LOCK, is_exhausted, open_study, quiet_optuna, work_alone
+from fgbg.search.study import DATABASE, is_exhausted, open_study, quiet_optuna, work_alone
 from fgbg.search.trial import Search, TimeIsOver, drop_weights, take_turn
-from fgbg.storage import replace_when_whole
+from fgbg.storage import LOCK, replace_when_whole
 from fgbg.training.parts import understand_data
-from fgbg.training.train import RESUMABLE
+from fgbg.training.resume import RESUMABLE
 
 MAY_CHANGE = RESUMABLE - {"epochs", "patience"}
 """Settings that may differ when a search goes on."""

@@ -16,7 +16,8 @@ from optuna.trial import Trial, TrialState
 
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
-from fgbg.run import EpochRecord, Run
+from fgbg.record import EpochRecord
+from fgbg.run import Run
 from fgbg.search.results import Sweep, TrialRecord, read_sweep, run_of
 from fgbg.search.space import Space, apply_values
 from fgbg.search.study import SENTENCE, count_combinations, is_repeat, next_trial, suggest_values
@@ -83,7 +84,7 @@ def _train_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, lou
     """Train a trial, or go on with it, to its end or until it was pruned. Returns whether it was."""
     reported = search.study.trials[trial.number].intermediate_values
     training = _begin_trial(search, trial, values, loud=loud)
-    with open_tracker(training.run, training.tracker, after_epoch=training.progress.epoch) as track:
+    with training.claim, open_tracker(training.run, training.tracker, after_epoch=training.progress.epoch) as track:
         for record in _all_epochs(training):
             if record.epoch > training.progress.epoch:
                 track(record)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,6 +23,7 @@ class Progress:
 
     epoch: int = 0
     best_score: float = float("-inf")
+    settings: Mapping[str, Any] = field(default_factory=dict)  # by name, what it was trained with until then
 
 
 def save_state(path: Path, learner: Learner, progress: Progress) -> None:
@@ -29,9 +34,12 @@ def save_state(path: Path, learner: Learner, progress: Progress) -> None:
         "average": learner.average.state_dict() if learner.average else None,
         "epoch": progress.epoch,
         "best_score": progress.best_score,
+        "settings": dict(progress.settings),
     }
+    content = io.BytesIO()  # torch's own way to a file tells of a full disk in words of its own, without its reason
+    torch.save(state, content)
     with replace_when_whole(path) as aside:
-        torch.save(state, aside)
+        aside.write_bytes(content.getbuffer())
 
 
 def restore_state(path: Path, learner: Learner) -> Progress:
@@ -42,6 +50,7 @@ def restore_state(path: Path, learner: Learner) -> Progress:
     """
     if not path.exists():
         return Progress()
+    _require_intact(path)
     try:
         # weights_only: tensors and plain values; nothing in the file can run code.
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -49,7 +58,24 @@ def restore_state(path: Path, learner: Learner) -> Progress:
         learner.optimizer.load_state_dict(state["optimizer"])
         if learner.average:
             learner.average.load_state_dict(state["average"])
-        return Progress(state["epoch"], state["best_score"])
+        return Progress(state["epoch"], state["best_score"], state.get("settings", {}))
     except (RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is damaged or of another network ({reason}): start again in a new --out") from None
+
+
+def _require_intact(path: Path) -> None:
+    """Compare what the file holds with its checksums: torch writes them, and does not look at them when it loads.
+
+    Raises:
+        UserError: A part of it has changed since.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # whatever a reader of archives makes of any bytes
+        damaged = str(error)
+    if damaged:
+        raise UserError(f"{path} is damaged ({damaged}): start again in a new --out")

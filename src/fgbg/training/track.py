@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from fgbg.errors import UserError
-from fgbg.run import EpochRecord, Run
+from fgbg.record import EpochRecord
+from fgbg.run import Run
 
 Track = Callable[[EpochRecord], None]
 

@@ -6,13 +6,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 import fgbg
-from fgbg.config import TrainConfig
+from fgbg.config import TrainConfig, flatten
 from fgbg.data.augment import Augment, PairedAugmentation
 from fgbg.data.patches import describe_patches
 from fgbg.data.samples import Sample, SampleSet
@@ -24,19 +25,20 @@ from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
 from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
-from fgbg.models.checkpoint import load_model, save_model
-from fgbg.run import EpochRecord, Run, create_run, free_name, open_run
+from fgbg.models.checkpoint import load_model, read_header, save_model
+from fgbg.record import EpochRecord
+from fgbg.run import Run, create_run, free_name, open_run
+from fgbg.storage import write_alone
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
 from fgbg.training.parts import OwnParts, prepare_learner, understand_data
+from fgbg.training.resume import best_before, describe_resumption, require_intact_run, require_same_settings
 from fgbg.training.selfcheck import check_before_training
 from fgbg.training.start import Start, describe_start, require_same_network
 from fgbg.training.state import Progress, restore_state, save_state
 from fgbg.training.track import open_tracker, require_tracker
 
 PLAIN_TVERSKY = ("bce_tversky", "focal_tversky", "boundary_tversky")
-RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "track", "selfcheck"})
-"""Settings that a resumed run may change."""
 
 
 def train(
@@ -71,19 +73,35 @@ def train(
         UserError: Anything in the configuration, the data or the folder that cannot be used.
     """
     training = begin_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume)
-    run = training.run
+    with training.claim:
+        _train_and_record(training)
+    return training.run
+
+
+def _train_and_record(training: Training) -> None:
+    """Every epoch, the threshold, and workbook and charts of as many epochs as there were, however it ends."""
+    run, engine = training.run, training.learner.engine
     try:
         with open_tracker(run, training.tracker, after_epoch=training.progress.epoch) as track:
             for record in run_epochs(training):
                 track(record)
         _choose_threshold(training)
     except KeyboardInterrupt:
-        training.say(f"\nstopped after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}")
+        training.say(f"\nstopped {_describe_stop(run)}")
         raise
+    except RuntimeError as error:
+        if not engine.has_lost_another(error):
+            raise
+        sentence = f"another process of this training has died; stopped {_describe_stop(run)}"
+        training.say(f"\n{sentence}")  # at once: what started the processes may end this one any moment
+        raise UserError(sentence) from None
     finally:
-        if training.learner.engine.is_main and run.epochs():
+        if engine.is_main and run.epochs():
             write_record([run], run.folder)
-    return run
+
+
+def _describe_stop(run: Run) -> str:
+    return f"after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,7 @@ class Training:
     learner: Learner
     progress: Progress  # where it begins
     say: Callable[[str], None]
+    claim: ExitStack  # while it is open no other process writes into the run folder; who trains closes it
 
     @property
     def tracker(self) -> str:
@@ -109,7 +128,8 @@ def begin_training(
 ) -> Training:
     """Everything up to the first epoch: data understood, parts built, run folder written, self-check passed.
 
-    Errors are those of `train`; `say` is told by the main process what there is to tell.
+    Errors are those of `train`; `say` is told by the main process what there is to tell. The run folder is claimed until
+    the training's `claim` is closed.
     """
     own = own or OwnParts()
     require_tracker(config.track)
@@ -123,26 +143,40 @@ def begin_training(
         batch = config.batch_size // engine.processes // config.accumulate
         require_model(config.model, encoder=config.encoder, batch=batch)  # before anything is read or written
     run = _open_folder(config, resume, engine)
-    config = replace(config, out=str(run.folder))
+    with ExitStack() as claim:
+        if engine.is_main:
+            claim.enter_context(write_alone(run.folder))
+            if not resume:
+                create_run(run.folder)  # again: another training may have come and gone since
+        ready = _prepare(replace(config, out=str(run.folder)), own, run, engine, say, resume=resume)
+        return replace(ready, claim=claim.pop_all())
+
+
+def _prepare(
+    config: TrainConfig, own: OwnParts, run: Run, engine: Engine, say: Callable[[str], None], *, resume: bool
+) -> Training:
+    """Data understood, parts built, the beginning written, the self-check passed."""
     before = run.config if resume else config
     if resume:
-        _check_resumable(before, config)
+        require_same_settings(before, config)
 
     sample_set = understand_data(config, own.samples)
     if resume and run.fingerprint not in ("", sample_set.fingerprint):
         raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
-    resumed = run.best if resume and run.last.exists() else None
+    resumed = run.best if resume and run.last.exists() and run.best.exists() else None
     learner = prepare_learner(config, sample_set, engine, own, resumed=resumed)
     _announce(config, sample_set, learner, say)
     progress = restore_state(run.last, learner) if resume else Progress()
     if resume:
-        say(_describe_resumption(run, before, config, learner, progress))
+        require_intact_run(run, progress)
+        say(describe_resumption(run, before, config, learner, progress))
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
+    engine.wait()  # who reads the record from here on finds no epoch in it that is about to be replayed
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, own_loss=own.loss is not None)
     header = _describe_model(config, sample_set, learner.start)
-    return Training(run, config, header, sample_set.of("validation"), learner, progress, say)
+    return Training(run, config, header, sample_set.of("validation"), learner, progress, say, ExitStack())
 
 
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
@@ -201,8 +235,12 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
     """
     run, config, learner, progress = training.run, training.config, training.learner, training.progress
     header = training.header
-    best_epoch = max((record.epoch for record in run.epochs() if record.best), default=0)
+    best_epoch = best_before(run.epochs(), progress.epoch)
+    if learner.engine.is_main and best_epoch == progress.epoch > 0:
+        _restore_best(run, learner, header)
     for epoch in range(progress.epoch + 1, config.epochs + 1):
+        if learner.engine.has_lost_its_launcher:
+            raise UserError(f"what started the processes of this training has died; stopped {_describe_stop(run)}")
         if config.patience and epoch - 1 - best_epoch >= config.patience:
             training.say(f"stopping: {config.patience} epochs brought nothing better than epoch {best_epoch}")
             return
@@ -214,7 +252,7 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
         score = -math.inf if math.isnan(validated.score) else validated.score
         is_best = score > progress.best_score or progress.epoch == 0  # whatever the first score, that model is kept
         best_epoch = epoch if is_best else best_epoch
-        progress = Progress(epoch, max(score, progress.best_score))
+        progress = Progress(epoch, max(score, progress.best_score), flatten(config))
         record = EpochRecord(
             epoch=epoch,
             train_loss=trained.loss,
@@ -229,15 +267,28 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
             own_metric=validated.own_metric,
         )
         if learner.engine.is_main:
-            # In this order a kill at any point leaves a state whose replayed epoch writes the same again.
+            # In this order no kill leaves a best model that the record does not know: with the state the epoch has ended,
+            # and if it was the best one its weights are in the state too.
             run.append_epoch(record)
-            if is_best:
-                header = replace(header, epoch=epoch, validation_dice=validated.dice_photo)
-                save_model(run.best, learner.judged.network, header)
             save_state(run.last, learner, progress)
+            if is_best:
+                _save_best(run, learner, header, record)
             training.say(_describe_epoch(record, config.epochs))
         learner.engine.wait()
         yield record
+
+
+def _save_best(run: Run, learner: Learner, header: ModelHeader, record: EpochRecord) -> None:
+    """Keep the learner's weights as the run's model, which are those of that epoch."""
+    header = replace(header, epoch=record.epoch, validation_dice=record.val_dice_photo)
+    save_model(run.best, learner.judged.network, header)
+
+
+def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
+    """Write the model that a kill prevented, right after the state of the same epoch."""
+    record = run.epochs()[-1]
+    if not run.best.exists() or read_header(run.best).epoch != record.epoch:
+        _save_best(run, learner, header, record)
 
 
 def size_in(epoch: int, config: TrainConfig) -> int:
@@ -271,18 +322,6 @@ def _choose_threshold(training: Training) -> None:
     say(f"threshold {evaluation.statement['threshold_reason']}")
 
 
-def _describe_resumption(run: Run, before: TrainConfig, config: TrainConfig, learner: Learner, progress: Progress) -> str:
-    """Where a run goes on, and what its learning rate does there."""
-    sentence = f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is "
-    if config.schedule == "constant":
-        return sentence + "constant"
-    next_rate = learner.rate_in(progress.epoch + 1, 1)
-    sentence += f"{config.schedule} over all {config.epochs} epochs, {next_rate:.2g} in the next step"
-    if config.epochs == before.epochs or not run.epochs():
-        return sentence
-    return f"{sentence} ({run.epochs()[-1].learning_rate:.2g} in the last one, of a run of {before.epochs})"
-
-
 def _describe_epoch(record: EpochRecord, epochs: int) -> str:
     parts = [
         f"Epoch {record.epoch:{len(str(epochs))}}/{epochs}",
@@ -303,17 +342,6 @@ def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
     run = create_run(folder) if engine.is_main else Run(folder)
     engine.wait()
     return run
-
-
-def _check_resumable(before: TrainConfig, now: TrainConfig) -> None:
-    changed = [name for name in before.differences(now) if name not in RESUMABLE]
-    if changed:
-        raise UserError(
-            f"--resume goes on with the run's own settings, and {', '.join(changed)} would change: "
-            "leave that out, or start a new run in another --out"
-        )
-    if now.epochs < before.epochs:
-        raise UserError(f"--epochs {now.epochs}: the run was meant for {before.epochs}; resuming can only extend it")
 
 
 def _describe_model(config: TrainConfig, samples: SampleSet, start: Start) -> ModelHeader:

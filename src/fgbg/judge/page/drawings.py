@@ -15,7 +15,8 @@ from fgbg.judge.bootstrap import Estimate
 from fgbg.judge.page.svg import Axis, Frame, draw_grid, line, path, picture, round_ticks, tag, text
 from fgbg.judge.page.wording import known_scores, plural, word
 from fgbg.judge.slices import Slice
-from fgbg.run import EpochRecord, ScoreRow
+from fgbg.record import EpochRecord
+from fgbg.run import ScoreRow
 
 BARS = 20  # of the histogram
 RUN_HUES = 8  # of the style sheet

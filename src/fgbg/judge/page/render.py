@@ -19,7 +19,8 @@ from fgbg.judge.failures import FAILURES
 from fgbg.judge.outcomes import COLOURS, OUTCOMES
 from fgbg.judge.page import drawings, gallery, tables, versus, wording
 from fgbg.judge.slices import Slice, slice_rows
-from fgbg.run import EpochRecord, Run, ScoreRow, name_runs
+from fgbg.record import EpochRecord
+from fgbg.run import Run, ScoreRow, name_runs
 
 HERE = Path(__file__).parent
 OUTCOME_MEANINGS = (

@@ -1,0 +1,97 @@
+"""What must hold before a run goes on: its settings, its record, its state and its best model belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fgbg.config import TrainConfig, flatten
+from fgbg.errors import UserError
+from fgbg.models.checkpoint import require_intact
+from fgbg.record import EpochRecord
+from fgbg.run import Run
+from fgbg.training.loop import Learner
+from fgbg.training.state import Progress
+
+RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "track", "selfcheck"})
+"""Settings that a resumed run may change."""
+
+
+def require_same_settings(before: TrainConfig, now: TrainConfig) -> None:
+    """Refuse to go on with other settings than the run was begun with.
+
+    Raises:
+        UserError: One differs that may not.
+    """
+    changed = [name for name in before.differences(now) if name not in RESUMABLE]
+    if changed:
+        raise UserError(
+            f"--resume goes on with the run's own settings, and {', '.join(changed)} would change: "
+            "leave that out, or start a new run in another --out"
+        )
+    if now.epochs < before.epochs:
+        raise UserError(f"--epochs {now.epochs}: the run was meant for {before.epochs}; resuming can only extend it")
+
+
+def require_intact_run(run: Run, progress: Progress) -> None:
+    """Refuse to go on from files that do not belong together.
+
+    Raises:
+        UserError: They do not; the sentence says which.
+    """
+    _require_settings(run, progress)
+    _require_record(run, progress)
+
+
+def _require_settings(run: Run, progress: Progress) -> None:
+    """config.toml says what the run was trained with.
+
+    Raises:
+        UserError: It was edited or is damaged.
+    """
+    now = flatten(run.config)
+    changed = [name for name, value in progress.settings.items() if name not in RESUMABLE and now.get(name, value) != value]
+    if changed:
+        raise UserError(
+            f"{run.folder / 'config.toml'} has another {', '.join(changed)} than this run was trained with: restore it, or "
+            "start a new run in another --out"
+        )
+
+
+def _require_record(run: Run, progress: Progress) -> None:
+    """Record, state and best model are of one training, and none has been lost.
+
+    Raises:
+        UserError: They are not: going on would leave a gap, or the wrong model as the best.
+    """
+    records = run.epochs()
+    if [record.epoch for record in records] not in [list(range(1, progress.epoch + 1 + more)) for more in (0, 1)]:
+        raise UserError(
+            f"{run.folder} does not hold together: epochs.jsonl has {len(records)} epochs and last.pt goes on after epoch "
+            f"{progress.epoch}; restore the file that is behind from a copy, or start again in a new --out"
+        )
+    if not progress.epoch:
+        return
+    best, found = best_before(records, progress.epoch), require_intact(run.best).epoch if run.best.exists() else 0
+    # The state of the best epoch itself has its weights: a kill between the two files costs nothing.
+    if best not in (found, progress.epoch):
+        raise UserError(
+            f"{run.best} is of epoch {found}, and the best in epochs.jsonl is {best}: restore the file from a copy, or "
+            "start again in a new --out"
+        )
+
+
+def best_before(records: Sequence[EpochRecord], last: int) -> int:
+    """The best epoch up to `last`; 0 where there is none."""
+    return max((record.epoch for record in records if record.best and record.epoch <= last), default=0)
+
+
+def describe_resumption(run: Run, before: TrainConfig, config: TrainConfig, learner: Learner, progress: Progress) -> str:
+    """Where a run goes on, and what its learning rate does there."""
+    sentence = f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is "
+    if config.schedule == "constant":
+        return sentence + "constant"
+    next_rate = learner.rate_in(progress.epoch + 1, 1)
+    sentence += f"{config.schedule} over all {config.epochs} epochs, {next_rate:.2g} in the next step"
+    if config.epochs == before.epochs or not run.epochs():
+        return sentence
+    return f"{sentence} ({run.epochs()[-1].learning_rate:.2g} in the last one, of a run of {before.epochs})"
