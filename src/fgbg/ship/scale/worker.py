@@ -1,0 +1,143 @@
+"""One of the processes that predict at scale: it loads the model once, and takes photos in batches. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow
+from pyarrow import fs
+
+import fgbg
+from fgbg.data.parallel import CORES_VARIABLE
+from fgbg.errors import UserError
+from fgbg.ship.going_on import Job, hash_model
+from fgbg.ship.load import load_for_many
+from fgbg.ship.predict import open_jobs, predict_files
+from fgbg.ship.scale.parts import write_part
+from fgbg.ship.scale.table import Table, take_bytes
+from fgbg.ship.serve.answer import Answer
+
+RUNS = "rle"
+"""The kind that is no picture: rows of Parquet with the mask's runs."""
+FETCHED = 16  # photos of a table or an address that lie in a temporary folder at a time
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a worker must know; the photos come with each batch."""
+
+    model: str  # as the user named it
+    model_hash: str
+    refine: str
+    device: str
+    kind: Any  # of `draw.Kind`, or RUNS
+    out: Path
+    photo_count: int
+    threads: int
+    filesystem: fs.FileSystem | None = None
+    table: Table | None = None
+    done: frozenset[str] = frozenset()  # rows of the table that were written before
+    fgbg_version: str = fgbg.__version__
+
+
+class Worker:
+    """Predicts batches of photos.
+
+    Args:
+        order: What the run is about.
+
+    Raises:
+        UserError: On this machine the model or fgbg is another one.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        os.environ[CORES_VARIABLE] = str(order.threads)  # the machine's other cores are other workers'
+        if fgbg.__version__ != order.fgbg_version:
+            raise UserError(f"a worker has fgbg {fgbg.__version__}, not {order.fgbg_version}: install one version everywhere")
+        if hash_model(order.model) != order.model_hash:
+            raise UserError(f"{order.model} is another file where a worker runs: copy the model there, or to a shared disk")
+        self.model = load_for_many(order.model, photo_count=order.photo_count, device=order.device, refine=order.refine)
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(order.threads)
+
+    def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
+        """Predict and write a batch of photos.
+
+        Args:
+            batch: Columns `id` and `source`, or those of the order's table.
+
+        Returns:
+            Columns `id` and `problem`: why the photo was left out, empty where its answer was written.
+        """
+        ids, contents = self._open_batch(batch)
+        problems: dict[str, str] = {}
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(ids), FETCHED):
+            with TemporaryDirectory(prefix="fgbg-") as folder:
+                jobs = self._fetch(ids[start : start + FETCHED], contents[start : start + FETCHED], Path(folder), problems)
+                failed = self._predict(jobs, answers)
+                for name, job in jobs.items():
+                    if job.source in failed:
+                        problems[name] = failed[job.source].replace(str(job.source), _call(name, job, Path(folder)))
+        if answers:
+            write_part(self.order.out, answers)
+        return pyarrow.table({"id": ids, "problem": [problems.get(name, "") for name in ids]}, RESULT)
+
+    def _open_batch(self, batch: pyarrow.Table) -> tuple[list[str], list[Any]]:
+        """Ids, and for each the bytes of a photo's file or where that lies."""
+        table = self.order.table
+        if table is None:
+            return batch.column("id").to_pylist(), batch.column("source").to_pylist()
+        ids = [str(name) for name in batch.column(table.id_column).to_pylist()]
+        todo = [index for index, name in enumerate(ids) if name not in self.order.done]
+        return [ids[index] for index in todo], take_bytes(batch.column(table.image_column).take(todo))
+
+    def _fetch(
+        self, ids: Sequence[str], contents: Sequence[Any], folder: Path, problems: dict[str, str]
+    ) -> dict[str, Job]:
+        """A job for each photo, whose bytes come into `folder` unless they lie on a disk. Its problem, where there are none."""
+        jobs: dict[str, Job] = {}
+        for index, (name, content) in enumerate(zip(ids, contents, strict=True)):
+            target = self.order.out / f"{name}.png"
+            if self.order.filesystem is None:
+                jobs[name] = Job(Path(content), target)
+                continue
+            try:
+                encoded = self._read_far(content) if isinstance(content, str) else content
+            except OSError as error:
+                problems[name] = f"{content} cannot be read ({str(error).splitlines()[0]}): check your access to it"
+                continue
+            jobs[name] = Job(folder / f"{index}", target)
+            jobs[name].source.write_bytes(encoded or b"")
+        return jobs
+
+    def _read_far(self, path: str) -> bytes:
+        assert self.order.filesystem is not None
+        with self.order.filesystem.open_input_file(path) as file:
+            return bytes(file.read())
+
+    def _predict(self, jobs: dict[str, Job], answers: list[dict[str, Any]]) -> dict[Path, str]:
+        """Write the pictures, or add to `answers`; returns why photos were left out."""
+        if self.order.kind != RUNS:
+            return predict_files(self.model, list(jobs.values()), kind=self.order.kind).failed
+        failed: dict[Path, str] = {}
+        names = {job.source: name for name, job in jobs.items()}
+        for photo, probability in self.model.answer(open_jobs(list(jobs.values()), failed)):
+            answer = Answer(photo.job.source, photo.pixels, probability, self.model.threshold).describe()
+            answers.append({"id": names[photo.job.source], "counts": answer["rle"]["counts"], **answer})
+        return failed
+
+
+RESULT = pyarrow.schema([("id", pyarrow.string()), ("problem", pyarrow.string())])
+
+
+def _call(name: str, job: Job, folder: Path) -> str:
+    """What a user calls a photo: its file, or its id where that is a copy for a moment."""
+    return name if job.source.is_relative_to(folder) else str(job.source)
