@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from fgbg.errors import UserError
 
@@ -56,12 +58,25 @@ def open_cluster(address: str, *, workers: int, threads: int, gpus: int = 0) -> 
 def _start(address: str, *, cores: int) -> None:
     import ray
 
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    own: dict[str, Any] = {} if address else {"num_cpus": cores, "include_dashboard": False}
     try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+        with _hush():
+            ray.init(address=address or "local", **own, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"--address {address or 'of this machine'}: Ray cannot be reached or started ({reason})") from None
+
+
+@contextmanager
+def _hush() -> Iterator[None]:
+    """Nothing comes to the terminal: Ray's core greets there, past Python, with the level of what it will not say."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -12,17 +12,17 @@ from fgbg.ship.scale.worker import Order, Worker
 
 SMALLEST_TASK, LARGEST_TASK = 8, 256  # photos: a task has a price, and all of it is computed again if its worker dies
 TASKS_A_WORKER = 8  # at least so many, where there are enough photos: the last task should not be long
-RETRIES = 3  # of a task whose worker died: photos that kill every worker must not be tried for ever
 
 
 def compute(order: Order, rows: Sequence[Row], *, workers: int) -> Iterator[tuple[str, str]]:
     """Each row's id and problem as they come; the problem is empty where the answer was written.
 
-    A worker that dies is started again, and its task with it. A task writes the same files with the same bytes whenever
-    it runs, and answers once.
+    A worker that dies is started again, and its task with it, as often as it takes (Ray Data's own rule; `Worker` sees to it
+    that a photo cannot go on for ever with this). A task writes the same files with the same bytes whenever it runs, and
+    answers once.
 
     Raises:
-        UserError: A worker refuses the order, or workers died `RETRIES` + 1 times over one task.
+        UserError: A worker refuses the order, or the cluster fails.
     """
     import ray
     from ray.exceptions import RayError
@@ -38,8 +38,6 @@ def compute(order: Order, rows: Sequence[Row], *, workers: int) -> Iterator[tupl
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=order.threads,
         num_gpus=1 if order.device.startswith("cuda") else 0,
-        max_restarts=-1,
-        max_task_retries=RETRIES,
     )
     try:
         for answer in answers.iter_rows():

@@ -19,6 +19,7 @@ from fgbg.ship.load import describe_model, load_for_many, part_names
 from fgbg.ship.matte import require_matting
 from fgbg.ship.predict import Outcome, tell_model_from_photos
 from fgbg.ship.refine import parse_steps
+from fgbg.ship.scale.attempts import forget_attempts
 from fgbg.ship.scale.cluster import open_cluster
 from fgbg.ship.scale.flow import compute
 from fgbg.ship.scale.parts import drop_rows, find_rows
@@ -111,6 +112,7 @@ def _begin(rows: Sequence[Row], out: Path, maker: Maker, *, force: bool) -> list
     make_folder(out)
     write_maker(out, maker)
     drop_rows(held, {row.id for row in todo})
+    forget_attempts(out)
     return todo
 
 
@@ -134,6 +136,7 @@ def _compute_all(order: Order, todo: Sequence[Row], *, workers: int, address: st
     with open_cluster(address, workers=workers, threads=order.threads, gpus=gpus):
         answers = compute(order, todo, workers=workers)
         told = list(show_progress(answers, total=len(todo), desc="predicting"))
+    forget_attempts(order.out)
     problems = dict(told)
     if len(told) != len(problems) or problems.keys() != {row.id for row in todo}:
         raise UserError(f"{len(told)} answers came for {len(todo)} photos: run the same command again, it goes on")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from fgbg.errors import UserError
 from fgbg.ship.going_on import Job, hash_model
 from fgbg.ship.load import load_for_many
 from fgbg.ship.predict import open_jobs, predict_files
+from fgbg.ship.scale.attempts import count_attempts
 from fgbg.ship.scale.parts import write_part
 from fgbg.ship.scale.table import Table, take_bytes
 from fgbg.ship.serve.answer import Answer
@@ -26,6 +26,7 @@ from fgbg.ship.serve.answer import Answer
 RUNS = "rle"
 """The kind that is no picture: rows of Parquet with the mask's runs."""
 FETCHED = 16  # photos of a table or an address that lie in a temporary folder at a time
+DEADLY = 2  # workers that died over one photo and nothing else: no third is tried
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ class Worker:
         problems: dict[str, str] = {}
         answers: list[dict[str, Any]] = []
         for start in range(0, len(ids), FETCHED):
-            with TemporaryDirectory(prefix="fgbg-") as folder:
-                jobs = self._fetch(ids[start : start + FETCHED], contents[start : start + FETCHED], Path(folder), problems)
-                failed = self._predict(jobs, answers)
-                for name, job in jobs.items():
-                    if job.source in failed:
-                        problems[name] = failed[job.source].replace(str(job.source), _call(name, job, Path(folder)))
+            piece = dict(zip(ids[start : start + FETCHED], contents[start : start + FETCHED], strict=True))
+            with count_attempts(self.order.out, list(piece)) as deaths:
+                if deaths == 0:
+                    self._answer(piece, answers, problems)
+                else:
+                    self._answer_one_by_one(piece, answers, problems)
         if answers:
             write_part(self.order.out, answers)
         return pyarrow.table({"id": ids, "problem": [problems.get(name, "") for name in ids]}, RESULT)
@@ -99,12 +100,28 @@ class Worker:
         todo = [index for index, name in enumerate(ids) if name not in self.order.done]
         return [ids[index] for index in todo], take_bytes(batch.column(table.image_column).take(todo))
 
-    def _fetch(
-        self, ids: Sequence[str], contents: Sequence[Any], folder: Path, problems: dict[str, str]
-    ) -> dict[str, Job]:
+    def _answer_one_by_one(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
+        """As `_answer`, where a worker died over these: a photo that kills again and again must not take others with it."""
+        for name, content in piece.items():
+            with count_attempts(self.order.out, [name]) as deaths:
+                if deaths < DEADLY:
+                    self._answer({name: content}, answers, problems)
+                else:
+                    problems[name] = f"{name} ended {deaths} workers that were at nothing else: leave it out"
+
+    def _answer(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
+        """Write the pictures of photos, or add to `answers`; those that cannot be read come into `problems`."""
+        with TemporaryDirectory(prefix="fgbg-") as folder:
+            jobs = self._fetch(piece, Path(folder), problems)
+            failed = self._predict(jobs, answers)
+            for name, job in jobs.items():
+                if job.source in failed:
+                    problems[name] = failed[job.source].replace(str(job.source), _call(name, job, Path(folder)))
+
+    def _fetch(self, piece: dict[str, Any], folder: Path, problems: dict[str, str]) -> dict[str, Job]:
         """A job for each photo, whose bytes come into `folder` unless they lie on a disk. Its problem, where there are none."""
         jobs: dict[str, Job] = {}
-        for index, (name, content) in enumerate(zip(ids, contents, strict=True)):
+        for index, (name, content) in enumerate(piece.items()):
             target = self.order.out / f"{name}.png"
             if self.order.filesystem is None:
                 jobs[name] = Job(Path(content), target)
