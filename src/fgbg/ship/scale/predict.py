@@ -98,7 +98,9 @@ def _require_names(rows: Sequence[Row], kind: str) -> None:
         raise UserError(f"several photos have the id {name_some(twice, 3)}: give each photo one of its own")
     if kind == RUNS:
         return
-    strange = [row.id for row in rows if str(PurePosixPath(row.id)) != row.id or {"..", ".", "/"} & {*PurePosixPath(row.id).parts}]
+    strange = [
+        row.id for row in rows if str(PurePosixPath(row.id)) != row.id or {"..", ".", "/"} & {*PurePosixPath(row.id).parts}
+    ]
     if strange:
         raise UserError(f"id {name_some(strange, 3)} cannot name a file below --out: choose other ids, or --kind {RUNS}")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow
 from pyarrow import fs, parquet
@@ -44,7 +45,7 @@ def open_table(files: Sequence[str], filesystem: fs.FileSystem) -> Table:
 
 
 def holds_bytes(held: pyarrow.DataType) -> bool:
-    """Whether a column's values are bytes, or as Hugging Face's `datasets` stores an image: bytes in a field of that name."""
+    """Whether a column's values are bytes, or have a field of bytes, as images of Hugging Face's `datasets`."""
     if pyarrow.types.is_struct(held):
         return held.get_field_index("bytes") >= 0 and holds_bytes(held.field("bytes").type)
     return pyarrow.types.is_binary(held) or pyarrow.types.is_large_binary(held)
@@ -56,7 +57,7 @@ def read_ids(table: Table, file: str, filesystem: fs.FileSystem) -> list[str]:
     Raises:
         UserError: It cannot be read, or a row has none.
     """
-    ids = _read(parquet.read_table, file, filesystem, columns=[table.id_column]).column(0).to_pylist()
+    ids = _read(parquet.read_table, file, filesystem, columns=[table.id_column], partitioning=None).column(0).to_pylist()
     if None in ids:
         raise UserError(f"{file}: row {ids.index(None)} has no {table.id_column}: every photo needs one")
     return [str(name) for name in ids]
@@ -68,7 +69,7 @@ def take_bytes(column: pyarrow.ChunkedArray) -> list[bytes | None]:
     return [value["bytes"] if isinstance(value, dict) else value for value in values]
 
 
-def _read(read, file, filesystem, **options):  # type: ignore[no-untyped-def]
+def _read(read: Callable[..., Any], file: str, filesystem: fs.FileSystem, **options: Any) -> Any:
     try:
         return read(file, filesystem=filesystem, **options)
     except (OSError, KeyError, pyarrow.ArrowException) as error:

@@ -61,7 +61,9 @@ class Worker:
         self.order = order
         os.environ[CORES_VARIABLE] = str(order.threads)  # the machine's other cores are other workers'
         if fgbg.__version__ != order.fgbg_version:
-            raise UserError(f"a worker has fgbg {fgbg.__version__}, not {order.fgbg_version}: install one version everywhere")
+            raise UserError(
+                f"a worker has fgbg {fgbg.__version__}, not {order.fgbg_version}: install one version everywhere"
+            )
         if hash_model(order.model) != order.model_hash:
             raise UserError(f"{order.model} is another file where a worker runs: copy the model there, or to a shared disk")
         self.model = load_for_many(order.model, photo_count=order.photo_count, device=order.device, refine=order.refine)
@@ -119,7 +121,7 @@ class Worker:
                     problems[name] = failed[job.source].replace(str(job.source), _call(name, job, Path(folder)))
 
     def _fetch(self, piece: dict[str, Any], folder: Path, problems: dict[str, str]) -> dict[str, Job]:
-        """A job for each photo, whose bytes come into `folder` unless they lie on a disk. Its problem, where there are none."""
+        """A job for each photo, whose bytes come into `folder` unless it lies on a disk; or else its problem."""
         jobs: dict[str, Job] = {}
         for index, (name, content) in enumerate(piece.items()):
             target = self.order.out / f"{name}.png"
