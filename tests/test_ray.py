@@ -28,6 +28,7 @@ from fgbg.ship.scale.cluster import open_cluster
 from fgbg.ship.scale.parts import drop_rows, find_rows, write_part
 from fgbg.ship.scale.plan import Plan, plan_rows
 from fgbg.ship.scale.predict import predict_at_scale
+from fgbg.ship.scale.table import read_rows
 from fgbg.ship.scale.worker import Order, Worker
 
 # Ray Data warns of settings of its own, to which it gives values itself.
@@ -84,15 +85,15 @@ def predict_here(photos: Path, out: Path, **options: Any) -> dict[str, bytes]:
 
 def make_worker(plan: Plan, out: Path, **changes: Any) -> Worker:
     order = {"kind": "mask", "out": out, "photo_count": len(plan.rows), "threads": 1, "refine": "", "device": "cpu"}
-    about = {"model": "pets", "model_hash": hash_model("pets"), "filesystem": plan.filesystem, "table": plan.table}
+    about = {"model": "pets", "model_hash": hash_model("pets"), "filesystem": plan.filesystem}
     out.mkdir(parents=True, exist_ok=True)
     return Worker(Order(**(order | about | changes)))
 
 
-def make_batch(plan: Plan) -> Any:
+def make_batch(plan: Plan, done: frozenset[str] = frozenset()) -> Any:
     if plan.table is not None:
-        columns = [plan.table.id_column, plan.table.image_column]
-        return pyarrow.concat_tables(parquet.read_table(file, columns=columns) for file in plan.table.files)
+        files = (read_rows(plan.table, file, plan.filesystem, done=done, at_a_time=4) for file in plan.table.files)
+        return pyarrow.concat_tables(rows for file in files for rows in file)
     return pyarrow.table({"id": [row.id for row in plan.rows], "source": [str(row.source) for row in plan.rows]})
 
 
@@ -245,15 +246,15 @@ def test_a_row_without_bytes_and_a_file_that_went_are_named(tmp_path: Path) -> N
 
 
 def test_a_worker_leaves_the_other_cores_alone(tmp_path: Path) -> None:
-    make_worker(Plan([]), tmp_path, threads=1)
+    _ = make_worker(Plan([]), tmp_path, threads=1).model
     assert count_cores() == 1
 
 
 def test_a_worker_with_another_model_or_version_refuses(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pets is another file where a worker runs"):
-        make_worker(Plan([]), tmp_path, model_hash="0123456789ab")
+        _ = make_worker(Plan([]), tmp_path, model_hash="0123456789ab").model
     with pytest.raises(UserError, match=r"a worker has fgbg .*, not 0\.0\.0"):
-        make_worker(Plan([]), tmp_path, fgbg_version="0.0.0")
+        _ = make_worker(Plan([]), tmp_path, fgbg_version="0.0.0").model
 
 
 def test_a_photo_that_ends_its_workers_is_left_out_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,11 +276,20 @@ def test_a_photo_that_ends_its_workers_is_left_out_alone(tmp_path: Path, monkeyp
     assert len(list(out.rglob("*.png"))) == 5
 
 
-def test_rows_that_are_done_are_passed_over(tmp_path: Path) -> None:
+def test_rows_that_are_done_are_not_read_again(tmp_path: Path) -> None:
     file = write_table(tmp_path / "a.parquet", draw_photos(tmp_path / "photos"))
-    problems = work(file, tmp_path / "out", done=frozenset({"001", "002"}))
-    assert set(problems) == {"004", "005", "more/000", "more/003"}
-    assert not (tmp_path / "out" / "001.png").exists()
+    batch = make_batch(plan_rows([str(file)], tmp_path), frozenset({"001", "002"}))
+    assert batch.column("id").to_pylist() == ["004", "005", "more/000", "more/003"]
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_the_disk(image: Image.Image, path: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    plan = plan_rows([str(draw_photos(tmp_path / "photos", 1))], tmp_path / "out")
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    (answer,) = make_worker(plan, tmp_path / "out")(make_batch(plan)).to_pylist()
+    assert "No space left on device" in answer["refusal"]
 
 
 # Parts
@@ -373,7 +383,7 @@ def test_undisturbed_broken_continued(cluster: None, tmp_path: Path, capsys: pyt
     assert read_all(out) == predict_here(photos, tmp_path / "here")
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
-    draw_photos(photos, 2)  # mends it
+    (photos / "001.png").write_bytes((photos / "002.png").read_bytes())
     (out / "004.png").unlink()
     assert cli.main(command) == 0
     assert f"{out}: 2 files written, 28 from before" in capsys.readouterr().out
@@ -414,7 +424,7 @@ def test_a_cluster_too_small_and_what_a_worker_refuses_are_said(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = draw_photos(tmp_path / "photos", 2)
-    with pytest.raises(UserError, match=r"--workers 9 needs 9 cores, and the cluster has 3: take fewer"):
+    with pytest.raises(UserError, match=r"--workers 9 needs 10 cores, and the cluster has 3: take fewer"):
         predict_at_scale([str(photos)], tmp_path / "out", workers=9)
     monkeypatch.setattr("fgbg.ship.scale.predict.hash_model", lambda name: "0123456789ab")
     with pytest.raises(UserError, match=r"^pets is another file where a worker runs"):

@@ -22,8 +22,8 @@ def quieten() -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # A later import of a part of Ray would show its bars and notes, which would disturb our own.
     for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
 
 
 @contextmanager
@@ -39,12 +39,13 @@ def open_cluster(address: str, *, workers: int, threads: int, gpus: int = 0) -> 
             os.environ.setdefault(name, value)
     import ray
 
+    cores = workers * threads + 1  # one reads while all workers compute
     ours = not ray.is_initialized()
     if ours:
-        _start(address, cores=workers * threads + 1)  # one that reads while all workers compute
+        _start(address, cores=cores)
     try:
         held = ray.cluster_resources()
-        for what, wanted, name in (("CPU", workers * threads, "cores"), ("GPU", gpus, "GPUs")):
+        for what, wanted, name in (("CPU", cores, "cores"), ("GPU", gpus, "GPUs")):
             if held.get(what, 0) < wanted:
                 raise UserError(
                     f"--workers {workers} needs {wanted} {name}, and the cluster has {held.get(what, 0):g}: take fewer"
@@ -58,7 +59,7 @@ def open_cluster(address: str, *, workers: int, threads: int, gpus: int = 0) -> 
 def _start(address: str, *, cores: int) -> None:
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     own: dict[str, Any] = {} if address else {"num_cpus": cores, "include_dashboard": False}
     try:
         with _hush():

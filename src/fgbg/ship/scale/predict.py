@@ -77,10 +77,8 @@ def predict_at_scale(
         photo_count=len(plan.rows),
         threads=1 if address else max(1, count_cores() // workers),
         filesystem=plan.filesystem,
-        table=plan.table,
-        done=_leave_out_of_table(plan, todo),
     )
-    problems = _compute_all(order, todo, workers=workers, address=address) if todo else {}
+    problems = _compute_all(order, plan, todo, workers=workers, address=address) if todo else {}
     failed = {Path(row.id) if plan.table else row.source: problems[row.id] for row in todo if problems[row.id]}
     held = find_rows(out) if kind == RUNS else {row.id: row.target for row in todo}
     written = [held[row.id] for row in todo if not problems[row.id]]
@@ -118,17 +116,12 @@ def _begin(rows: Sequence[Row], out: Path, maker: Maker, *, force: bool) -> list
     return todo
 
 
-def _leave_out_of_table(plan: Plan, todo: Sequence[Row]) -> frozenset[str]:
-    """What workers shall pass over: they read whole tables, and of other inputs only what is to do."""
-    return frozenset(row.id for row in plan.rows) - {row.id for row in todo} if plan.table else frozenset()
-
-
 def _name_everywhere(model: str) -> str:
     """A MODEL's name that means the same in any folder."""
     return ",".join(name if name == PETS else str(Path(name).expanduser().absolute()) for name in part_names(model))
 
 
-def _compute_all(order: Order, todo: Sequence[Row], *, workers: int, address: str) -> dict[str, str]:
+def _compute_all(order: Order, plan: Plan, todo: Sequence[Row], *, workers: int, address: str) -> dict[str, str]:
     """Each id's problem, empty where its answer was written.
 
     Raises:
@@ -136,7 +129,7 @@ def _compute_all(order: Order, todo: Sequence[Row], *, workers: int, address: st
     """
     gpus = workers if order.device.startswith("cuda") else 0
     with open_cluster(address, workers=workers, threads=order.threads, gpus=gpus):
-        answers = compute(order, todo, workers=workers)
+        answers = compute(order, plan, todo, workers=workers)
         told = list(show_progress(answers, total=len(todo), desc="predicting"))
     forget_attempts(order.out)
     problems = dict(told)

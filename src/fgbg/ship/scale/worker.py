@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,11 +18,10 @@ import fgbg
 from fgbg.data.parallel import CORES_VARIABLE
 from fgbg.errors import UserError
 from fgbg.ship.going_on import Job, hash_model
-from fgbg.ship.load import load_for_many
+from fgbg.ship.load import Model, load_for_many
 from fgbg.ship.predict import open_jobs, predict_files
 from fgbg.ship.scale.attempts import count_attempts
 from fgbg.ship.scale.parts import write_part
-from fgbg.ship.scale.table import Table, take_bytes
 from fgbg.ship.serve.answer import Answer
 
 RUNS = "rle"
@@ -41,9 +42,7 @@ class Order:
     out: Path
     photo_count: int
     threads: int
-    filesystem: fs.FileSystem | None = None
-    table: Table | None = None
-    done: frozenset[str] = frozenset()  # rows of the table that were written before
+    filesystem: fs.FileSystem | None = None  # where the sources lie, if not on disks that every worker sees
     fgbg_version: str = fgbg.__version__
 
 
@@ -52,13 +51,19 @@ class Worker:
 
     Args:
         order: What the run is about.
-
-    Raises:
-        UserError: On this machine the model or fgbg is another one.
     """
 
     def __init__(self, order: Order) -> None:
         self.order = order
+
+    @cached_property
+    def model(self) -> Model:
+        """Loaded with the first batch: what then goes wrong is said as any other mistake.
+
+        Raises:
+            UserError: On this machine the model or fgbg is another one.
+        """
+        order = self.order
         os.environ[CORES_VARIABLE] = str(order.threads)  # the machine's other cores are other workers'
         if fgbg.__version__ != order.fgbg_version:
             raise UserError(
@@ -66,20 +71,30 @@ class Worker:
             )
         if hash_model(order.model) != order.model_hash:
             raise UserError(f"{order.model} is another file where a worker runs: copy the model there, or to a shared disk")
-        self.model = load_for_many(order.model, photo_count=order.photo_count, device=order.device, refine=order.refine)
+        model = load_for_many(order.model, photo_count=order.photo_count, device=order.device, refine=order.refine)
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(order.threads)
+        return model
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         """Predict and write a batch of photos.
 
         Args:
-            batch: Columns `id` and `source`, or those of the order's table.
+            batch: Columns `id` and `source`, where the photo lies, or `image`, the bytes of its file.
 
         Returns:
-            Columns `id` and `problem`: why the photo was left out, empty where its answer was written.
+            A row for each photo, as `RESULT` says.
         """
-        ids, contents = self._open_batch(batch)
+        ids, contents = batch.column("id").to_pylist(), batch.column(batch.column_names[1]).to_pylist()
+        try:
+            problems, refusal = self._answer_all(ids, contents), ""
+        except (UserError, OSError) as error:  # as data: of an exception Ray hands over the text alone
+            problems, refusal = {}, str(error)
+        rows = [{"id": name, "problem": problems.get(name, ""), "refusal": refusal} for name in ids]
+        return pyarrow.Table.from_pylist(rows, RESULT)
+
+    def _answer_all(self, ids: Sequence[str], contents: Sequence[Any]) -> dict[str, str]:
+        """Why photos were left out."""
         problems: dict[str, str] = {}
         answers: list[dict[str, Any]] = []
         for start in range(0, len(ids), FETCHED):
@@ -91,16 +106,7 @@ class Worker:
                     self._answer_one_by_one(piece, answers, problems)
         if answers:
             write_part(self.order.out, answers)
-        return pyarrow.table({"id": ids, "problem": [problems.get(name, "") for name in ids]}, RESULT)
-
-    def _open_batch(self, batch: pyarrow.Table) -> tuple[list[str], list[Any]]:
-        """Ids, and for each the bytes of a photo's file or where that lies."""
-        table = self.order.table
-        if table is None:
-            return batch.column("id").to_pylist(), batch.column("source").to_pylist()
-        ids = [str(name) for name in batch.column(table.id_column).to_pylist()]
-        todo = [index for index, name in enumerate(ids) if name not in self.order.done]
-        return [ids[index] for index in todo], take_bytes(batch.column(table.image_column).take(todo))
+        return problems
 
     def _answer_one_by_one(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
         """As `_answer`, where a worker died over these: a photo that kills again and again must not take others with it."""
@@ -154,7 +160,8 @@ class Worker:
         return failed
 
 
-RESULT = pyarrow.schema([("id", pyarrow.string()), ("problem", pyarrow.string())])
+RESULT = pyarrow.schema([(name, pyarrow.string()) for name in ("id", "problem", "refusal")])
+"""`problem`: why the photo was left out, empty where its answer was written. `refusal`: why none can be, else empty."""
 
 
 def _call(name: str, job: Job, folder: Path) -> str:
