@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow
@@ -67,8 +68,8 @@ def _read_table(plan: Plan, table: Table, todo: Sequence[Row], size: int) -> Any
 
     done = frozenset(row.id for row in plan.rows) - {row.id for row in todo}
     files = ray.data.from_items([{"file": file} for file in table.files], override_num_blocks=len(table.files))
-    how = {"table": table, "filesystem": plan.filesystem, "done": done, "at_a_time": size}
-    images = files.map_batches(_read_files, fn_kwargs=how, batch_size=1, batch_format="pyarrow")
+    read = partial(_read_files, table=table, filesystem=plan.filesystem, done=done, at_a_time=size)
+    images = files.map_batches(read, batch_size=1, batch_format="pyarrow")
     return images.repartition(target_num_rows_per_block=size)
 
 

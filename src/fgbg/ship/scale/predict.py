@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import fgbg
 from fgbg.data.parallel import count_cores, show_progress
@@ -24,14 +23,14 @@ from fgbg.ship.scale.cluster import open_cluster
 from fgbg.ship.scale.flow import compute
 from fgbg.ship.scale.parts import drop_rows, find_rows
 from fgbg.ship.scale.plan import Plan, Row, plan_rows
-from fgbg.ship.scale.worker import RUNS, Order
+from fgbg.ship.scale.worker import RUNS, AnyKind, Order
 
 
 def predict_at_scale(
     inputs: Sequence[str],
     out: Path,
     *,
-    kind: Any = "mask",
+    kind: AnyKind = "mask",
     refine: str = "",
     force: bool = False,
     device: str = "auto",
@@ -106,8 +105,8 @@ def _require_names(rows: Sequence[Row], kind: str) -> None:
 def _begin(rows: Sequence[Row], out: Path, maker: Maker, *, force: bool) -> list[Row]:
     """The rows that are still to do; the folder is ready for their answers then, and holds none of them."""
     held = find_rows(out) if maker.kind == RUNS else {}
-    if maker.kind == RUNS:  # a row's file is the part that holds it
-        rows = [replace(row, target=held.get(row.id, out / RUNS / "none")) for row in rows]
+    if maker.kind == RUNS:  # a row's file is the part that holds it, if one does
+        rows = [replace(row, target=held.get(row.id, out / "no part")) for row in rows]
     todo = list(rows) if force else leave_out_done(rows, out, maker)
     make_folder(out)
     write_maker(out, maker)

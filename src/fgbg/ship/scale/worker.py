@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final, Literal
 
 import pyarrow
 from pyarrow import fs
@@ -17,6 +17,7 @@ from pyarrow import fs
 import fgbg
 from fgbg.data.parallel import CORES_VARIABLE
 from fgbg.errors import UserError
+from fgbg.ship.draw import Kind
 from fgbg.ship.going_on import Job, hash_model
 from fgbg.ship.load import Model, load_for_many
 from fgbg.ship.predict import open_jobs, predict_files
@@ -24,8 +25,9 @@ from fgbg.ship.scale.attempts import count_attempts
 from fgbg.ship.scale.parts import write_part
 from fgbg.ship.serve.answer import Answer
 
-RUNS = "rle"
+RUNS: Final = "rle"
 """The kind that is no picture: rows of Parquet with the mask's runs."""
+AnyKind = Kind | Literal["rle"]
 FETCHED = 16  # photos of a table or an address that lie in a temporary folder at a time
 DEADLY = 2  # workers that died over one photo and nothing else: no third is tried
 
@@ -38,7 +40,7 @@ class Order:
     model_hash: str
     refine: str
     device: str
-    kind: Any  # of `draw.Kind`, or RUNS
+    kind: AnyKind
     out: Path
     photo_count: int
     threads: int
