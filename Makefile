@@ -13,7 +13,7 @@ help:  ## what there is
 .venv/ready: pyproject.toml constraints.txt
 	@echo "setting up .venv: a few minutes, 6 GB"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,weights,sweep,track,serve,refine,annotations,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,weights,sweep,track,serve,refine,ray,annotations,dev]'
 	touch .venv/ready
 
 setup: .venv/ready  ## .venv with everything to train and to test

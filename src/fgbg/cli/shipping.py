@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from tyro.conf import Positional
 
 from fgbg.cli.verb import EXIT_MISTAKE, parse, require_extra
+from fgbg.errors import UserError
 from fgbg.words import Weights
 
 
@@ -22,9 +23,9 @@ class PredictArguments:
     """MODEL (a run, a .safetensors or .onnx file, pets, the default, or several with commas), then photos or folders."""
     out: str
     """The folder to write to; folders below it as in the input."""
-    kind: Literal["mask", "cutout", "soft", "overlay", "probability"] = "mask"
+    kind: Literal["mask", "cutout", "soft", "overlay", "probability", "rle"] = "mask"
     """mask: 0/255. cutout: ground transparent. soft: likewise, with soft edges for hair and fur (a second a photo).
-    overlay: ground dimmed, outline drawn. probability: 0..255."""
+    overlay: ground dimmed, outline drawn. probability: 0..255. rle: rows of Parquet with run lengths (--engine ray)."""
     refine: str = ""
     """Steps after the network, with commas: largest (part only), fill (holes), specks (dropped), edges (of the photo
     followed). fgbg refine tells which of them help."""
@@ -32,23 +33,42 @@ class PredictArguments:
     """Overwrite files. Without it, what this model wrote before stays, and what is missing is computed."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps. An exported model computes on the CPU."""
+    engine: Literal["local", "ray"] = "local"
+    """local: this process. ray: several, on one machine or many, that are replaced when they die; reads Parquet and object
+    stores too."""
+    workers: int = 2
+    """How many processes compute (--engine ray)."""
+    address: str = ""
+    """Of a Ray cluster that is running; without it one is started on this machine for the run (--engine ray)."""
 
 
 def predict_verb(argv: Sequence[str]) -> int:
-    """Predict files and folders."""
+    """Predict files and folders, or Parquet and addresses."""
     arguments = parse(PredictArguments, argv)
-    from fgbg.ship.predict import predict_inputs
+    inputs, out = list(arguments.inputs), Path(arguments.out)
+    same = {"refine": arguments.refine, "force": arguments.force, "device": arguments.device}
+    if arguments.engine == "ray":
+        require_extra("ray")
+        from fgbg.ship.scale.predict import predict_at_scale
 
-    outcome = predict_inputs(
-        list(arguments.inputs),
-        Path(arguments.out),
-        kind=arguments.kind,
-        refine=arguments.refine,
-        force=arguments.force,
-        device=arguments.device,
-    )
+        outcome = predict_at_scale(
+            inputs, out, kind=arguments.kind, workers=arguments.workers, address=arguments.address, **same
+        )
+    else:
+        _require_local(arguments)
+        from fgbg.ship.predict import predict_inputs
+
+        outcome = predict_inputs(inputs, out, kind=arguments.kind, **same)
     print(outcome.describe(Path(arguments.out)))
     return EXIT_MISTAKE if outcome.failed else 0
+
+
+def _require_local(arguments: PredictArguments) -> None:
+    """Refuse what only workers do, rather than pass over it."""
+    defaults = {field.name: field.default for field in fields(PredictArguments)}
+    meant = [f"--{name}" for name in ("workers", "address") if getattr(arguments, name) != defaults[name]]
+    if arguments.kind == "rle" or meant:
+        raise UserError(f"{'--kind rle' if arguments.kind == 'rle' else meant[0]} goes with --engine ray: add that")
 
 
 @dataclass(frozen=True)

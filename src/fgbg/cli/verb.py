@@ -19,6 +19,7 @@ EXIT_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 EXTRAS = {
     "train": ("torch", "accelerate", "filelock", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2"),
     "sweep": ("optuna",),
+    "ray": ("ray", "pyarrow", "pandas"),
     "serve": ("fastapi", "uvicorn", "python_multipart"),
 }
 

@@ -24,9 +24,15 @@ def show_progress(items: Iterable[Item], **about: Any) -> Iterable[Item]:
     return tqdm(items, leave=False, disable=None, **about)
 
 
+CORES_VARIABLE = "FGBG_CORES"
+"""The environment may leave this process fewer cores than the machine has, where others work beside it."""
+
+
 def count_cores() -> int:
     """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    left = os.environ.get(CORES_VARIABLE, "")
+    return max(1, min(cores, int(left))) if left.isdecimal() else cores
 
 
 def map_in_order(

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
@@ -23,6 +24,10 @@ class Job:
 
     source: Path
     target: Path
+    changed_at: int | None = None  # when the photo last did, in nanoseconds, where `source` itself cannot be asked
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ def hash_model(name: str) -> str:
     return ",".join(hashes)
 
 
-def leave_out_done(jobs: Sequence[Job], out: Path, maker: Maker) -> list[Job]:
+def leave_out_done(jobs: Sequence[AnyJob], out: Path, maker: Maker) -> list[AnyJob]:
     """The jobs that are still to do, where `maker` has written to `out` before.
 
     Raises:
@@ -59,7 +64,7 @@ def leave_out_done(jobs: Sequence[Job], out: Path, maker: Maker) -> list[Job]:
     began = _changed_at(out / RECORD) if before == maker else None
     strange = [str(job.target) for job in existing if began is None or _changed_at(job.target) < began]
     if not strange:
-        return [job for job in jobs if job not in existing or _changed_at(job.target) < _changed_at(job.source)]
+        return [job for job in jobs if not job.target.exists() or _changed_at(job.target) < _photo_changed_at(job)]
     verb = "exists" if len(strange) == 1 else "exist"
     changed = before and [name for name, value in dataclasses.asdict(maker).items() if getattr(before, name) != value]
     reason = f" and came of another {' and '.join(changed).replace('_', ' ')}" if changed else ""
@@ -70,6 +75,10 @@ def write_maker(out: Path, maker: Maker) -> None:
     """Leave word in the folder, unless it is this maker's already: its age tells what came after it."""
     if _read_maker(out) != maker:
         (out / RECORD).write_text(json.dumps(dataclasses.asdict(maker)) + "\n", encoding="utf-8")
+
+
+def _photo_changed_at(job: Job) -> int:
+    return _changed_at(job.source) if job.changed_at is None else job.changed_at
 
 
 def _changed_at(path: Path) -> int:

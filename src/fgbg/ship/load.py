@@ -151,9 +151,16 @@ def names_model(name: str) -> bool:
     So is a name of nothing that exists, unless it looks like a photo's: what a MODEL is will then be said.
     """
     path = Path(name).expanduser()
+    if needs_ray(name):
+        return False
     if name != PETS and path.is_dir():
         return any((path / content).exists() for content in ("config.toml", "best.safetensors"))
     return path.suffix.lower() not in IMAGE_SUFFIXES
+
+
+def needs_ray(name: str) -> bool:
+    """Whether an input is an address or Parquet rather than a file or a folder of photos: `--engine ray` reads it."""
+    return "://" in name or name.rstrip("/").lower().endswith(".parquet")
 
 
 def describe_model(name: str, model: Model) -> str:

@@ -19,7 +19,7 @@ from fgbg.model_file import PETS
 from fgbg.run import make_folder
 from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
 from fgbg.ship.going_on import Job, Maker, hash_model, leave_out_done, write_maker
-from fgbg.ship.load import Model, describe_model, load_for_many, names_model
+from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
 from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_photo, weigh_pixels
 from fgbg.ship.refine import parse_steps
@@ -34,10 +34,11 @@ class Outcome:
     written: list[Path]
     failed: dict[Path, str]
     already: int = 0
+    unit: str = "file"  # what is written of a photo
 
     def describe(self, out: Path) -> str:
         """What was done, and every photo that could not be, as lines to print."""
-        files = "1 file" if len(self.written) == 1 else f"{len(self.written)} files"
+        files = f"1 {self.unit}" if len(self.written) == 1 else f"{len(self.written)} {self.unit}s"
         before = f", {self.already} from before" if self.already else ""
         return "\n".join([f"{out}: {files} written{before}", *(f"left out: {reason}" for reason in self.failed.values())])
 
@@ -59,13 +60,9 @@ def predict_inputs(
     Raises:
         UserError: There is no model or no photo, or `out` cannot be used or holds files of another making (without `force`).
     """
-    name, photos = (inputs[0], inputs[1:]) if inputs and names_model(inputs[0]) else (PETS, inputs)
-    if not photos:
-        if inputs and name != PETS and "," not in name and not Path(name).expanduser().exists():
-            raise UserError(f"{name} does not exist: name photos or folders of photos, with a MODEL first or without")
-        taken = f"a folder called {PETS} is meant by ./{PETS}" if name == PETS else f"{name} was taken for the MODEL"
-        hint = f"; {taken}" if inputs else ""
-        raise UserError(f"which photos? Name photos or folders of photos, with a MODEL first or without{hint}")
+    name, photos = tell_model_from_photos(inputs)
+    if strange := [photo for photo in photos if needs_ray(photo)]:
+        raise UserError(f"{strange[0]} is no file or folder of photos: --engine ray reads Parquet and addresses")
     if kind == "soft":
         require_matting()
     jobs = plan_jobs([Path(path).expanduser() for path in photos], out)
@@ -77,6 +74,22 @@ def predict_inputs(
     write_maker(out, maker)
     outcome = predict_files(model, todo, kind=kind, progress=show_progress)
     return replace(outcome, already=len(jobs) - len(todo))
+
+
+def tell_model_from_photos(inputs: Sequence[str]) -> tuple[str, list[str]]:
+    """The MODEL that comes first among `inputs`, or else `pets`, and what is to be predicted.
+
+    Raises:
+        UserError: Nothing is.
+    """
+    name, photos = (inputs[0], inputs[1:]) if inputs and names_model(inputs[0]) else (PETS, inputs)
+    if photos:
+        return name, list(photos)
+    if inputs and name != PETS and "," not in name and not Path(name).expanduser().exists():
+        raise UserError(f"{name} does not exist: name photos or folders of photos, with a MODEL first or without")
+    taken = f"a folder called {PETS} is meant by ./{PETS}" if name == PETS else f"{name} was taken for the MODEL"
+    hint = f"; {taken}" if inputs else ""
+    raise UserError(f"which photos? Name photos or folders of photos, with a MODEL first or without{hint}")
 
 
 def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
@@ -103,6 +116,15 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
             placed.append((path, Path(path.name)))
         else:
             raise UserError(f"{path} does not exist: give photos or folders of photos")
+    return assign_targets(placed, out)
+
+
+def assign_targets(placed: Sequence[tuple[Path, Path]], out: Path) -> list[Job]:
+    """Jobs for photos that have a place below `out`.
+
+    Raises:
+        UserError: Two photos would go to one file, or a photo would be overwritten.
+    """
     # a.jpg and a.png of one folder would both become a.png: such photos keep their whole name.
     shared = Counter(place.with_suffix("") for _, place in placed)
     jobs = [
@@ -135,21 +157,6 @@ def predict_files(
     """Predict every photo and write its file, over one that is there. A photo that cannot be read is named and left out."""
     failed: dict[Path, str] = {}
 
-    def read(job: Job) -> Opened | UserError:
-        try:
-            photo = open_photo(job.source)
-        except UserError as error:
-            return error
-        return Opened(photo.pixels, photo.height, photo.width, job)
-
-    def readable() -> Iterator[Opened]:
-        photos = map_in_order(read, jobs, progress, "predicting", in_flight=READ_AHEAD, weigh=_weigh_job)
-        for job, photo in zip(jobs, photos, strict=True):
-            if isinstance(photo, UserError):
-                failed[job.source] = str(photo)
-            else:
-                yield photo
-
     def keep_grades(answered: tuple[Opened, NDArray[np.float32]]) -> tuple[Opened, NDArray[np.uint8]]:
         photo, probability = answered
         return photo, grade(kind, probability, model.threshold)
@@ -168,9 +175,27 @@ def predict_files(
         return target
 
     # Reading, computing and writing go on at the same time: none of them holds Python's lock for long.
-    graded = map(keep_grades, model.answer(readable()))
+    graded = map(keep_grades, model.answer(open_jobs(jobs, failed, progress)))
     written = map_in_order(write, graded, in_flight=WRITTEN_BEHIND, weigh=lambda answered: answered[0].weight)
     return Outcome(list(written), failed)
+
+
+def open_jobs(jobs: Sequence[Job], failed: dict[Path, str], progress: Progress | None = None) -> Iterator[Opened]:
+    """The jobs' photos in order, read ahead. Those that cannot be read come into `failed`, with the reason."""
+
+    def read(job: Job) -> Opened | UserError:
+        try:
+            photo = open_photo(job.source)
+        except UserError as error:
+            return error
+        return Opened(photo.pixels, photo.height, photo.width, job)
+
+    photos = map_in_order(read, jobs, progress, "predicting", in_flight=READ_AHEAD, weigh=_weigh_job)
+    for job, photo in zip(jobs, photos, strict=True):
+        if isinstance(photo, UserError):
+            failed[job.source] = str(photo)
+        else:
+            yield photo
 
 
 def _weigh_job(job: Job) -> float:

@@ -14,6 +14,7 @@ from fgbg.judge.doubt import expect_dice
 from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
 from fgbg.ship.load import Model
 from fgbg.ship.photo import open_photo
+from fgbg.ship.rle import encode_runs
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,3 @@ def answer_photo(model: Model, file: Path, threshold: float | None = None) -> An
     photo = open_photo(file)
     ((_, probability),) = model.answer([photo])
     return Answer(file, photo.pixels, probability, model.threshold if threshold is None else threshold)
-
-
-def encode_runs(mask: NDArray[np.bool_]) -> list[int]:
-    """Lengths of the runs of equal values down the columns of (height, width), the first one of ground, and maybe empty.
-
-    >>> encode_runs(np.array([[False, True], [True, True]]))
-    [1, 3]
-    >>> encode_runs(np.array([[True, False]]))
-    [0, 1, 1]
-    """
-    column_by_column = mask.T.ravel()
-    changes = np.flatnonzero(np.diff(column_by_column, prepend=False))
-    return np.diff(changes, prepend=0, append=column_by_column.size).tolist()

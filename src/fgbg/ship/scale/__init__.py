@@ -1,0 +1,1 @@
+"""Prediction by many processes, on one machine or several, over Ray Data."""

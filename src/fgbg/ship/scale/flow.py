@@ -1,0 +1,79 @@
+"""Rows through workers: the only file that knows Ray Data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow
+
+from fgbg.errors import UserError
+from fgbg.ship.scale.plan import Plan, Row
+from fgbg.ship.scale.table import Table, read_rows
+from fgbg.ship.scale.worker import Order, Worker
+
+SMALLEST_TASK, LARGEST_TASK = 8, 256  # photos: a task has a price, and all of it is computed again if its worker dies
+TASKS_A_WORKER = 8  # at least so many, where there are enough photos: the last task should not be long
+
+
+def compute(order: Order, plan: Plan, todo: Sequence[Row], *, workers: int) -> Iterator[tuple[str, str]]:
+    """Each id that is to do, and its problem, as they come; the problem is empty where the answer was written.
+
+    A worker that dies is started again, and its task with it, as often as it takes (Ray Data's own rule; `Worker` sees to it
+    that a photo cannot go on for ever with this). A task writes the same files with the same bytes whenever it runs, and
+    answers once.
+
+    Raises:
+        UserError: A worker refuses the order, or the cluster fails.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # there is one for photos, which says more than one for tasks
+    size = min(LARGEST_TASK, max(SMALLEST_TASK, math.ceil(len(todo) / (workers * TASKS_A_WORKER))))
+    tasks = math.ceil(len(todo) / size)
+    photos = _list_places(todo, tasks) if plan.table is None else _read_table(plan, plan.table, todo, size)
+    answers = photos.map_batches(
+        Worker,
+        fn_constructor_args=(order,),
+        batch_size=size,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=min(workers, tasks)),
+        num_cpus=order.threads,
+        num_gpus=1 if order.device.startswith("cuda") else 0,
+    )
+    try:
+        for answer in answers.iter_rows():
+            if answer["refusal"]:
+                raise UserError(answer["refusal"])
+            yield answer["id"], answer["problem"]
+    except RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"the workers gave up ({reason}): run the same command again, it goes on from here") from error
+
+
+def _list_places(todo: Sequence[Row], tasks: int) -> Any:
+    """The photos as a data set of ids and where they lie: workers read them."""
+    import ray
+
+    return ray.data.from_items([{"id": row.id, "source": str(row.source)} for row in todo], override_num_blocks=tasks)
+
+
+def _read_table(plan: Plan, table: Table, todo: Sequence[Row], size: int) -> Any:
+    """The photos as a data set of ids and images, read file by file beside the workers."""
+    import ray
+
+    done = frozenset(row.id for row in plan.rows) - {row.id for row in todo}
+    files = ray.data.from_items([{"file": file} for file in table.files], override_num_blocks=len(table.files))
+    read = partial(_read_files, table=table, filesystem=plan.filesystem, done=done, at_a_time=size)
+    images = files.map_batches(read, batch_size=1, batch_format="pyarrow")
+    return images.repartition(target_num_rows_per_block=size)
+
+
+def _read_files(batch: pyarrow.Table, *, table: Table, **how: Any) -> Iterator[pyarrow.Table]:
+    """The rows of the files that a batch names."""
+    for file in batch.column("file").to_pylist():
+        yield from read_rows(table, file, **how)

@@ -1,0 +1,137 @@
+"""`fgbg predict --engine ray`: the inputs, outputs and rules of the local run, computed by many processes over Ray Data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import fgbg
+from fgbg.data.parallel import count_cores, show_progress
+from fgbg.data.samples import name_some
+from fgbg.errors import UserError
+from fgbg.model_file import PETS
+from fgbg.run import make_folder
+from fgbg.ship.going_on import Maker, hash_model, leave_out_done, write_maker
+from fgbg.ship.load import describe_model, load_for_many, part_names
+from fgbg.ship.matte import require_matting
+from fgbg.ship.predict import Outcome, tell_model_from_photos
+from fgbg.ship.refine import parse_steps
+from fgbg.ship.scale.attempts import forget_attempts
+from fgbg.ship.scale.cluster import open_cluster
+from fgbg.ship.scale.flow import compute
+from fgbg.ship.scale.parts import drop_rows, find_rows
+from fgbg.ship.scale.plan import Plan, Row, plan_rows
+from fgbg.ship.scale.worker import RUNS, AnyKind, Order
+
+
+def predict_at_scale(
+    inputs: Sequence[str],
+    out: Path,
+    *,
+    kind: AnyKind = "mask",
+    refine: str = "",
+    force: bool = False,
+    device: str = "auto",
+    workers: int = 2,
+    address: str = "",
+    say: Callable[[str], None] = print,
+) -> Outcome:
+    """Predict photos, folders of photos, Parquet or an address, by workers that each load the MODEL once.
+
+    Args:
+        inputs: A MODEL, or none for `pets`; then photos and folders, or one Parquet or address.
+        out: The folder to write to, which all workers see.
+        kind: As of `predict_inputs`, or "rle": rows of Parquet with the masks' runs.
+        refine: Steps after the network, with commas.
+        force: Overwrite files.
+        device: auto and cpu compute on the CPU; cuda gives each worker a GPU of its own.
+        workers: How many processes compute.
+        address: Of a Ray cluster; none starts one on this machine, which ends with the run.
+        say: Is told which model it is.
+
+    Raises:
+        UserError: As `predict_inputs`; or the cluster cannot be reached, is too small, or gave up.
+    """
+    name, photos = tell_model_from_photos(inputs)
+    if workers < 1:
+        raise UserError(f"--workers {workers}: at least one is needed")
+    if kind == "soft":
+        require_matting()
+    out = out.expanduser().absolute()
+    plan = plan_rows(photos, out)
+    _require_names(plan.rows, kind)
+    model = load_for_many(name, photo_count=len(plan.rows), device="cpu", refine=refine)
+    say(describe_model(name, model))
+    maker = Maker(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
+    todo = _begin(plan.rows, out, maker, force=force)
+    order = Order(
+        model=_name_everywhere(name),
+        model_hash=maker.model,
+        refine=refine,
+        device=device if device.startswith("cuda") else "cpu",
+        kind=kind,
+        out=out,
+        photo_count=len(plan.rows),
+        threads=1 if address else max(1, count_cores() // workers),
+        filesystem=plan.filesystem,
+    )
+    problems = _compute_all(order, plan, todo, workers=workers, address=address) if todo else {}
+    failed = {Path(row.id) if plan.table else row.source: problems[row.id] for row in todo if problems[row.id]}
+    held = find_rows(out) if kind == RUNS else {row.id: row.target for row in todo}
+    written = [held[row.id] for row in todo if not problems[row.id]]
+    return Outcome(written, failed, already=len(plan.rows) - len(todo), unit="row" if kind == RUNS else "file")
+
+
+def _require_names(rows: Sequence[Row], kind: str) -> None:
+    """Refuse ids that stand for several photos or for no file below a folder.
+
+    Raises:
+        UserError: There are such.
+    """
+    twice = [name for name, count in Counter(row.id for row in rows).items() if count > 1]
+    if twice:
+        raise UserError(f"several photos have the id {name_some(twice, 3)}: give each photo one of its own")
+    if kind == RUNS:
+        return
+    strange = [
+        row.id for row in rows if str(PurePosixPath(row.id)) != row.id or {"..", ".", "/"} & {*PurePosixPath(row.id).parts}
+    ]
+    if strange:
+        raise UserError(f"id {name_some(strange, 3)} cannot name a file below --out: choose other ids, or --kind {RUNS}")
+
+
+def _begin(rows: Sequence[Row], out: Path, maker: Maker, *, force: bool) -> list[Row]:
+    """The rows that are still to do; the folder is ready for their answers then, and holds none of them."""
+    held = find_rows(out) if maker.kind == RUNS else {}
+    if maker.kind == RUNS:  # a row's file is the part that holds it, if one does
+        rows = [replace(row, target=held.get(row.id, out / "no part")) for row in rows]
+    todo = list(rows) if force else leave_out_done(rows, out, maker)
+    make_folder(out)
+    write_maker(out, maker)
+    drop_rows(held, {row.id for row in todo})
+    forget_attempts(out)
+    return todo
+
+
+def _name_everywhere(model: str) -> str:
+    """A MODEL's name that means the same in any folder."""
+    return ",".join(name if name == PETS else str(Path(name).expanduser().absolute()) for name in part_names(model))
+
+
+def _compute_all(order: Order, plan: Plan, todo: Sequence[Row], *, workers: int, address: str) -> dict[str, str]:
+    """Each id's problem, empty where its answer was written.
+
+    Raises:
+        UserError: The workers gave up, or an answer is missing or came twice.
+    """
+    gpus = workers if order.device.startswith("cuda") else 0
+    with open_cluster(address, workers=workers, threads=order.threads, gpus=gpus):
+        answers = compute(order, plan, todo, workers=workers)
+        told = list(show_progress(answers, total=len(todo), desc="predicting"))
+    forget_attempts(order.out)
+    problems = dict(told)
+    if len(told) != len(problems) or problems.keys() != {row.id for row in todo}:
+        raise UserError(f"{len(told)} answers came for {len(todo)} photos: run the same command again, it goes on")
+    return problems

@@ -1,0 +1,171 @@
+"""One of the processes that predict at scale: it loads the model once, and takes photos in batches. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
+
+import pyarrow
+from pyarrow import fs
+
+import fgbg
+from fgbg.data.parallel import CORES_VARIABLE
+from fgbg.errors import UserError
+from fgbg.ship.draw import Kind
+from fgbg.ship.going_on import Job, hash_model
+from fgbg.ship.load import Model, load_for_many
+from fgbg.ship.predict import open_jobs, predict_files
+from fgbg.ship.scale.attempts import count_attempts
+from fgbg.ship.scale.parts import write_part
+from fgbg.ship.serve.answer import Answer
+
+RUNS: Final = "rle"
+"""The kind that is no picture: rows of Parquet with the mask's runs."""
+AnyKind = Kind | Literal["rle"]
+FETCHED = 16  # photos of a table or an address that lie in a temporary folder at a time
+DEADLY = 2  # workers that died over one photo and nothing else: no third is tried
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a worker must know; the photos come with each batch."""
+
+    model: str  # as the user named it
+    model_hash: str
+    refine: str
+    device: str
+    kind: AnyKind
+    out: Path
+    photo_count: int
+    threads: int
+    filesystem: fs.FileSystem | None = None  # where the sources lie, if not on disks that every worker sees
+    fgbg_version: str = fgbg.__version__
+
+
+class Worker:
+    """Predicts batches of photos.
+
+    Args:
+        order: What the run is about.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+
+    @cached_property
+    def model(self) -> Model:
+        """Loaded with the first batch: what then goes wrong is said as any other mistake.
+
+        Raises:
+            UserError: On this machine the model or fgbg is another one.
+        """
+        order = self.order
+        os.environ[CORES_VARIABLE] = str(order.threads)  # the machine's other cores are other workers'
+        if fgbg.__version__ != order.fgbg_version:
+            raise UserError(
+                f"a worker has fgbg {fgbg.__version__}, not {order.fgbg_version}: install one version everywhere"
+            )
+        if hash_model(order.model) != order.model_hash:
+            raise UserError(f"{order.model} is another file where a worker runs: copy the model there, or to a shared disk")
+        model = load_for_many(order.model, photo_count=order.photo_count, device=order.device, refine=order.refine)
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(order.threads)
+        return model
+
+    def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
+        """Predict and write a batch of photos.
+
+        Args:
+            batch: Columns `id` and `source`, where the photo lies, or `image`, the bytes of its file.
+
+        Returns:
+            A row for each photo, as `RESULT` says.
+        """
+        ids, contents = batch.column("id").to_pylist(), batch.column(batch.column_names[1]).to_pylist()
+        try:
+            problems, refusal = self._answer_all(ids, contents), ""
+        except (UserError, OSError) as error:  # as data: of an exception Ray hands over the text alone
+            problems, refusal = {}, str(error)
+        rows = [{"id": name, "problem": problems.get(name, ""), "refusal": refusal} for name in ids]
+        return pyarrow.Table.from_pylist(rows, RESULT)
+
+    def _answer_all(self, ids: Sequence[str], contents: Sequence[Any]) -> dict[str, str]:
+        """Why photos were left out."""
+        problems: dict[str, str] = {}
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(ids), FETCHED):
+            piece = dict(zip(ids[start : start + FETCHED], contents[start : start + FETCHED], strict=True))
+            with count_attempts(self.order.out, list(piece)) as deaths:
+                if deaths == 0:
+                    self._answer(piece, answers, problems)
+                else:
+                    self._answer_one_by_one(piece, answers, problems)
+        if answers:
+            write_part(self.order.out, answers)
+        return problems
+
+    def _answer_one_by_one(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
+        """As `_answer`, where a worker died over these: a photo that kills again and again must not take others with it."""
+        for name, content in piece.items():
+            with count_attempts(self.order.out, [name]) as deaths:
+                if deaths < DEADLY:
+                    self._answer({name: content}, answers, problems)
+                else:
+                    problems[name] = f"{name} ended {deaths} workers that were at nothing else: leave it out"
+
+    def _answer(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
+        """Write the pictures of photos, or add to `answers`; those that cannot be read come into `problems`."""
+        with TemporaryDirectory(prefix="fgbg-") as folder:
+            jobs = self._fetch(piece, Path(folder), problems)
+            failed = self._predict(jobs, answers)
+            for name, job in jobs.items():
+                if job.source in failed:
+                    problems[name] = failed[job.source].replace(str(job.source), _call(name, job, Path(folder)))
+
+    def _fetch(self, piece: dict[str, Any], folder: Path, problems: dict[str, str]) -> dict[str, Job]:
+        """A job for each photo, whose bytes come into `folder` unless it lies on a disk; or else its problem."""
+        jobs: dict[str, Job] = {}
+        for index, (name, content) in enumerate(piece.items()):
+            target = self.order.out / f"{name}.png"
+            if self.order.filesystem is None:
+                jobs[name] = Job(Path(content), target)
+                continue
+            try:
+                encoded = self._read_far(content) if isinstance(content, str) else content
+            except OSError as error:
+                problems[name] = f"{content} cannot be read ({str(error).splitlines()[0]}): check your access to it"
+                continue
+            jobs[name] = Job(folder / f"{index}", target)
+            jobs[name].source.write_bytes(encoded or b"")
+        return jobs
+
+    def _read_far(self, path: str) -> bytes:
+        assert self.order.filesystem is not None
+        with self.order.filesystem.open_input_file(path) as file:
+            return bytes(file.read())
+
+    def _predict(self, jobs: dict[str, Job], answers: list[dict[str, Any]]) -> dict[Path, str]:
+        """Write the pictures, or add to `answers`; returns why photos were left out."""
+        if self.order.kind != RUNS:
+            return predict_files(self.model, list(jobs.values()), kind=self.order.kind).failed
+        failed: dict[Path, str] = {}
+        names = {job.source: name for name, job in jobs.items()}
+        for photo, probability in self.model.answer(open_jobs(list(jobs.values()), failed)):
+            answer = Answer(photo.job.source, photo.pixels, probability, self.model.threshold).describe()
+            answers.append({"id": names[photo.job.source], "counts": answer["rle"]["counts"], **answer})
+        return failed
+
+
+RESULT = pyarrow.schema([(name, pyarrow.string()) for name in ("id", "problem", "refusal")])
+"""`problem`: why the photo was left out, empty where its answer was written. `refusal`: why none can be, else empty."""
+
+
+def _call(name: str, job: Job, folder: Path) -> str:
+    """What a user calls a photo: its file, or its id where that is a copy for a moment."""
+    return name if job.source.is_relative_to(folder) else str(job.source)

@@ -1,0 +1,440 @@
+"""Prediction at scale: what one process writes, byte for byte, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pyarrow import fs, parquet
+
+from fgbg import cli
+from fgbg.data.parallel import CORES_VARIABLE, count_cores
+from fgbg.errors import UserError
+from fgbg.ship.going_on import RECORD, hash_model
+from fgbg.ship.predict import predict_inputs
+from fgbg.ship.rle import decode_runs
+from fgbg.ship.scale import worker as worker_module
+from fgbg.ship.scale.attempts import FOLDER
+from fgbg.ship.scale.cluster import open_cluster
+from fgbg.ship.scale.parts import drop_rows, find_rows, write_part
+from fgbg.ship.scale.plan import Plan, plan_rows
+from fgbg.ship.scale.predict import predict_at_scale
+from fgbg.ship.scale.table import read_rows
+from fgbg.ship.scale.worker import Order, Worker
+
+# Ray Data warns of settings of its own, to which it gives values itself.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+
+
+@pytest.fixture(autouse=True)
+def all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker in this process must not leave it with fewer cores."""
+    monkeypatch.setenv(CORES_VARIABLE, "")
+
+
+def draw_photos(folder: Path, count: int = 6, size: int = 48) -> Path:
+    """Discs on noise below `folder`, every third in a folder of its own."""
+    y, x = np.mgrid[:size, : size + 8]
+    for index in range(count):
+        random = np.random.default_rng(index)
+        disc = np.hypot(x - random.uniform(18, 30), y - random.uniform(18, 30)) < random.uniform(8, 16)
+        pixels = random.integers(0, 90, (*disc.shape, 3)) + disc[:, :, None] * np.array([120, 90, 40])
+        path = folder / ("more" if index % 3 == 0 else "") / f"{index:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return folder
+
+
+def write_table(file: Path, photos: Path, *, id_column: str = "id", image_column: str = "image", **options: Any) -> Path:
+    """The photos below a folder as a table; ids are places without endings."""
+    paths = sorted(photos.rglob("*.png"))
+    columns = {
+        id_column: [path.relative_to(photos).with_suffix("").as_posix() for path in paths],
+        image_column: [path.read_bytes() for path in paths],
+    }
+    parquet.write_table(pyarrow.table(columns), file, **options)
+    return file
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    """All files below a folder but its record."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def read_runs(folder: Path) -> dict[str, NDArray[np.bool_]]:
+    """The masks of a folder of parts, of which none may stand in two."""
+    rows = parquet.read_table(folder).to_pylist()
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["id"]: decode_runs(row["counts"], row["height"], row["width"]) for row in rows}
+
+
+def predict_here(photos: Path, out: Path, **options: Any) -> dict[str, bytes]:
+    predict_inputs([str(photos)], out, say=lambda _: None, **options)
+    return read_all(out)
+
+
+def make_worker(plan: Plan, out: Path, **changes: Any) -> Worker:
+    order = {"kind": "mask", "out": out, "photo_count": len(plan.rows), "threads": 1, "refine": "", "device": "cpu"}
+    about = {"model": "pets", "model_hash": hash_model("pets"), "filesystem": plan.filesystem}
+    out.mkdir(parents=True, exist_ok=True)
+    return Worker(Order(**(order | about | changes)))
+
+
+def make_batch(plan: Plan, done: frozenset[str] = frozenset()) -> Any:
+    if plan.table is not None:
+        files = (read_rows(plan.table, file, plan.filesystem, done=done, at_a_time=4) for file in plan.table.files)
+        return pyarrow.concat_tables(rows for file in files for rows in file)
+    return pyarrow.table({"id": [row.id for row in plan.rows], "source": [str(row.source) for row in plan.rows]})
+
+
+def work(inputs: Path | str, out: Path, **changes: Any) -> dict[str, str]:
+    """All photos through one worker, without a cluster: each id's problem."""
+    plan = plan_rows([str(inputs)], out)
+    answers = make_worker(plan, out, **changes)(make_batch(plan)).to_pylist()
+    return {answer["id"]: answer["problem"] for answer in answers}
+
+
+# What is refused, and how it is said
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--kind rle", "--kind rle goes with --engine ray: add that"),
+        ("--workers 4", "--workers goes with --engine ray: add that"),
+        ("--address auto", "--address goes with --engine ray: add that"),
+        ("--engine ray --workers 0", "--workers 0: at least one is needed"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_named(
+    flags: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = draw_photos(tmp_path / "photos", 1)
+    assert cli.main(["predict", str(photos), "--out", str(tmp_path / "out"), *flags.split()]) == 2
+    assert capsys.readouterr().err == f"fgbg: {sentence}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_extra_its_install_line_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(cli.EXTRAS, "ray", ("a_package_that_is_not_there",))
+    assert cli.main("predict photos --out out --engine ray".split()) == 2
+    assert "this command needs a_package_that_is_not_there: pip install 'fgbg[ray]'" in capsys.readouterr().err
+
+
+def test_one_process_reads_no_table(tmp_path: Path) -> None:
+    for name in ("photos.parquet", "s3://bucket/photos"):
+        with pytest.raises(UserError, match=r"is no file or folder of photos: --engine ray reads Parquet and addresses"):
+            predict_inputs([name], tmp_path / "out")
+
+
+def test_inputs_that_hold_nothing_are_named(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    photos = draw_photos(tmp_path / "photos", 1)
+    with pytest.raises(UserError, match=r"empty holds neither Parquet nor photos"):
+        plan_rows([(tmp_path / "empty").as_uri()], out)
+    with pytest.raises(UserError, match=r"none does not exist"):
+        plan_rows([(tmp_path / "none").as_uri()], out)
+    with pytest.raises(UserError, match=r"strange://x cannot be reached \(Unrecognized filesystem"):
+        plan_rows(["strange://x"], out)
+    with pytest.raises(UserError, match=r"are predicted alone: name one input a run"):
+        plan_rows([photos.as_uri(), str(photos)], out)
+    write_table(photos / "a.parquet", photos)
+    with pytest.raises(UserError, match=r"holds both Parquet and photos"):
+        plan_rows([str(photos)], out)
+
+
+def test_tables_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    photos, file = draw_photos(tmp_path / "photos", 2), tmp_path / "a.parquet"
+    write_table(file, photos, image_column="picture")
+    with pytest.raises(UserError, match=r"has no column image or bytes for the image: it has id, picture"):
+        plan_rows([str(file)], tmp_path)
+    parquet.write_table(pyarrow.table({"id": ["a", None], "image": [b"", b""]}), file)
+    with pytest.raises(UserError, match=r"row 1 has no id"):
+        plan_rows([str(file)], tmp_path)
+    parquet.write_table(pyarrow.table({"id": ["a"], "image": ["a.jpg"]}), file)
+    with pytest.raises(UserError, match=r"column image is string, not the bytes of an image file"):
+        plan_rows([str(file)], tmp_path)
+    file.write_bytes(b"no table")
+    with pytest.raises(UserError, match=r"cannot be read as Parquet"):
+        plan_rows([str(file)], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ids", "sentence"),
+    [
+        (["a", "a"], "several photos have the id a: "),
+        (["../a", "b"], r"id \.\./a cannot name a file below --out"),
+        (["/a", "b"], "id /a cannot name a file below --out"),
+        (["", "b"], "cannot name a file below --out"),
+    ],
+)
+def test_ids_that_name_no_file_of_their_own_are_refused(ids: list[str], sentence: str, tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"id": ids, "image": [b"", b""]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=sentence):
+        predict_at_scale([str(tmp_path / "a.parquet")], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# One worker, without a cluster
+
+
+@pytest.mark.parametrize("kind", ["mask", "cutout", "probability"])
+@pytest.mark.parametrize("of", ["folder", "address", "table", "table at an address"])
+def test_a_worker_writes_what_one_process_writes(of: str, kind: Any, tmp_path: Path) -> None:
+    photos = draw_photos(tmp_path / "photos")
+    inputs: Path | str = write_table(tmp_path / "a.parquet", photos) if "table" in of else photos
+    inputs = Path(inputs).as_uri() if "address" in of else inputs
+    problems = work(inputs, tmp_path / "out", kind=kind)
+    assert set(problems.values()) == {""}
+    (tmp_path / "out" / FOLDER).rmdir()
+    assert read_all(tmp_path / "out") == predict_here(photos, tmp_path / "here", kind=kind)
+
+
+@pytest.mark.parametrize("columns", [("id", "image"), ("path", "bytes"), ("id", "struct")])
+def test_runs_are_those_of_the_masks(columns: tuple[str, str], tmp_path: Path) -> None:
+    photos, (id_column, image_column) = draw_photos(tmp_path / "photos"), columns
+    file = write_table(tmp_path / "a.parquet", photos, id_column=id_column, image_column=image_column)
+    if image_column == "struct":  # as Hugging Face's datasets store an image
+        table = parquet.read_table(file)
+        images = [{"bytes": content, "path": None} for content in table.column("struct").to_pylist()]
+        parquet.write_table(pyarrow.table({"id": table.column("id"), "image": images}), file)
+    assert set(work(file, tmp_path / "out", kind="rle").values()) == {""}
+    masks = predict_here(photos, tmp_path / "here")
+    runs = read_runs(tmp_path / "out")
+    assert {f"{name}.png" for name in runs} == masks.keys()
+    for name, mask in runs.items():
+        np.testing.assert_array_equal(mask * 255, np.asarray(Image.open(tmp_path / "here" / f"{name}.png")))
+    assert any(mask.any() for mask in runs.values())
+
+
+@pytest.mark.parametrize("of", ["folder", "address", "table"])
+@pytest.mark.parametrize("kind", ["mask", "rle"])
+def test_a_broken_photo_is_named_as_a_user_calls_it(of: str, kind: str, tmp_path: Path) -> None:
+    photos = draw_photos(tmp_path / "photos")
+    (photos / "001.png").write_bytes(b"no photo")
+    inputs: Path | str = write_table(tmp_path / "a.parquet", photos) if of == "table" else photos
+    problems = work(photos.as_uri() if of == "address" else inputs, tmp_path / "out", kind=kind)
+    called = str(photos / "001.png") if of == "folder" else "001"
+    assert problems.pop("001") == f"{called} is not an image that can be read: replace it or leave it out"
+    assert set(problems.values()) == {""}
+    assert len(read_runs(tmp_path / "out") if kind == "rle" else list((tmp_path / "out").rglob("*.png"))) == 5
+
+
+def test_a_row_without_bytes_and_a_file_that_went_are_named(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"id": ["a"], "image": pyarrow.array([None], "binary")}), tmp_path / "a.parquet")
+    assert "a is not an image" in work(tmp_path / "a.parquet", tmp_path / "out")["a"]
+    photos = draw_photos(tmp_path / "photos", 2)
+    plan = plan_rows([photos.as_uri()], tmp_path / "out")
+    batch = make_batch(plan)
+    (photos / "001.png").unlink()
+    answers = make_worker(plan, tmp_path / "out")(batch).to_pylist()
+    assert [bool(answer["problem"]) for answer in answers] == [True, False]
+    assert "001.png cannot be read" in answers[0]["problem"]
+
+
+def test_a_worker_leaves_the_other_cores_alone(tmp_path: Path) -> None:
+    _ = make_worker(Plan([]), tmp_path, threads=1).model
+    assert count_cores() == 1
+
+
+def test_a_worker_with_another_model_or_version_refuses(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pets is another file where a worker runs"):
+        _ = make_worker(Plan([]), tmp_path, model_hash="0123456789ab").model
+    with pytest.raises(UserError, match=r"a worker has fgbg .*, not 0\.0\.0"):
+        _ = make_worker(Plan([]), tmp_path, fgbg_version="0.0.0").model
+
+
+def test_a_photo_that_ends_its_workers_is_left_out_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, out = draw_photos(tmp_path / "photos"), tmp_path / "out"
+    open_jobs = worker_module.predict_files
+
+    def die(model: Any, jobs: Any, **options: Any) -> Any:
+        if any(job.source.name == "004.png" for job in jobs):
+            raise KeyboardInterrupt  # nothing after it is done, as after a kill
+        return open_jobs(model, jobs, **options)
+
+    monkeypatch.setattr(worker_module, "predict_files", die)
+    for _ in range(3):  # all of them, then twice this one
+        with pytest.raises(KeyboardInterrupt):
+            work(photos, out)
+    problems = work(photos, out)
+    assert problems.pop("004") == "004 ended 2 workers that were at nothing else: leave it out"
+    assert set(problems.values()) == {""}
+    assert len(list(out.rglob("*.png"))) == 5
+
+
+def test_rows_that_are_done_are_not_read_again(tmp_path: Path) -> None:
+    file = write_table(tmp_path / "a.parquet", draw_photos(tmp_path / "photos"))
+    batch = make_batch(plan_rows([str(file)], tmp_path), frozenset({"001", "002"}))
+    assert batch.column("id").to_pylist() == ["004", "005", "more/000", "more/003"]
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_the_disk(image: Image.Image, path: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    plan = plan_rows([str(draw_photos(tmp_path / "photos", 1))], tmp_path / "out")
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    (answer,) = make_worker(plan, tmp_path / "out")(make_batch(plan)).to_pylist()
+    assert "No space left on device" in answer["refusal"]
+
+
+# Parts
+
+
+def test_the_same_photos_make_the_same_part_and_rows_can_be_dropped(tmp_path: Path) -> None:
+    row = {"height": 1, "width": 2, "threshold": 0.5, "expected_dice": 1.0, "counts": [2]}
+    rows = [{"id": name, **row} for name in "abc"]
+    write_part(tmp_path, rows)
+    before = read_all(tmp_path)
+    write_part(tmp_path, rows)
+    assert read_all(tmp_path) == before
+    (part,) = set(find_rows(tmp_path).values())
+    os.utime(part, (1e9, 1e9))
+    drop_rows(find_rows(tmp_path), {"b", "z"})
+    assert find_rows(tmp_path) == {"a": part, "c": part}
+    assert part.stat().st_mtime == 1e9
+    drop_rows(find_rows(tmp_path), {"a", "c"})
+    assert read_all(tmp_path) == {}
+    part.write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"is damaged .*: remove it, then go on"):
+        find_rows(tmp_path)
+
+
+# Two workers on a cluster of this machine
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with open_cluster("", workers=2, threads=1):
+        yield
+
+
+def kill_a_worker(out: Path, enough: int, killed: list[int]) -> None:
+    """Once there are enough files, end one of this process's workers as the system would."""
+    while len(read_all(out) if out.exists() else {}) < enough:
+        if killed:  # told to stop
+            return
+        threading.Event().wait(0.01)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _is_our_worker(int(entry.name)):
+            os.kill(int(entry.name), signal.SIGKILL)
+            killed.append(int(entry.name))
+            return
+
+
+def _is_our_worker(pid: int) -> bool:
+    try:
+        if b"MapWorker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return False
+        while pid > 1 and pid != os.getpid():
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return False
+    return pid == os.getpid()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mask", "rle"])
+def test_a_worker_that_is_killed_changes_nothing(cluster: None, kind: Any, tmp_path: Path) -> None:
+    photos, out = draw_photos(tmp_path / "photos", 120), tmp_path / "out"
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_a_worker, args=(out, 20 if kind == "mask" else 3, killed))
+    killer.start()
+    try:
+        outcome = predict_at_scale([str(photos)], out, kind=kind)
+    finally:
+        was_killed = bool(killed)
+        killed.append(0)
+        killer.join()
+    assert was_killed, "all was done before a worker could be killed"
+    assert outcome.failed == {}
+    assert len(outcome.written) == 120
+    masks = predict_here(photos, tmp_path / "here")
+    if kind == "mask":
+        assert read_all(out) == masks
+    else:
+        runs = read_runs(out)
+        assert {f"{name}.png" for name in runs} == masks.keys()
+
+
+@pytest.mark.slow
+def test_undisturbed_broken_continued(cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, out = draw_photos(tmp_path / "photos", 30), tmp_path / "out"
+    (photos / "001.png").write_bytes(b"no photo")
+    command = ["predict", str(photos), "--out", str(out), "--engine", "ray", "--workers", "2"]
+    assert cli.main(command) == 2
+    printed = capsys.readouterr().out
+    assert f"{out}: 29 files written" in printed
+    assert f"left out: {photos / '001.png'} is not an image that can be read" in printed
+    assert read_all(out) == predict_here(photos, tmp_path / "here")
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+    (photos / "001.png").write_bytes((photos / "002.png").read_bytes())
+    (out / "004.png").unlink()
+    assert cli.main(command) == 0
+    assert f"{out}: 2 files written, 28 from before" in capsys.readouterr().out
+    assert cli.main(command) == 0
+    assert f"{out}: 0 files written, 30 from before" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_table_in_and_runs_out_and_on_from_there(cluster: None, tmp_path: Path) -> None:
+    photos, tables, out = draw_photos(tmp_path / "photos", 30), tmp_path / "tables", tmp_path / "out"
+    tables.mkdir()
+    table = parquet.read_table(write_table(tmp_path / "a.parquet", photos))
+    for number, start in enumerate((0, 11)):  # one file of several groups of rows, and one of one
+        parquet.write_table(table.slice(start, 11 if start == 0 else None), tables / f"{number}.parquet", row_group_size=19)
+    first = predict_at_scale([tables.as_uri()], out, kind="rle")
+    assert first.describe(out) == f"{out}: 30 rows written"
+    masks = predict_here(photos, tmp_path / "here")
+    for name, mask in read_runs(out).items():
+        np.testing.assert_array_equal(mask * 255, np.asarray(Image.open(tmp_path / "here" / f"{name}.png")))
+
+    part = next(out.glob("part-*"))
+    lost = parquet.read_table(part).num_rows
+    part.unlink()
+    second = predict_at_scale([tables.as_uri()], out, kind="rle")
+    assert (len(second.written), second.already) == (lost, 30 - lost)
+    assert {f"{name}.png" for name in read_runs(out)} == masks.keys()
+    os.utime(tables / "0.parquet", (2e9, 2e9))  # its photos are newer than their answers
+    third = predict_at_scale([tables.as_uri()], out, kind="rle")
+    assert len(third.written) == 11
+    assert len(read_runs(out)) == 30
+
+    assert predict_at_scale([str(tables)], tmp_path / "masks").failed == {}
+    assert read_all(tmp_path / "masks") == masks
+
+
+@pytest.mark.slow
+def test_a_cluster_too_small_and_what_a_worker_refuses_are_said(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = draw_photos(tmp_path / "photos", 2)
+    with pytest.raises(UserError, match=r"--workers 9 needs 10 cores, and the cluster has 3: take fewer"):
+        predict_at_scale([str(photos)], tmp_path / "out", workers=9)
+    monkeypatch.setattr("fgbg.ship.scale.predict.hash_model", lambda name: "0123456789ab")
+    with pytest.raises(UserError, match=r"^pets is another file where a worker runs"):
+        predict_at_scale([str(photos)], tmp_path / "out", force=True)
+
+
+def test_file_systems_are_told_apart(tmp_path: Path) -> None:
+    photos = draw_photos(tmp_path / "photos", 3)
+    assert plan_rows([str(photos)], tmp_path / "out").filesystem is None
+    plan = plan_rows([photos.as_uri()], tmp_path / "out")
+    assert isinstance(plan.filesystem, fs.LocalFileSystem)
+    assert [row.id for row in plan.rows] == ["001", "002", "more/000"]
+    assert all(row.changed_at == row.source.stat().st_mtime_ns for row in plan.rows)
