@@ -19,8 +19,9 @@ import fgbg
 from discs import make_samples, small_config
 from fgbg import cli
 from fgbg.data import outlines
-from fgbg.data.annotations import Outlined, Shape, count_runs
+from fgbg.data.annotations import Outlined, Shape
 from fgbg.data.outlines import draw_mask
+from fgbg.data.rle import encode_runs
 from fgbg.data.sources import open_samples
 
 SQUARE = [[1, 1, 4, 1, 4, 3, 1, 3]]  # x from 1 to 4, y from 1 to 3
@@ -55,7 +56,7 @@ def test_run_lengths_as_coco_compresses_them() -> None:
     runs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
     as_text = {"size": runs["size"], "counts": runs["counts"].decode()}
     np.testing.assert_array_equal(draw(Shape("cat", as_text), height=17, width=23), mask.astype(int))
-    counted = {"size": [17, 23], "counts": count_runs(mask)}
+    counted = {"size": [17, 23], "counts": encode_runs(mask)}
     np.testing.assert_array_equal(draw(Shape("cat", counted), height=17, width=23), mask.astype(int))
 
 
@@ -173,7 +174,7 @@ def test_outlines_of_a_photo_that_its_camera_turned(tmp_path: Path, orientation:
     folder = tmp_path / "data"
     write_photo(folder / "images" / "a.png", pixels, orientation)
     shown = fgbg.Sample("a", folder / "images" / "a.png", np.zeros((1, 1), np.uint8)).read_pixels()[:, :, 0] > 0
-    upright = {"size": list(shown.shape), "counts": count_runs(shown)}
+    upright = {"size": list(shown.shape), "counts": encode_runs(shown)}
     write_coco(folder / "up.json", {"a.png": [("cat", upright)]}, size=shown.shape)
     cases = [folder / "up.json"]
     if orientation != 3:  # its size tells
@@ -265,7 +266,7 @@ def test_training_on_coco_is_training_on_its_masks(tmp_path: Path, capsys: pytes
     shapes = {}
     for sample in discs:
         write_photo(tmp_path / "data" / "images" / f"{sample.id}.png", sample.image)
-        shapes[f"{sample.id}.png"] = [("disc", {"size": [32, 32], "counts": count_runs(sample.mask > 0)}), ("dot", SQUARE)]
+        shapes[f"{sample.id}.png"] = [("disc", {"size": [32, 32], "counts": encode_runs(sample.mask > 0)}), ("dot", SQUARE)]
     write_coco(tmp_path / "data" / "annotations.json", shapes, size=(32, 32))
     for name, split in (("train", range(12)), ("val", range(12, 16)), ("test", range(16, 20))):
         (tmp_path / "data" / f"{name}.txt").write_text("".join(f"disc_{index:02}\n" for index in split))

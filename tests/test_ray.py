@@ -18,10 +18,10 @@ from pyarrow import fs, parquet
 
 from fgbg import cli
 from fgbg.data.parallel import CORES_VARIABLE, count_cores
+from fgbg.data.rle import decode_runs
 from fgbg.errors import UserError
 from fgbg.ship.going_on import RECORD, hash_model
 from fgbg.ship.predict import predict_inputs
-from fgbg.ship.rle import decode_runs
 from fgbg.ship.scale import worker as worker_module
 from fgbg.ship.scale.attempts import FOLDER
 from fgbg.ship.scale.cluster import open_cluster

@@ -25,10 +25,10 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from fgbg import cli
+from fgbg.data.rle import encode_runs
 from fgbg.ship.draw import Kind
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 from fgbg.ship.predict import plan_jobs, predict_files, predict_inputs
-from fgbg.ship.rle import encode_runs
 from fgbg.ship.serve.app import PAGE, make_app
 from fgbg.ship.serve.limits import Limits, UploadLimits
 from trivial import make_header

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fgbg.data.images import IMAGE_SUFFIXES
+from fgbg.data.rle import encode_runs
 from fgbg.errors import UserError
 
 SPLIT_WORDS = {"train": "train", "valid": "validation", "val": "validation", "test": "test"}  # as names of files begin
@@ -180,19 +181,7 @@ def _place_mask(encoded: str, corner: tuple[float, float], height: int, width: i
     left, top = (round(value) for value in corner)
     whole = np.zeros((height, width), np.bool_)
     whole[top : top + box.shape[0], left : left + box.shape[1]] = box[: height - top, : width - left]
-    return {"size": [height, width], "counts": count_runs(whole)}
-
-
-def count_runs(mask: np.ndarray) -> list[int]:
-    """COCO's run lengths of a mask (height, width): down the columns, ground and object by turns, ground first.
-
-    >>> count_runs(np.array([[True, False], [True, True]]))
-    [0, 2, 1, 1]
-    """
-    column_by_column = mask.ravel(order="F")
-    changes = np.flatnonzero(np.diff(column_by_column)) + 1
-    lengths = np.diff([0, *changes, column_by_column.size]).tolist()
-    return [0, *lengths] if column_by_column.size and column_by_column[0] else lengths
+    return {"size": [height, width], "counts": encode_runs(whole)}
 
 
 def _read_json(path: Path) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fgbg.data.rle import encode_runs
 from fgbg.judge.doubt import expect_dice
 from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
 from fgbg.ship.load import Model
 from fgbg.ship.photo import open_photo
-from fgbg.ship.rle import encode_runs
 
 
 @dataclass(frozen=True)
