@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,10 @@ from typing import Any
 
 from fgbg.errors import UserError
 
-LOCAL_SETTINGS = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # whatever the system: without it Ray binds to all of its addresses
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # on the terminal: what matters comes as an exception, too
-}
+LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's switch, on any system: at "0" it binds to 127.0.0.1, and otherwise to addresses that others reach."""
+
+REACHED_SECONDS = 10.0  # until a machine counts as unreachable
 
 
 def quieten() -> None:
@@ -24,6 +25,7 @@ def quieten() -> None:
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters comes as an exception, too
 
 
 @contextmanager
@@ -35,8 +37,7 @@ def open_cluster(address: str, *, workers: int, threads: int, gpus: int = 0) -> 
     """
     quieten()
     if not address:
-        for name, value in LOCAL_SETTINGS.items():
-            os.environ.setdefault(name, value)
+        os.environ.setdefault(LOOPBACK_ALONE, "0")
     import ray
 
     cores = workers * threads + 1  # one reads while all workers compute
@@ -60,13 +61,33 @@ def _start(address: str, *, cores: int) -> None:
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address:
+        _require_reachable(address)
     own: dict[str, Any] = {} if address else {"num_cpus": cores, "include_dashboard": False}
     try:
         with _hush():
             ray.init(address=address or "local", **own, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"--address {address or 'of this machine'}: Ray cannot be reached or started ({reason})") from None
+        if not address:
+            raise UserError(f"Ray cannot be started ({reason}): its notes are in /tmp/ray or RAY_TMPDIR") from None
+        cure = "with tokens (the default of Ray 2.60), use --address auto there, or set RAY_AUTH_MODE=token"
+        raise UserError(f"--address {address}: the cluster cannot be joined ({reason}): {cure}") from None
+
+
+def _require_reachable(address: str) -> None:
+    """Refuse an address at which nobody listens: Ray would try for minutes.
+
+    Raises:
+        UserError: Nobody does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        return  # auto
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHED_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--address {address}: nobody answers there ({error}); ray start --head tells its own") from None
 
 
 @contextmanager
