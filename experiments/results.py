@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,14 @@ def count_training(run: Run, epochs: int = 0) -> float:
     config = run.config
     images = sum(locked.split == "train" for locked in run.locked_splits().values())
     per_epoch = images // config.batch_size * config.batch_size
-    network = build_network(config.model, width=config.width, encoder=config.encoder)
     sizes = [size_in(record.epoch, config) for record in run.epochs()][: epochs or None]
-    return float(sum(3 * count_forward(network, size) * per_epoch for size in sizes))
+    return float(sum(3 * count_image(config.model, config.width, config.encoder, size) * per_epoch for size in sizes))
+
+
+@cache
+def count_image(model: str, width: int, encoder: str, size: int) -> int:
+    """Operations of one image's forward pass; the same in most runs."""
+    return count_forward(build_network(model, width=width, encoder=encoder), size)
 
 
 def describe_machine(environment: dict[str, Any]) -> str:
