@@ -3,7 +3,7 @@
 //
 //     npm install playwright-core        # anywhere; needs a Chromium
 //     fgbg serve --port 8000
-//     CHROMIUM=/usr/bin/chromium node check_serve.mjs http://127.0.0.1:8000/ OUT_FOLDER PHOTO PHOTO PHOTO...
+//     CHROMIUM=/usr/bin/chromium node check_serve.mjs http://127.0.0.1:8000/ OUT_FOLDER PHOTO PHOTO PHOTO PHOTO...
 //
 // Exits with 1 where something is wrong.
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";

@@ -134,7 +134,7 @@ def assign_targets(placed: Sequence[tuple[Path, Path]], out: Path) -> list[Job]:
     twice = [str(target) for target, count in Counter(job.target for job in jobs).items() if count > 1]
     if twice:
         raise UserError(f"several photos would be written to {name_some(twice, 3)}: predict them in separate runs")
-    replaced = [str(job.source) for job in jobs if job.target.resolve() == job.source.resolve()]
+    replaced = [str(job.source) for job in jobs if job.target.exists() and job.target.samefile(job.source)]
     if replaced:
         raise UserError(f"{name_some(replaced, 3)} would be overwritten by its own prediction: choose another --out")
     return jobs
