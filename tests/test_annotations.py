@@ -20,7 +20,8 @@ from discs import make_samples, small_config
 from fgbg import cli
 from fgbg.data import outlines
 from fgbg.data.annotations import Outlined, Shape
-from fgbg.data.outlines import draw_mask
+from fgbg.data.coco import read_coco
+from fgbg.data.draw_outlines import draw_mask, read_pose, turn_upright
 from fgbg.data.rle import encode_runs
 from fgbg.data.sources import open_samples
 
@@ -115,7 +116,7 @@ def test_a_folder_of_coco_and_what_is_said_of_it(tmp_path: Path) -> None:
     samples = open_samples(many(tmp_path, [("cat", SQUARE)]))
     assert len(samples.samples) == 12
     assert "masks with COCO outlines of cat" in samples.describe()
-    assert "1 photos without an outline are all ground" in samples.describe()
+    assert "1 photo without an outline is all ground" in samples.describe()
     areas = [int((samples.read_levels(index) == 1).sum()) for index in range(12)]
     assert sorted(areas) == [0] + [6] * 11
 
@@ -181,8 +182,8 @@ def test_outlines_of_a_photo_that_its_camera_turned(tmp_path: Path, orientation:
         write_coco(folder / "stored.json", {"a.png": [("cat", SQUARE)]}, size=(5, 8))
         cases.append(folder / "stored.json")
     for case in cases:
-        (photo,) = outlines.read_coco(case, folder)
-        mask = outlines.turn_upright(draw_mask(photo, photo.shapes), photo.photo)
+        (photo,) = read_coco(case, folder)
+        mask = turn_upright(draw_mask(photo, photo.shapes), read_pose(photo.photo))
         np.testing.assert_array_equal(mask == 1, shown)
 
 
@@ -206,7 +207,7 @@ def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"images": [], "annotations": []}', "is no COCO file of outlines: KeyError 'categories'"),
+        ('{"images": [], "annotations": []}', "is no COCO file of outlines, it lacks 'categories': export it again"),
         ('{"images": [], "annotations": [], "categories": []}', "hold no outlines"),
         ('{"images": [, "annotations": ', "is no JSON file"),
     ],
