@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 import fgbg
+from annotated import SQUARE, many, write_coco, write_photo
 from discs import make_samples, small_config
 from fgbg import cli
 from fgbg.data import outlines
@@ -24,8 +23,6 @@ from fgbg.data.coco import read_coco
 from fgbg.data.draw_outlines import draw_mask, read_pose, turn_upright
 from fgbg.data.rle import encode_runs
 from fgbg.data.sources import open_samples
-
-SQUARE = [[1, 1, 4, 1, 4, 3, 1, 3]]  # x from 1 to 4, y from 1 to 3
 
 
 @pytest.fixture(autouse=True)
@@ -66,50 +63,6 @@ def test_what_is_outlined_goes_before_a_crowd() -> None:
     drawn = np.array(draw(Shape("cat", SQUARE), crowd))
     assert (drawn == 1).sum() == 6
     assert (drawn == 2).sum() == 24
-
-
-def write_photo(path: Path, pixels: NDArray[np.uint8] | None = None, orientation: int = 1) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(np.zeros((5, 6, 3), np.uint8) if pixels is None else pixels)
-    exif = picture.getexif()
-    exif[0x0112] = orientation
-    picture.save(path, exif=exif)
-
-
-def write_coco(
-    path: Path, photos: dict[str, Sequence[tuple[str, Any]]], size: tuple[int, int] = (5, 6), crowd: bool = False
-) -> None:
-    """Photos by file name, each with its categories and segmentations."""
-    names = sorted({name for shapes in photos.values() for name, _ in shapes} | {"unused"})
-    content: dict[str, Any] = {
-        "images": [
-            {"id": 10 + index, "file_name": name, "height": size[0], "width": size[1]} for index, name in enumerate(photos)
-        ],
-        "categories": [{"id": 100 + index, "name": name} for index, name in enumerate(names)],
-        "annotations": [
-            {
-                "id": 0,
-                "image_id": 10 + index,
-                "category_id": 100 + names.index(name),
-                "segmentation": outline,
-                "iscrowd": int(crowd),
-            }
-            for index, shapes in enumerate(photos.values())
-            for name, outline in shapes
-        ],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def many(tmp_path: Path, shapes: Sequence[tuple[str, Any]], count: int = 12) -> Path:
-    """A COCO folder of so many photos, each with these shapes but the last, which has none."""
-    folder = tmp_path / "data"
-    names = [f"{index:02}.png" for index in range(count)]
-    for index, name in enumerate(names):
-        write_photo(folder / "images" / name, np.full((5, 6, 3), index, np.uint8))
-    write_coco(folder / "annotations.json", {name: shapes if name != names[-1] else [] for name in names})
-    return folder
 
 
 def test_a_folder_of_coco_and_what_is_said_of_it(tmp_path: Path) -> None:

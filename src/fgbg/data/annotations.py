@@ -22,11 +22,12 @@ SPLIT_FOLDERS = ("train", "valid", "val", "test")  # that exporters put photos a
 class Shape:
     """One object as it was outlined.
 
-    `outline` is what COCO calls a segmentation: polygons [x1, y1, x2, y2, …], or run lengths {"counts": …, "size": [h, w]}.
+    `outline` is what COCO calls a segmentation: polygons [x1, y1, x2, y2, …], or run lengths {"counts": …, "size": [h, w]};
+    or whatever a broken file has there, which whoever draws it refuses.
     """
 
     category: str
-    outline: list[list[float]] | dict[str, Any]
+    outline: Any
     is_crowd: bool = False  # many objects in one rough region
 
 

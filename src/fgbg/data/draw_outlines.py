@@ -68,7 +68,7 @@ def draw_mask(photo: Outlined, shapes: Iterable[Shape]) -> NDArray[np.uint8]:
     return levels
 
 
-def _require_polygons(polygons: list[list[float]], height: int, width: int) -> None:
+def _require_polygons(polygons: list[Any], height: int, width: int) -> None:
     """Refuse polygons that are none, and such as have their middle outside: those are of another photo or another size.
 
     What reaches a little over the edge is cut there: tools let a hand slip.
@@ -85,7 +85,7 @@ def _require_polygons(polygons: list[list[float]], height: int, width: int) -> N
         raise ValueError(f"it spans {spans}, outside a photo of {width}×{height}")
 
 
-def _to_corners(polygon: list[float]) -> NDArray[np.float64]:
+def _to_corners(polygon: Any) -> NDArray[np.float64]:
     """(corners, 2): x and y."""
     numbers = np.asarray(polygon, np.float64)
     if numbers.ndim != 1 or numbers.size % 2 or numbers.size < 6:
@@ -93,7 +93,7 @@ def _to_corners(polygon: list[float]) -> NDArray[np.float64]:
     return numbers.reshape(-1, 2)
 
 
-def _require_runs(outline: dict[str, Any], height: int, width: int) -> list[int]:
+def _require_runs(outline: Any, height: int, width: int) -> list[int]:
     """Run lengths, unpacked where they are text, that cover the photo to the pixel.
 
     Raises:
