@@ -235,3 +235,21 @@ def test_training_on_coco_is_training_on_its_masks(tmp_path: Path, capsys: pytes
     assert drawn.config.categories == ("disc",)
     assert cli.main(["evaluate", str(drawn.folder), "--device", "cpu"]) == 0
     assert "test photos of data: 4 pairs" in capsys.readouterr().out
+    _evaluate_other_data(tmp_path, drawn, capsys)
+
+
+def _evaluate_other_data(tmp_path: Path, run: fgbg.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other data may call the same object otherwise; of its own data a run knows what is object."""
+    other = tmp_path / "other"
+    for index, sample in enumerate(make_samples(4)):
+        write_photo(other / "images" / f"{index}.png", 255 - sample.image)
+    shapes = [("Disk", {"size": [32, 32], "counts": encode_runs(make_samples(1)[0].mask > 0)})]
+    write_coco(other / "annotations.json", {f"{index}.png": shapes for index in range(4)}, size=(32, 32))
+    (other / "test.txt").write_text("0\n1\n2\n3\n")
+    evaluate = ["evaluate", str(run.folder), "--device", "cpu"]
+    assert cli.main([*evaluate[:2], str(other), *evaluate[2:]]) == 2
+    assert "category 'disc'" in capsys.readouterr().err
+    assert cli.main([*evaluate[:2], str(other), *evaluate[2:], "--categories", "Disk"]) == 0
+    assert "4 pairs" in capsys.readouterr().out
+    assert cli.main([*evaluate, "--categories", "disc"]) == 2
+    assert "the run knows its own object" in capsys.readouterr().err
