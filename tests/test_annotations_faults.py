@@ -130,6 +130,13 @@ def test_photos_that_nobody_outlined_are_said(tmp_path: Path) -> None:
     assert "1 photo not in the annotations left out (new.png)" in open_samples(folder).describe()
 
 
+def test_photos_on_no_list_are_said(tmp_path: Path) -> None:
+    folder = many(tmp_path, [("cat", SQUARE)])
+    for name, first in (("train", 0), ("val", 4), ("test", 7)):
+        (folder / f"{name}.txt").write_text("".join(f"{index:02}\n" for index in range(first, first + 3)))
+    assert "3 photos on no list left out (03, 10, 11)" in open_samples(folder).describe()
+
+
 def test_labelme_photos_without_a_file_are_said(tmp_path: Path) -> None:
     for index in range(12):
         write_photo(tmp_path / "data" / f"{index:02}.png", np.full((5, 6, 3), index, np.uint8))
