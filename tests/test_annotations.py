@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +14,15 @@ from PIL import Image
 from pycocotools import mask as coco
 
 import fgbg
+from annotated import SQUARE, many, write_coco, write_photo
 from discs import make_samples, small_config
 from fgbg import cli
 from fgbg.data import outlines
 from fgbg.data.annotations import Outlined, Shape
-from fgbg.data.outlines import draw_mask
+from fgbg.data.coco import read_coco
+from fgbg.data.draw_outlines import draw_mask, read_pose, turn_upright
 from fgbg.data.rle import encode_runs
 from fgbg.data.sources import open_samples
-
-SQUARE = [[1, 1, 4, 1, 4, 3, 1, 3]]  # x from 1 to 4, y from 1 to 3
 
 
 @pytest.fixture(autouse=True)
@@ -67,55 +65,11 @@ def test_what_is_outlined_goes_before_a_crowd() -> None:
     assert (drawn == 2).sum() == 24
 
 
-def write_photo(path: Path, pixels: NDArray[np.uint8] | None = None, orientation: int = 1) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(np.zeros((5, 6, 3), np.uint8) if pixels is None else pixels)
-    exif = picture.getexif()
-    exif[0x0112] = orientation
-    picture.save(path, exif=exif)
-
-
-def write_coco(
-    path: Path, photos: dict[str, Sequence[tuple[str, Any]]], size: tuple[int, int] = (5, 6), crowd: bool = False
-) -> None:
-    """Photos by file name, each with its categories and segmentations."""
-    names = sorted({name for shapes in photos.values() for name, _ in shapes} | {"unused"})
-    content: dict[str, Any] = {
-        "images": [
-            {"id": 10 + index, "file_name": name, "height": size[0], "width": size[1]} for index, name in enumerate(photos)
-        ],
-        "categories": [{"id": 100 + index, "name": name} for index, name in enumerate(names)],
-        "annotations": [
-            {
-                "id": 0,
-                "image_id": 10 + index,
-                "category_id": 100 + names.index(name),
-                "segmentation": outline,
-                "iscrowd": int(crowd),
-            }
-            for index, shapes in enumerate(photos.values())
-            for name, outline in shapes
-        ],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def many(tmp_path: Path, shapes: Sequence[tuple[str, Any]], count: int = 12) -> Path:
-    """A COCO folder of so many photos, each with these shapes but the last, which has none."""
-    folder = tmp_path / "data"
-    names = [f"{index:02}.png" for index in range(count)]
-    for index, name in enumerate(names):
-        write_photo(folder / "images" / name, np.full((5, 6, 3), index, np.uint8))
-    write_coco(folder / "annotations.json", {name: shapes if name != names[-1] else [] for name in names})
-    return folder
-
-
 def test_a_folder_of_coco_and_what_is_said_of_it(tmp_path: Path) -> None:
     samples = open_samples(many(tmp_path, [("cat", SQUARE)]))
     assert len(samples.samples) == 12
     assert "masks with COCO outlines of cat" in samples.describe()
-    assert "1 photos without an outline are all ground" in samples.describe()
+    assert "1 photo without an outline is all ground" in samples.describe()
     areas = [int((samples.read_levels(index) == 1).sum()) for index in range(12)]
     assert sorted(areas) == [0] + [6] * 11
 
@@ -181,8 +135,8 @@ def test_outlines_of_a_photo_that_its_camera_turned(tmp_path: Path, orientation:
         write_coco(folder / "stored.json", {"a.png": [("cat", SQUARE)]}, size=(5, 8))
         cases.append(folder / "stored.json")
     for case in cases:
-        (photo,) = outlines.read_coco(case, folder)
-        mask = outlines.turn_upright(draw_mask(photo, photo.shapes), photo.photo)
+        (photo,) = read_coco(case, folder)
+        mask = turn_upright(draw_mask(photo, photo.shapes), read_pose(photo.photo))
         np.testing.assert_array_equal(mask == 1, shown)
 
 
@@ -206,7 +160,7 @@ def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"images": [], "annotations": []}', "is no COCO file of outlines: KeyError 'categories'"),
+        ('{"images": [], "annotations": []}', "is no COCO file of outlines, it lacks 'categories': export it again"),
         ('{"images": [], "annotations": [], "categories": []}', "hold no outlines"),
         ('{"images": [, "annotations": ', "is no JSON file"),
     ],
@@ -281,3 +235,21 @@ def test_training_on_coco_is_training_on_its_masks(tmp_path: Path, capsys: pytes
     assert drawn.config.categories == ("disc",)
     assert cli.main(["evaluate", str(drawn.folder), "--device", "cpu"]) == 0
     assert "test photos of data: 4 pairs" in capsys.readouterr().out
+    _evaluate_other_data(tmp_path, drawn, capsys)
+
+
+def _evaluate_other_data(tmp_path: Path, run: fgbg.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other data may call the same object otherwise; of its own data a run knows what is object."""
+    other = tmp_path / "other"
+    for index, sample in enumerate(make_samples(4)):
+        write_photo(other / "images" / f"{index}.png", 255 - sample.image)
+    shapes = [("Disk", {"size": [32, 32], "counts": encode_runs(make_samples(1)[0].mask > 0)})]
+    write_coco(other / "annotations.json", {f"{index}.png": shapes for index in range(4)}, size=(32, 32))
+    (other / "test.txt").write_text("0\n1\n2\n3\n")
+    evaluate = ["evaluate", str(run.folder), "--device", "cpu"]
+    assert cli.main([*evaluate[:2], str(other), *evaluate[2:]]) == 2
+    assert "category 'disc'" in capsys.readouterr().err
+    assert cli.main([*evaluate[:2], str(other), *evaluate[2:], "--categories", "Disk"]) == 0
+    assert "4 pairs" in capsys.readouterr().out
+    assert cli.main([*evaluate, "--categories", "disc"]) == 2
+    assert "the run knows its own object" in capsys.readouterr().err

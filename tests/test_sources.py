@@ -22,8 +22,9 @@ from PIL import Image
 
 from fgbg.data.cache import cache_photos
 from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE
+from fgbg.data.oxford import download_oxford
 from fgbg.data.samples import Sample, SampleSet, understand_samples
-from fgbg.data.sources import download_oxford, open_samples
+from fgbg.data.sources import open_samples
 from fgbg.errors import UserError
 
 

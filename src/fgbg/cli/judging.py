@@ -42,6 +42,8 @@ class EvaluateArguments:
     """Score of an image with no object that none is found in; nan leaves it out of the mean."""
     object_values: tuple[int, ...] = ()
     """Which stored mask values are object in DATA; only asked for where it leaves it open."""
+    categories: tuple[str, ...] = ()
+    """Which categories of COCO or labels of LabelMe are object in DATA, or all; those of the run by default."""
     allow_overlap: bool = False
     """Score photos that the model has seen all the same; the score tells how many."""
     device: str = "auto"
@@ -78,6 +80,7 @@ def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tup
         "empty": float(arguments.empty),
         "allow_overlap": arguments.allow_overlap,
         "object_values": arguments.object_values,
+        "categories": arguments.categories,
         "device": arguments.device,
         "threads": arguments.threads,
     }

@@ -1,30 +1,30 @@
-"""Outlines as masks: drawn once, by COCO's own library, and kept in the cache as PNG files that everything else reads."""
+"""Outlines as masks: drawn once, and kept in the cache as PNG files that everything else reads."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import json
-import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from fgbg.data.annotations import Outlined, Shape, find_annotations, list_categories, read_coco, read_labelme
-from fgbg.data.images import EXIF_ORIENTATION, open_image, read_photo_size
+from fgbg.data.annotations import Outlined, find_annotations, list_categories
+from fgbg.data.coco import read_coco
+from fgbg.data.draw_outlines import CROWD, GROUND, OBJECT, Pose, draw_mask, read_pose, require_size, turn_upright
+from fgbg.data.images import list_images
+from fgbg.data.labelme import read_labelme
 from fgbg.data.masks import MaskEncoding
 from fgbg.data.parallel import map_in_order
 from fgbg.data.samples import Sample, name_some
 from fgbg.errors import UserError, unknown_name
-from fgbg.storage import cache_folder
+from fgbg.storage import cache_folder, hash_file, hold_lock
 
-FORMAT = 1  # part of every key: a change of what is drawn makes old masks unreachable, not wrong
-GROUND, OBJECT, CROWD = 0, 1, 2  # as they are stored
+FORMAT = 2  # part of every key: a change of what is drawn makes old masks unreachable, not wrong
 ALL = "all"
 
 
@@ -46,16 +46,41 @@ def open_outlined(folder: Path, categories: Sequence[str]) -> tuple[list[Sample]
     kind, files = find_annotations(folder)
     photos = _read_all(kind, files, folder)
     chosen = choose_categories(photos, categories, folder)
-    missing = [photo.photo for photo in photos if not photo.photo.is_file()]
-    there = [photo for photo in photos if photo.photo.is_file()]
-    masks = _find_or_draw(there, chosen, _key(files, chosen))
+    kept = [replace(photo, shapes=[shape for shape in photo.shapes if shape.category in chosen]) for photo in photos]
+    missing = [photo.photo for photo in kept if not photo.photo.is_file()]
+    there = [photo for photo in kept if photo.photo.is_file()]
+    masks = _find_or_draw(there, files, chosen)
     samples = [Sample(photo.id, photo.photo, masks / f"{photo.id}.png", split=photo.split) for photo in there]
-    kept = [[shape for shape in photo.shapes if shape.category in chosen] for photo in there]
-    crowds = sum(shape.is_crowd for shapes in kept for shape in shapes)
+    crowds = sum(shape.is_crowd for photo in there for shape in photo.shapes)
     encoding = MaskEncoding(f"{kind} outlines of {', '.join(chosen)}", (OBJECT,), (GROUND,), (CROWD,) if crowds else ())
-    said = [f"{kept.count([])} photos without an outline are all ground"] if [] in kept else []
-    said += [f"{crowds} crowd regions are the band, see --border"] if crowds else []
-    return samples, encoding, missing, "; ".join(said)
+    return samples, encoding, missing, "; ".join(_remark(kind, there, crowds))
+
+
+def _remark(kind: str, photos: Sequence[Outlined], crowds: int) -> list[str]:
+    """What of these photos a reader would not expect."""
+    said = []
+    empty = sum(not photo.shapes for photo in photos)
+    if empty:
+        said.append(
+            "1 photo without an outline is all ground" if empty == 1 else f"{empty} photos without an outline are all ground"
+        )
+    known = {photo.photo for photo in photos}
+    places = sorted({photo.photo.parent for photo in photos})
+    strange = [path.name for place in places for path in list_images(place) if path not in known]
+    if strange:
+        why = (
+            "without a .json left out, which LabelMe writes once a photo is saved"
+            if kind == "LabelMe"
+            else "not in the annotations left out"
+        )
+        said.append(f"{_count(len(strange), 'photo')} {why} ({name_some(strange)})")
+    if crowds:
+        said.append(f"{_count(crowds, 'crowd region')} drawn as the band, see --border")
+    return said
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def choose_categories(photos: Sequence[Outlined], wanted: Sequence[str], folder: Path) -> list[str]:
@@ -68,7 +93,7 @@ def choose_categories(photos: Sequence[Outlined], wanted: Sequence[str], folder:
     if not counts:
         raise UserError(f"the annotations in {folder} hold no outlines, only boxes or nothing: fgbg learns from outlines")
     if list(wanted) == [ALL] or (not wanted and len(counts) == 1):
-        return list(counts)
+        return sorted(counts)
     if not wanted:
         told = name_some([f"{name} ({count:,})" for name, count in counts.items()], 8)
         raise UserError(
@@ -80,87 +105,81 @@ def choose_categories(photos: Sequence[Outlined], wanted: Sequence[str], folder:
     return sorted(set(wanted))
 
 
-def draw_mask(photo: Outlined, shapes: Iterable[Shape]) -> NDArray[np.uint8]:
-    """Levels (height, width) as the tool saw the photo: 1 within an outline, 2 in a crowd and no outline, 0 elsewhere.
-
-    Raises:
-        UserError: An outline that is none.
-    """
-    from pycocotools import mask as coco
-
-    levels = np.zeros((photo.height, photo.width), np.uint8)
-    for shape in sorted(shapes, key=lambda shape: not shape.is_crowd):
-        try:
-            runs = shape.outline
-            if isinstance(runs, list):
-                runs = coco.merge(coco.frPyObjects([corners for corners in runs if len(corners) >= 6], *levels.shape))
-            elif isinstance(runs["counts"], list):
-                runs = coco.frPyObjects(runs, *levels.shape)
-            inside = coco.decode(runs).astype(np.bool_)
-            levels[inside] = CROWD if shape.is_crowd else OBJECT
-        except (TypeError, ValueError, KeyError, IndexError) as error:
-            raise UserError(f"{photo.photo.name} has an outline of {shape.category} that is none: {error}") from None
-    return levels
-
-
-def turn_upright(levels: NDArray[np.uint8], photo: Path) -> NDArray[np.uint8]:
-    """A mask as its photo is shown. Most tools outline photos upright, some as they are stored, before the camera's turn.
-
-    Raises:
-        UserError: It is of neither size.
-    """
-    upright = read_photo_size(photo)
-    if levels.shape == upright:  # also a photo that is turned upside down: its size does not tell, and upright is usual
-        return levels
-    with open_image(photo) as image:
-        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    if levels.shape == upright[::-1] and orientation != 1:
-        picture = Image.fromarray(levels)
-        picture.getexif()[EXIF_ORIENTATION] = orientation
-        return np.asarray(ImageOps.exif_transpose(picture))
-    height, width = levels.shape
-    raise UserError(
-        f"{photo} is {upright[1]}×{upright[0]} pixels, its annotations are of {width}×{height}: "
-        "they must be of this very photo"
-    )
-
-
 def _read_all(kind: str, files: Sequence[Path], folder: Path) -> list[Outlined]:
+    """The photos of all files.
+
+    Raises:
+        UserError: One name stands for two photos, or only some of the files say of which split they are.
+    """
     if kind == "LabelMe":
-        return list(map_in_order(read_labelme, files))
-    photos = [photo for path in files for photo in read_coco(path, folder)]
-    if len(files) == 1:
-        return photos
-    return [replace(photo, id=f"{photo.split}_{photo.id}") for photo in photos]  # one name may stand for two photos
+        photos = list(map_in_order(read_labelme, files))
+    else:
+        photos = [photo for path in files for photo in read_coco(path, folder)]
+    names = ", ".join(path.name for path in files[:3])
+    if len({bool(photo.split) for photo in photos}) > 1:
+        raise UserError(f"{folder}: some of {names} are of a split by their names and some are not: keep one kind of them")
+    if len(files) > 1:  # train/1.jpg and test/1.jpg are two photos
+        photos = [replace(photo, id=f"{photo.split}_{photo.id}" if photo.split else photo.id) for photo in photos]
+    twice = [name for name, count in Counter(photo.id for photo in photos).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"{folder}: {name_some(twice)} stand for more than one photo in {names}: keep one file of annotations, "
+            "and names that differ before the ending"
+        )
+    return photos
 
 
-def _key(files: Sequence[Path], chosen: Sequence[str]) -> str:
-    digest = hashlib.sha256(json.dumps([FORMAT, *chosen]).encode())
-    for path in files:
-        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()[:24]
+def _find_or_draw(photos: Sequence[Outlined], files: Sequence[Path], chosen: Sequence[str]) -> Path:
+    """The folder of masks, which holds all of them or does not exist.
 
-
-def _find_or_draw(photos: Sequence[Outlined], chosen: Sequence[str], key: str) -> Path:
-    """The folder of masks. It is drawn aside and renamed when whole, so that one cut short is never taken for one."""
+    One process draws, aside, and renames what is whole; others wait.
+    """
+    poses = list(map_in_order(_try_pose, photos))
+    key = _key(photos, poses, files, chosen)
     folder = cache_folder() / "masks" / key
     if folder.exists():
         return folder
-    aside = folder.with_name(f"{key}.partial-{os.getpid()}")
-    aside.mkdir(parents=True)
-
-    def draw(photo: Outlined) -> None:
-        shapes = [shape for shape in photo.shapes if shape.category in chosen]
-        levels = turn_upright(draw_mask(photo, shapes), photo.photo)
-        Image.fromarray(levels).save(aside / f"{photo.id}.png")
-
-    try:
-        for _ in map_in_order(draw, photos):
-            pass
-        aside.rename(folder)
-    except OSError:
-        if not folder.exists():  # else another process was faster, and its masks are the same
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with hold_lock(locks / key, waits=True):
+        if folder.exists():  # made by another process just now
+            return folder
+        aside = folder.with_name(f"{key}.partial")
+        shutil.rmtree(aside, ignore_errors=True)  # a killed process's: whoever lives has the lock
+        aside.mkdir(parents=True)
+        try:
+            _draw_all(photos, poses, aside)
+            aside.rename(folder)
+        except OSError as error:
+            error.filename = error.filename or str(folder)  # a failed write does not know which file it was for
             raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def _draw_all(photos: Sequence[Outlined], poses: Sequence[Pose | None], folder: Path) -> None:
+    def draw(item: tuple[Outlined, Pose | None]) -> None:
+        photo, pose = item
+        if pose:
+            require_size(photo, pose)
+        levels = draw_mask(photo, photo.shapes)
+        Image.fromarray(turn_upright(levels, pose) if pose else levels).save(folder / f"{photo.id}.png")
+
+    for _ in map_in_order(draw, list(zip(photos, poses, strict=True))):
+        pass
+
+
+def _try_pose(photo: Outlined) -> Pose | None:
+    """Nothing for a photo that cannot be read: whoever reads it next names it, and `fgbg check` names all such at once."""
+    try:
+        return read_pose(photo.photo)
+    except UserError:
+        return None
+
+
+def _key(photos: Sequence[Outlined], poses: Sequence[Pose | None], files: Sequence[Path], chosen: Sequence[str]) -> str:
+    """Differs where any mask would, or which masks there are: annotations, choice, photos that are there and their turn."""
+    hashes = [hash_file(path) for path in files]
+    names = [photo.id for photo in photos]
+    return hashlib.sha256(json.dumps([FORMAT, chosen, hashes, names, poses]).encode()).hexdigest()[:24]

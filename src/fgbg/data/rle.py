@@ -1,4 +1,4 @@
-"""A mask as the lengths of its runs: COCO's uncompressed code."""
+"""A mask as the lengths of its runs: COCO's uncompressed code, and the text that COCO packs it into."""
 
 from __future__ import annotations
 
@@ -32,3 +32,34 @@ def decode_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bo
     """
     values = np.arange(len(counts)) % 2 == 1
     return np.repeat(values, counts).reshape(width, height).T
+
+
+def unpack_runs(packed: str | bytes) -> list[int]:
+    """The lengths that COCO's compressed code holds.
+
+    A length is written in groups of five bits, the lowest first, each as one character from "0" on, with a sixth bit where
+    another group follows; from the fourth length on it is the difference to the last but one.
+
+    >>> unpack_runs("123")
+    [1, 2, 3]
+
+    Raises:
+        ValueError: It is no such code.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for code in packed.encode() if isinstance(packed, str) else packed:
+        group = code - ord("0")
+        if not 0 <= group < 64:
+            raise ValueError("its packed run lengths hold characters that COCO does not write")
+        value |= (group & 31) << shift
+        shift += 5
+        if group & 32:
+            continue
+        if group & 16:  # the sign
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("its packed run lengths end within a number")
+    return lengths

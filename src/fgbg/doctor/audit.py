@@ -12,9 +12,10 @@ import numpy as np
 
 from fgbg.data.images import list_images
 from fgbg.data.masks import MaskEncoding
+from fgbg.data.oxford import is_oxford
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet, thin_histogram
-from fgbg.data.sources import Listing, SplitRule, is_oxford
+from fgbg.data.sources import Listing, SplitRule
 from fgbg.data.split import split_set
 from fgbg.doctor.copies import name_copies
 from fgbg.doctor.encodings import Settled, settle_encoding

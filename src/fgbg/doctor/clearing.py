@@ -12,7 +12,7 @@ MEANINGS = {  # everything that fgbg writes there
     "decoded": "decoded photos for training",
     "figures": "drawn figures",
     "fingerprints": "fingerprints for the search for duplicates",
-    "locks": "who decodes which photos",
+    "locks": "who decodes photos or draws masks",
     "masks": "masks drawn from annotations",
     "oxford-pet": "Oxford-IIIT Pet as downloaded",
 }

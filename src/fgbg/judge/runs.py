@@ -45,6 +45,7 @@ def evaluate_run(
     threshold_for: str = "",
     allow_overlap: bool = False,
     object_values: Sequence[int] = (),
+    categories: Sequence[str] = (),
 ) -> Evaluation:
     """Score a run's best model; rows, predictions, thumbnails and panels are kept in the run folder.
 
@@ -61,6 +62,7 @@ def evaluate_run(
         threshold_for: What the threshold is chosen for, see `fgbg.config.OBJECTIVES`; what it was chosen for by default.
         allow_overlap: Score photos that the model has seen all the same.
         object_values: Which stored mask values are object in `data`, where they leave it open.
+        categories: Which categories of COCO or labels of LabelMe are object in `data`; those of the run by default.
 
     Raises:
         UserError: The run, its model or the data cannot be used, the model has seen a photo, or another process writes to
@@ -71,7 +73,7 @@ def evaluate_run(
     with write_alone(run.folder) if engine.is_main else nullcontext():
         predictor, header = load_model(run.best)
         predictor.to(engine.device)
-        samples, label = open_run_data(run, data, split, object_values)
+        samples, label = open_run_data(run, data, split, object_values, categories)
         has_learnt_them = bool(find_seen_photos(header, samples, split).trained)
         if threshold_for and has_learnt_them:
             raise UserError(
@@ -183,6 +185,7 @@ def evaluate_together(
     threads: int = 0,
     allow_overlap: bool = False,
     object_values: Sequence[int] = (),
+    categories: Sequence[str] = (),
 ) -> tuple[Evaluation, Run]:
     """Score several runs as one model that averages their probabilities, or one run that looks at each photo several ways.
 
@@ -192,7 +195,7 @@ def evaluate_together(
         folders: The runs; the first one's data and settings count.
         tta: Test-time augmentation of each.
         out: The folder to write to; beside the first run by default, named after what was done.
-        data, split, border, empty, device, threads, allow_overlap, object_values: As for `evaluate_run`.
+        data, split, border, empty, device, threads, allow_overlap, object_values, categories: As for `evaluate_run`.
 
     Raises:
         UserError: As `evaluate_run`; or the models do not belong together; or `out` holds something else.
@@ -218,7 +221,7 @@ def evaluate_together(
         validation_images=tuple(sorted(chose)),
         overlap_count=max(header.overlap_count for header in headers),
     )
-    samples, label = open_run_data(runs[0], data, split, object_values)
+    samples, label = open_run_data(runs[0], data, split, object_values, categories)
     members = [run.name for run in runs] if len(runs) > 1 else []
     run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
     evaluation = evaluate(
@@ -248,7 +251,9 @@ def _open_scorable(folder: Path) -> Run:
     return run
 
 
-def open_run_data(run: Run, data: str, split: str, object_values: Sequence[int]) -> tuple[SampleSet, str]:
+def open_run_data(
+    run: Run, data: str, split: str, object_values: Sequence[int] = (), categories: Sequence[str] = ()
+) -> tuple[SampleSet, str]:
     """The photos of a split of the run's own data, or of other data, and what to call them in file names.
 
     Raises:
@@ -261,10 +266,12 @@ def open_run_data(run: Run, data: str, split: str, object_values: Sequence[int])
         )
     if object_values and not data:
         raise UserError("--object-values: the run knows its own masks; name other DATA to say what theirs mean")
+    if categories and not data:
+        raise UserError("--categories: the run knows its own object; name other DATA to say what theirs is")
     locked = run.locked_splits()
     if data:
-        categories = config.categories if has_outlines(Path(data).expanduser()) else ()
-        named = open_samples(data, object_values=object_values, categories=categories, progress=show_progress)
+        chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
+        named = open_samples(data, object_values=object_values, categories=chosen, progress=show_progress)
         if named.fingerprint != run.fingerprint:
             # Scores on other data stand beside the run's own, never in their place.
             return named.of(split), f"{named.name}_{split}"

@@ -1,0 +1,82 @@
+"""A COCO file as outlined photos."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from fgbg.data.annotations import Outlined, Shape, read_json
+from fgbg.errors import UserError
+
+_SPLIT_WORD = re.compile(
+    r"(train|val|test)(id|idation|ing)?\d*", re.IGNORECASE
+)  # train, val2017, valid, Validation; no valley
+_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+_SHORTEST_POLYGON = 6  # numbers, of three corners
+
+
+def read_coco(path: Path, folder: Path) -> list[Outlined]:
+    """The photos of one COCO file, in its order.
+
+    Args:
+        path: The JSON file. Where its name or folder says train, val, valid or test, that is the photos' split.
+        folder: Of the data set.
+
+    Raises:
+        UserError: It is no COCO file, or contradicts itself.
+    """
+    content = read_json(path)
+    try:
+        categories = {item["id"]: str(item["name"]) for item in content["categories"]}
+        split = _tell_split(path, folder)
+        photos = {item["id"]: _read_image(item, path, folder, split) for item in content["images"]}
+        for item in content["annotations"]:
+            outline = _drop_areas_of_none(item.get("segmentation"))
+            if not outline:  # a box alone outlines nothing
+                continue
+            if item["image_id"] not in photos:
+                raise UserError(
+                    f"{path} outlines something in image {item['image_id']}, which it does not list: export it again"
+                )
+            if item["category_id"] not in categories:
+                raise UserError(
+                    f"{path} has outlines of category {item['category_id']}, which it does not name: export it again"
+                )
+            shape = Shape(categories[item["category_id"]], outline, bool(item.get("iscrowd", 0)))
+            photos[item["image_id"]].shapes.append(shape)
+    except KeyError as error:
+        raise UserError(f"{path} is no COCO file of outlines, it lacks {error}: export it again") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is no COCO file of outlines ({error}): export it again") from None
+    return list(photos.values())
+
+
+def _read_image(item: dict[str, Any], path: Path, folder: Path, split: str) -> Outlined:
+    name = str(item["file_name"])
+    sample_id = str(Path(name).with_suffix("")).replace("/", "_")
+    return Outlined(_find_photo(name, path, folder), sample_id, int(item["height"]), int(item["width"]), split)
+
+
+def _drop_areas_of_none(outline: Any) -> Any:
+    """A segmentation without its polygons of one or two corners, which some exporters write for a click."""
+    if not isinstance(outline, list):
+        return outline
+    return [part for part in outline if not isinstance(part, list) or len(part) >= _SHORTEST_POLYGON]
+
+
+def _tell_split(path: Path, folder: Path) -> str:
+    """From names such as train/_annotations.coco.json and annotations/instances_val2017.json; empty where they tell none.
+
+    The data folder's own name tells nothing: my-pets/train/ may be all there is of a set.
+    """
+    words = [] if path.parent == folder else [path.parent.name]
+    words += re.split(r"[-_.]", path.stem)
+    return next((_SPLITS[found[1].lower()] for word in words if (found := _SPLIT_WORD.fullmatch(word))), "")
+
+
+def _find_photo(name: str, path: Path, folder: Path) -> Path:
+    """Where the photo lies that a COCO file names; the likeliest place if it lies nowhere."""
+    part = path.stem.removeprefix("instances_")
+    places = [path.parent, folder / "images", folder / "images" / part, folder / part, folder]
+    return next((place / name for place in places if (place / name).is_file()), folder / "images" / name)

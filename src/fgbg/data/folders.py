@@ -1,0 +1,174 @@
+"""Folders of photos and masks by their layout, with the lists and tables that may lie beside them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fgbg.data.images import list_images
+from fgbg.data.samples import Sample, name_some
+from fgbg.errors import UserError
+
+LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of a list -> split
+FOLDER_SPLITS = {**LIST_SPLITS, "valid": "validation", "validation": "validation"}  # other tools' names for a folder
+
+Fault = Callable[[str, Sequence[Path], str], None]
+"""Told of files that do not fit together: the kind of problem as `fgbg check` names it, the files, and a sentence."""
+
+
+def refuse(_kind: str, _files: Sequence[Path], sentence: str) -> None:
+    """The `Fault` of everything but the audit: stop at the first.
+
+    Raises:
+        UserError: Always.
+    """
+    raise UserError(sentence)
+
+
+def pass_over(kind: str, files: Sequence[Path], sentence: str) -> None:
+    """The `Fault` where a list says what to keep: files without a partner are left out, and no list may hold them.
+
+    Raises:
+        UserError: Lists contradict each other.
+    """
+    if kind in ("duplicate", "leak"):
+        refuse(kind, files, sentence)
+
+
+def read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
+    """`images/` + `masks/`, or `train|val|test/{images,masks}/`, with the optional lists and tables beside them.
+
+    Returns:
+        The samples (without a split where nothing says one), and what is to be said of the rest.
+    """
+    parts = {part: split for part, split in FOLDER_SPLITS.items() if (folder / part / "images").is_dir()}
+    if parts:
+        samples = [
+            replace(sample, id=f"{part}_{sample.id}", split=split)
+            for part, split in parts.items()
+            for sample in _pair_folder(folder / part, fault)
+        ]
+        return attach_tables(folder, samples, fault), ""
+    if not (folder / "images").is_dir():
+        raise UserError(
+            f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these "
+            "inside, or annotations of COCO or LabelMe"
+        )
+    everything = attach_tables(folder, _pair_folder(folder, fault), fault)
+    listed = attach_lists(folder, everything, fault)
+    kept = {sample.id for sample in listed}
+    unlisted = [sample.id for sample in everything if sample.id not in kept]
+    return listed, say_unlisted(unlisted)
+
+
+def say_unlisted(names: Sequence[str]) -> str:
+    """What is to be said of photos that stand on no list; nothing where there are none."""
+    photos = "1 photo" if len(names) == 1 else f"{len(names)} photos"
+    return f"{photos} on no list left out ({name_some(names)})" if names else ""
+
+
+def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
+    """Samples of `images/` and `masks/`, paired by file stem.
+
+    `fault` hears of photos without a mask, masks without a photo, and a stem that stands for two files.
+
+    Raises:
+        UserError: A folder is missing or empty.
+    """
+    by_stem: dict[str, dict[str, Path]] = {}
+    for kind in ("images", "masks"):
+        if not (folder / kind).is_dir():
+            raise UserError(f"{folder / kind} does not exist: photos go into images/, masks of the same names into masks/")
+        paths = list_images(folder / kind)
+        if not paths:
+            raise UserError(f"{folder / kind} holds no images")
+        by_stem[kind] = {path.stem: path for path in paths}
+        if len(by_stem[kind]) < len(paths):
+            twice = [path for path in paths if by_stem[kind][path.stem] != path]
+            names = name_some([path.name for path in twice])
+            both = [path for path in paths if path.stem in {other.stem for other in twice}]
+            fault("ambiguous-mask", both, f"{folder / kind} has two files for {names}: names must differ before the ending")
+    images, masks = by_stem["images"], by_stem["masks"]
+    alone = [images[stem] for stem in images if stem not in masks]
+    if alone:
+        names = name_some([path.name for path in alone], 20)
+        fault("missing-mask", alone, f"{len(alone)} of {len(images)} photos have no mask in {folder / 'masks'}: {names}")
+    alone = [masks[stem] for stem in masks if stem not in images]
+    if alone:
+        names = name_some([path.name for path in alone], 20)
+        fault("missing-image", alone, f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {names}")
+    return [Sample(stem, images[stem], masks[stem]) for stem in images if stem in masks]
+
+
+def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
+    """Splits from train.txt, val.txt and test.txt (one id a line); photos in none of them are left out."""
+    lists = {split: folder / f"{name}.txt" for name, split in LIST_SPLITS.items() if (folder / f"{name}.txt").exists()}
+    if not lists:
+        return list(samples)
+    by_id = {sample.id: sample for sample in samples}
+    split_of: dict[str, str] = {}
+    for split, path in lists.items():
+        for line in filter(None, map(str.strip, read_text(path).splitlines())):
+            sample_id = line if line in by_id else Path(line).stem
+            if sample_id not in by_id:
+                fault(
+                    "missing-image",
+                    [folder / "images" / line],
+                    f"{path} lists '{line}', which is not in {folder / 'images'}",
+                )
+            elif sample_id in split_of:
+                kind = "duplicate" if split_of[sample_id] == split else "leak"
+                sentence = f"{path} lists '{line}', which is already {split_of[sample_id]}: one list a photo"
+                fault(kind, [folder / "images" / line], sentence)
+            else:
+                split_of[sample_id] = split
+    return [replace(by_id[sample_id], split=split) for sample_id, split in split_of.items()]
+
+
+def attach_tables(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
+    """Groups from groups.csv (id, group) and every column of metadata.csv."""
+    ids = [sample.id for sample in samples]
+    groups, metadata = (_read_table(folder / name, ids, fault) for name in ("groups.csv", "metadata.csv"))
+    if groups and "group" not in next(iter(groups.values())):
+        raise UserError(f"{folder / 'groups.csv'} has no column 'group': its first line must be id,group")
+    return [
+        replace(
+            sample,
+            group=groups.get(sample.id, {}).get("group", sample.group),
+            metadata={**sample.metadata, **metadata.get(sample.id, {})},
+        )
+        for sample in samples
+    ]
+
+
+def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[str, str]]:
+    """Rows of a CSV file by sample id, which the column `id` gives with or without an ending; nothing without a file.
+
+    Raises:
+        UserError: No column `id`, or a file that is not UTF-8.
+    """
+    if not path.exists():
+        return {}
+    reader = csv.DictReader(read_text(path).splitlines())
+    if "id" not in (reader.fieldnames or []):
+        raise UserError(f"{path} has no column 'id': its first line must name the columns")
+    known = set(ids)
+    rows = {}
+    for row in reader:
+        name = row.pop("id")
+        sample_id = name if name in known else Path(name).stem
+        if sample_id not in known:
+            sentence = f"{path} has a row for '{name}', which is none of the photos: ids are names of photos"
+            fault("missing-image", [path.parent / "images" / name], sentence)
+        rows[sample_id] = {column: value for column, value in row.items() if isinstance(column, str)}
+    return rows
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without the byte order mark that some editors and Excel put first."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not in UTF-8: save it in that encoding (in Excel: CSV UTF-8)") from None
