@@ -237,6 +237,12 @@ def test_a_mistake_is_one_sentence_and_exit_2(
     assert {path: path.stat().st_mtime_ns for path in before} == before, "nothing lost"
 
 
+def test_what_cannot_begin_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", str(tmp_path / "no"), "--out", str(tmp_path / "runs" / "x")) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "x").exists()
+
+
 def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device", "runs/x/last.pt")

@@ -6,7 +6,8 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,6 +61,47 @@ def hash_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_once(folder: Path, make: Callable[[Path], None], find_damage: Callable[[Path], str] = lambda _: "") -> Path:
+    """A folder of the cache that holds all that `make` writes into it, or does not exist.
+
+    One process makes it, aside, and renames it when it is whole; others wait. One that has been damaged since is made again.
+
+    Args:
+        folder: What it shall be called: a name that differs where any content would.
+        make: Fills an empty folder.
+        find_damage: Says what in a folder is not as it was made; nothing where all of it is.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        OSError: It cannot be written; the error names a file.
+    """
+    if folder.exists() and not find_damage(folder):
+        return folder
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with hold_lock(locks / folder.name, waits=True):
+        if folder.exists():  # damaged, or made by another process just now
+            damage = find_damage(folder)
+            if not damage:
+                return folder
+            print(f"fgbg: {folder} is damaged ({damage}): making it anew", file=sys.stderr)
+            shutil.rmtree(folder)
+        aside = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(aside, ignore_errors=True)  # a killed process's: whoever lives has the lock
+        aside.mkdir(parents=True)
+        try:
+            make(aside)
+            aside.rename(folder)
+        except OSError as error:
+            error.filename = error.filename or str(folder)  # a failed write does not know which file it was for
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return folder
 
 
 PARTIAL = ".*.partial"  # what a file is called until it is whole

@@ -103,7 +103,7 @@ def test_damaged_decoded_photos_are_decoded_anew(
         fault(entry / "pixels")
     ended = own.run(own.train(interrupted, "--resume"))
     assert ended.status == 0, ended.said
-    assert ended.said.count(": decoding its photos anew") == 2
+    assert ended.said.count(": making it anew") == 2
     assert_same_result(interrupted, undisturbed)
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from numpy.typing import NDArray
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SampleSet
 from fgbg.fit import fit_pixels, fit_target, resize_target
-from fgbg.storage import cache_folder, hash_file, hold_lock
+from fgbg.storage import cache_folder, hash_file, make_once
 from fgbg.words import Fit
 
 FORMAT = 3  # part of every key: a change of what is stored makes old entries unreachable, not wrong
@@ -133,33 +131,10 @@ def _key(samples: SampleSet, *settings: object) -> str:
 def _find_or_build(key: str, build: Callable[[Append], None]) -> Path:
     """The entry's folder, each of its files as it was written.
 
-    One process builds it, aside, and renames it when it is whole; others wait. An entry that has changed on the disk since
-    is built again: a photo with another pixel would train and score as well as the right one, without a word.
+    One that has changed on the disk since is built again: a photo with another pixel would train and score as well as the
+    right one, without a word.
     """
-    folder = cache_folder() / "decoded" / key
-    if folder.exists() and not find_damage(folder):
-        return folder
-    locks = cache_folder() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with hold_lock(locks / key, waits=True):
-        if folder.exists():  # damaged, or made by another process just now
-            damage = find_damage(folder)
-            if not damage:
-                return folder
-            print(f"fgbg: {folder} is damaged ({damage}): decoding its photos anew", file=sys.stderr)
-            shutil.rmtree(folder)
-        aside = folder.with_name(f"{key}.partial")
-        shutil.rmtree(aside, ignore_errors=True)  # a killed process's: whoever lives has the lock
-        aside.mkdir(parents=True)
-        try:
-            _write_entry(aside, build)
-            aside.rename(folder)
-        except OSError as error:
-            error.filename = error.filename or str(folder)  # a failed write does not know which file it was for
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return folder
+    return make_once(cache_folder() / "decoded" / key, lambda folder: _write_entry(folder, build), find_damage)
 
 
 CHECKSUMS = "checksums.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from fgbg.data.masks import MaskEncoding
 from fgbg.data.parallel import map_in_order
 from fgbg.data.samples import Sample, name_some
 from fgbg.errors import UserError, unknown_name
-from fgbg.storage import cache_folder, hash_file, hold_lock
+from fgbg.storage import cache_folder, hash_file, make_once
 
 FORMAT = 2  # part of every key: a change of what is drawn makes old masks unreachable, not wrong
 ALL = "all"
@@ -130,32 +129,10 @@ def _read_all(kind: str, files: Sequence[Path], folder: Path) -> list[Outlined]:
 
 
 def _find_or_draw(photos: Sequence[Outlined], files: Sequence[Path], chosen: Sequence[str]) -> Path:
-    """The folder of masks, which holds all of them or does not exist.
-
-    One process draws, aside, and renames what is whole; others wait.
-    """
+    """The folder of masks, drawn now or before."""
     poses = list(map_in_order(_try_pose, photos))
-    key = _key(photos, poses, files, chosen)
-    folder = cache_folder() / "masks" / key
-    if folder.exists():
-        return folder
-    locks = cache_folder() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with hold_lock(locks / key, waits=True):
-        if folder.exists():  # made by another process just now
-            return folder
-        aside = folder.with_name(f"{key}.partial")
-        shutil.rmtree(aside, ignore_errors=True)  # a killed process's: whoever lives has the lock
-        aside.mkdir(parents=True)
-        try:
-            _draw_all(photos, poses, aside)
-            aside.rename(folder)
-        except OSError as error:
-            error.filename = error.filename or str(folder)  # a failed write does not know which file it was for
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return folder
+    folder = cache_folder() / "masks" / _key(photos, poses, files, chosen)
+    return make_once(folder, lambda aside: _draw_all(photos, poses, aside))
 
 
 def _draw_all(photos: Sequence[Outlined], poses: Sequence[Pose | None], folder: Path) -> None:

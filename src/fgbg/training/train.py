@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ from fgbg.models import count_parameters, describe_model, name_encoder, require_
 from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.record import EpochRecord
 from fgbg.run import Run, create_run, free_name, open_run
-from fgbg.storage import write_alone
+from fgbg.storage import holds_nothing, write_alone
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
 from fgbg.training.parts import OwnParts, prepare_learner, understand_data
@@ -148,7 +149,12 @@ def begin_training(
             claim.enter_context(write_alone(run.folder))
             if not resume:
                 create_run(run.folder)  # again: another training may have come and gone since
-        ready = _prepare(replace(config, out=str(run.folder)), own, run, engine, say, resume=resume)
+        try:
+            ready = _prepare(replace(config, out=str(run.folder)), own, run, engine, say, resume=resume)
+        except UserError:
+            if engine.is_main and holds_nothing(run.folder):
+                shutil.rmtree(run.folder, ignore_errors=True)  # while it is still claimed
+            raise
         return replace(ready, claim=claim.pop_all())
 
 
