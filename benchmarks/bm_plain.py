@@ -31,6 +31,7 @@ from torchvision.transforms import v2
 
 import fgbg
 from fgbg.data.masks import apply_border
+from fgbg.data.parallel import count_cores
 from fgbg.data.samples import SampleSet
 from fgbg.engine import Engine
 from fgbg.judge.compare import compare_seeds
@@ -42,7 +43,7 @@ from fgbg.models.predictor import Predictor
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 from timing import describe_machine
 
-WORKERS = 2
+MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class PlainDataset(Dataset[tuple[Tensor, Tensor]]):
 def train_plain(case: Case, samples: SampleSet, seed: int, engine: Engine, *, in_bf16: bool) -> Predictor:
     """The plain loop, and its best model."""
     torch.manual_seed(seed)
-    load = {"batch_size": case.batch_size, "num_workers": WORKERS, "persistent_workers": True}
+    workers = min(count_cores(), MOST_WORKERS)
+    load = {"batch_size": case.batch_size, "num_workers": workers, "persistent_workers": True}
     training = DataLoader(PlainDataset(samples.of("train"), case.size, augments=True), shuffle=True, drop_last=True, **load)
     validation = DataLoader(PlainDataset(samples.of("validation"), case.size, augments=False), **load)
     layout = torch.channels_last if in_bf16 else torch.contiguous_format
@@ -175,7 +177,8 @@ def main(case: Case) -> None:
                 if name == "fgbg":
                     predictor = train_here(case, seed, Path(folder))
                 else:
-                    predictor = train_plain(case, samples, seed, engine, in_bf16=plain[name])
+                    with torch.backends.cudnn.flags(enabled=True):  # torch's own choices, not those of fgbg's engine
+                        predictor = train_plain(case, samples, seed, engine, in_bf16=plain[name])
                 measured.append(images / (time.perf_counter() - start))
             dices[name].append(score(predictor, samples.of("test"), engine.device))
             print(f"seed {seed}, {name}: {measured[-1]:.1f} img/s, test Dice {dices[name][-1]:.4f}", flush=True)

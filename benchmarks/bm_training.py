@@ -25,6 +25,10 @@ CASES = [
     {"model": "resnet34_unet", "width": 64, "size": 128, "batch_size": 16},
     {"model": "unet", "width": 8, "size": 64, "batch_size": 16},
 ]
+ON_GPU = [
+    {"model": "resnet34_unet", "width": 64, "size": 256, "batch_size": 32},
+    {"model": "unet", "width": 64, "size": 256, "batch_size": 32},
+]
 FIGURES = 400
 
 
@@ -69,7 +73,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures"
         draw_figures(figures, count=FIGURES, size=160)
-        for case in CASES:
+        for case in CASES + (ON_GPU if torch.cuda.is_available() else []):
             measure(case, figures)
 
 
