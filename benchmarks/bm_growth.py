@@ -34,11 +34,11 @@ TRAIN = """
 import resource, sys, torch, fgbg
 from fgbg.engine import leave_processes
 data, out, model, width, size, batch, epochs = sys.argv[1:]
-config = fgbg.TrainConfig(
-    data=data, out=out, model=model, width=int(width), size=int(size), batch_size=int(batch), epochs=int(epochs), selfcheck=False
-)
-fgbg.train(config)
-held = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+numbers = {"width": int(width), "size": int(size), "batch_size": int(batch), "epochs": int(epochs)}
+fgbg.train(fgbg.TrainConfig(data=data, out=out, model=model, selfcheck=False, **numbers))
+held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+if torch.cuda.is_available():
+    held = torch.cuda.max_memory_allocated()
 print("held", held, flush=True)
 leave_processes(0)
 """

@@ -162,9 +162,18 @@ def score(predictor: Predictor, test: SampleSet, device: torch.device) -> float:
     return float(np.mean([dice_of(scored.counts) for scored in score_photos(predictor, pairs)]))
 
 
+def warm_up(device: torch.device) -> None:
+    """What a process's first training step brings along, torch's own imports and a GPU's libraries, is nobody's cost."""
+    layer = nn.Conv2d(3, 1, 3).to(device)
+    optimizer = torch.optim.Adam(layer.parameters())
+    layer(torch.zeros(1, 3, 8, 8, device=device)).sum().backward()
+    optimizer.step()
+
+
 def main(case: Case) -> None:
     """Train all in turn, seed by seed, and print a table."""
     engine = Engine(threads=case.threads)
+    warm_up(engine.device)
     samples = fgbg.open_samples(case.data)
     images = case.epochs * (len(samples.of("train").samples) // case.batch_size) * case.batch_size
     plain = {"plain loop, fp32": False} | ({"plain loop, bf16": True} if engine.precision == "bf16" else {})

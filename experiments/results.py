@@ -23,7 +23,7 @@ from fgbg.run import Run, open_run
 from fgbg.training.train import size_in
 
 PAGE = HERE.parent / "docs" / "results.md"
-EXPERIMENTS = ("pets", "fast", "scratch", "few", "zoo", "ingredients")
+EXPERIMENTS = ("pets", "fast", "lab", "scratch", "few", "zoo", "ingredients")
 HEADER = ("recipe", "seeds", "test Dice, mean ± sd over seeds", "best validation Dice", "training", "TFLOP", "on")
 LAST = 5  # epochs whose mean is a recipe's final validation Dice
 
@@ -137,8 +137,8 @@ def count_image(model: str, width: int, encoder: str, size: int) -> int:
 
 
 def describe_machine(environment: dict[str, Any]) -> str:
-    """Device and threads."""
-    return f"{environment['device']}, {environment['threads']} threads"
+    """Processor, where the run knows it, and threads."""
+    return f"{environment.get('processor', environment['device'])}, {environment['threads']} threads"
 
 
 def write_page() -> str:

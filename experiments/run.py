@@ -29,7 +29,7 @@ def finish(plan: Plan, config: TrainConfig) -> None:
     run = Run(RUNS / plan.name / config.out)
     config = dataclasses.replace(config, out=str(run.folder))
     if not run.calibration():  # what a finished training writes last
-        train(config, resume=run.last.exists())
+        train(config, resume=(run.folder / "config.toml").exists())
     if not run.scores_path("test").exists():
         print(evaluate_run(run.folder, threads=config.threads).describe())
     keep(run.folder, RESULTS / plan.name)

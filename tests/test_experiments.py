@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from torch import nn
 
+from discs import small_config, write_discs
 from fgbg.models import require_model
+from fgbg.run import create_run
 
 HERE = Path(__file__).parent.parent / "experiments"
 sys.path.insert(0, str(HERE))
@@ -18,6 +21,7 @@ sys.path.insert(0, str(HERE))
 import flops  # noqa: E402 - they lie beside the package
 import plan  # noqa: E402
 import results  # noqa: E402
+import run  # noqa: E402
 
 
 @pytest.mark.parametrize("name", results.EXPERIMENTS)
@@ -29,6 +33,16 @@ def test_every_plan_is_made_of_settings_that_exist(name: str) -> None:
     for configs in read.recipes.values():
         require_model(configs[0].model, encoder=configs[0].encoder, batch=configs[0].batch_size)
     assert read.about
+
+
+def test_a_run_that_was_killed_before_its_first_epoch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    config = replace(small_config(tmp_path, data=str(write_discs(tmp_path))), out="begun-0", epochs=1)
+    begun = create_run(tmp_path / "runs" / "trial" / "begun-0")
+    begun.write_config(config)
+    run.finish(plan.Plan("trial", "", {"begun": [config]}), config)
+    assert (tmp_path / "results" / "trial" / "begun-0" / "scores_test.json").exists()
 
 
 def test_operations_by_hand() -> None:

@@ -22,6 +22,7 @@ import fgbg
 from alone import run_alone
 from discs import small_config, write_discs
 from fgbg import cli, engine, fit, model_file
+from fgbg.data import parallel
 from fgbg.errors import UserError
 from fgbg.fit import place_photo
 from fgbg.judge.runs import evaluate_run
@@ -32,14 +33,17 @@ from fgbg.models.onnx_weights import HALF_SUFFIX, LEFT_OUT_KEY, round_weights, s
 from fgbg.models.predictor import Predictor
 from fgbg.models.zoo import LIBRARY
 from fgbg.run import Run, create_run
+from fgbg.seal import ONNX_SEAL_KEY
 from fgbg.ship import export as export_module
+from fgbg.ship import onnx_model
 from fgbg.ship import photo as photo_module
 from fgbg.ship.export import PARITY_KEY, Export, export_model
+from fgbg.ship.load import load_for_many
 from fgbg.ship.onnx_graph import WholePhoto
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.parity import JudgedPhoto, Parity, compare_answers, require_parity
 from fgbg.ship.photo import Photo
-from fgbg.ship.predict import predict_inputs
+from fgbg.ship.predict import plan_jobs, predict_files, predict_inputs
 from fgbg.training.start import inherit_network
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 from trivial import RedNetwork, make_header, make_network, make_noise, red_predictor, unchecked
@@ -84,7 +88,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     config, samples = replace(small_config(folder / "run", width=2), data=str(data)), fgbg.open_samples(data)
     run = create_run(folder / "run")
     run.write_config(config)
-    run.write_environment(seed=0, device="cpu", threads=1, processes=1)
+    run.write_environment(seed=0, device="cpu", processor="a CPU", threads=1, processes=1)
     run.write_split(samples, config)
     header = make_header(network="unet", width=2, size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION, data="discs")
     keys = {split: samples.of(split).image_keys for split in ("train", "validation")}
@@ -142,6 +146,32 @@ def test_several_models_are_averaged(home: Home, own_file: Path) -> None:
     np.testing.assert_allclose(answered[5][1], named(many[5].pixels), atol=1e-6)
     with pytest.raises(UserError, match="a name is missing beside a comma"):
         fgbg.load(f"{home.export.path},")
+
+
+@pytest.mark.parametrize("refine", ["", "largest"])
+@pytest.mark.parametrize("together", [False, True])
+def test_photos_side_by_side_give_the_files_of_photos_in_turn(
+    home: Home, own_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refine: str, together: bool
+) -> None:
+    monkeypatch.setattr(parallel, "count_cores", lambda: 2)
+    monkeypatch.setattr(onnx_model, "count_cores", lambda: 2)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(5):
+        Image.fromarray(make_noise(20 + 9 * index, 31)).save(photos / f"{index}.png")
+    (photos / "broken.png").write_bytes(b"no photo")
+    name = f"{home.export.path},{own_file}" if together else str(home.export.path)
+    outcomes = {}
+    for is_side_by_side in (False, True):
+        model = load_for_many(name, photo_count=5, refine=refine)
+        assert model.answers_side_by_side
+        monkeypatch.setattr(model, "answers_side_by_side", is_side_by_side)
+        out = tmp_path / str(is_side_by_side)
+        outcome = predict_files(model, plan_jobs([photos], out), kind="probability")
+        assert list(outcome.failed) == [photos / "broken.png"]
+        assert [path.name for path in outcome.written] == [f"{index}.png" for index in range(5)]
+        outcomes[is_side_by_side] = [path.read_bytes() for path in outcome.written]
+    assert outcomes[False] == outcomes[True]
 
 
 @pytest.mark.parametrize("edges", EDGES)
@@ -284,8 +314,8 @@ def test_the_graph_is_valid_small_and_tells_nothing_of_this_machine(home: Home) 
 def test_weights_that_were_not_rounded_are_when_they_are_stored_in_half_precision(own_file: Path, tmp_path: Path) -> None:
     before = load_model(own_file, network=Sharp())[0].network.state_dict()
     model = onnx.load(own_file)
-    (left_out,) = (entry for entry in model.metadata_props if entry.key == LEFT_OUT_KEY)
-    model.metadata_props.remove(left_out)
+    for entry in [entry for entry in model.metadata_props if entry.key in (LEFT_OUT_KEY, ONNX_SEAL_KEY)]:
+        model.metadata_props.remove(entry)  # the seal too: it is of another file
     store_weights(model, before, half=True)
     onnx.save(model, tmp_path / "half.onnx")
     after = load_model(tmp_path / "half.onnx", network=Sharp())[0].network.state_dict()
@@ -340,6 +370,7 @@ class Fixed:
     answers: list[NDArray[np.float32]]
     threshold: float = 0.5
     header: Any = None
+    answers_side_by_side: bool = False
 
     def __call__(self, photo: Any) -> NDArray[np.float32]:
         raise NotImplementedError
@@ -629,6 +660,17 @@ def test_what_is_no_exported_model_is_refused(home: Home, tmp_path: Path) -> Non
             use(tmp_path / "none.onnx")
     with pytest.raises(UserError, match=r"--device cuda: .*computes on the CPU"):
         fgbg.load(home.export.path, device="cuda")
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 1.0])
+def test_an_exported_file_with_another_bit_is_refused(home: Home, tmp_path: Path, place: float) -> None:
+    content = bytearray(home.export.path.read_bytes())
+    content[round(place * (len(content) - 1))] ^= 1
+    path = tmp_path / "flipped.onnx"
+    path.write_bytes(content)
+    for use in (fgbg.load, load_model):
+        with pytest.raises(UserError, match=r"flipped\.onnx is damaged"):
+            use(path)
 
 
 def test_what_cannot_be_exported_is_said_before_any_work(home: Home, tmp_path: Path) -> None:

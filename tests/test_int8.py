@@ -28,6 +28,7 @@ from fgbg.models.onnx_weights import LEFT_OUT_KEY, store_weights
 from fgbg.models.predictor import Predictor
 from fgbg.models.zoo import LIBRARY
 from fgbg.run import Run
+from fgbg.seal import ONNX_SEAL_KEY
 from fgbg.ship import export as export_module
 from fgbg.ship import quantize
 from fgbg.ship.card import Card, describe_card
@@ -159,7 +160,7 @@ def test_the_file_is_valid_says_what_it_is_and_tells_nothing_of_this_machine(hom
     model = onnx.load(home.file)
     onnx.checker.check_model(model, full_check=True)
     assert {opset.domain for opset in model.opset_import} == {""}
-    assert read_metadata(home.file).keys() == {"fgbg", PARITY_KEY}
+    assert read_metadata(home.file).keys() == {"fgbg", PARITY_KEY, ONNX_SEAL_KEY}
     assert json.loads(read_metadata(home.file)["fgbg"])["arithmetic"] == "int8"
     assert read_header(home.file) == home.model.header == replace(read_header(home.run.best), arithmetic="int8")
     assert read_header(home.half).arithmetic == "fp32"

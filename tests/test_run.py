@@ -306,10 +306,11 @@ def test_folders_of_one_name_in_different_places_are_numbered(tmp_path: Path) ->
 def test_the_environment_says_what_decided_the_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/fgbg", "train", "figures", "--seed", "5"])
     run = create_run(tmp_path / "run")
-    run.write_environment(seed=5, device="cuda:0", threads=3, processes=2)
+    run.write_environment(seed=5, device="cuda:0", processor="a GPU", threads=3, processes=2)
     told = json.loads((run.folder / "environment.json").read_text())
     assert told["command"] == ["fgbg", "train", "figures", "--seed", "5"]
-    assert (told["seed"], told["device"], told["threads"], told["processes"]) == (5, "cuda:0", 3, 2)
+    assert (told["seed"], told["device"], told["processor"]) == (5, "cuda:0", "a GPU")
+    assert (told["threads"], told["processes"]) == (3, 2)
     assert told["versions"]["python"] == platform.python_version()
     for package in ("fgbg", "torch", "numpy", "pillow"):
         assert told["versions"][package] == metadata.version(package)
@@ -325,7 +326,7 @@ def test_a_resumed_run_adds_its_environment_to_the_first_ones(tmp_path: Path, mo
     run = create_run(tmp_path / "run")
     for after, device in ((0, "cpu"), (3, "cuda:0"), (5, "cuda:1")):
         monkeypatch.setattr("sys.argv", ["fgbg", device])
-        run.write_environment(seed=7, device=device, threads=1, processes=1, after_epoch=after)
+        run.write_environment(seed=7, device=device, processor="a CPU", threads=1, processes=1, after_epoch=after)
     told = json.loads((run.folder / "environment.json").read_text())
     assert (told["command"], told["device"], told["seed"]) == (["fgbg", "cpu"], "cpu", 7)
     assert [(more["after_epoch"], more["device"], more["command"][1]) for more in told["resumed"]] == [
@@ -337,7 +338,7 @@ def test_a_resumed_run_adds_its_environment_to_the_first_ones(tmp_path: Path, mo
 def test_without_git_the_commit_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     run = create_run(tmp_path / "run")
-    run.write_environment(seed=0, device="cpu", threads=1, processes=1)
+    run.write_environment(seed=0, device="cpu", processor="a CPU", threads=1, processes=1)
     told = json.loads((run.folder / "environment.json").read_text())
     assert (told["commit"], told["dirty"]) == (None, None)
 

@@ -23,7 +23,7 @@ import fgbg
 from discs import make_samples, small_config
 from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.data.samples import understand_samples
-from fgbg.engine import Engine
+from fgbg.engine import Engine, name_cpu
 from fgbg.judge.evaluate import evaluate
 from fgbg.judge.runs import evaluate_run
 from fgbg.run import Run
@@ -62,6 +62,7 @@ def test_run_folder_is_complete(tmp_path: Path) -> None:
     assert fgbg.load(run.folder).header.epoch == best.epoch
     environment = json.loads((run.folder / "environment.json").read_text())
     assert environment["threads"] == 1
+    assert environment["processor"] == name_cpu() != ""
     assert torch.__version__.startswith(environment["versions"]["torch"])
     split = json.loads((run.folder / "split.json").read_text())
     assert len(split["train"]) == 12

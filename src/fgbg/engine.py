@@ -7,9 +7,11 @@ else that it offers (data loaders, saving, metrics) stays with us, where it can 
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -60,9 +62,14 @@ class Engine:
         """Whether this process is the one that writes and prints."""
         return self.rank == 0
 
+    @property
+    def processor(self) -> str:
+        """The name of what computes, as it calls itself: of the GPU, or of the CPU where one tells."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else name_cpu()
+
     def describe(self) -> str:
         """Where it computes, in a few words."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        name = self.processor if self.device.type == "cuda" else self.device.type
         words = [name, f"training in {self.precision}", f"{self.threads} threads"]
         return ", ".join(words + ([f"{self.processes} processes"] if self.processes > 1 else []))
 
@@ -197,6 +204,14 @@ def _resolve_precision(precision: str, device: torch.device) -> str:
     if precision == "bf16" and device.type == "mps":
         raise UserError("--precision bf16: not on mps; use --precision auto")
     return precision
+
+
+def name_cpu() -> str:
+    """The processor, as it calls itself; where the system does not say, its kind."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def _cuda_has_bf16() -> bool:

@@ -149,7 +149,9 @@ class Run:
         """Write config.toml."""
         self._write("config.toml", to_toml(config))
 
-    def write_environment(self, *, seed: int, device: str, threads: int, processes: int, after_epoch: int = 0) -> None:
+    def write_environment(
+        self, *, seed: int, device: str, processor: str, threads: int, processes: int, after_epoch: int = 0
+    ) -> None:
         """Write what else decided the outcome: command, versions, machine. A resumed run adds its own to the first one's."""
         environment = {
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -157,6 +159,7 @@ class Run:
             "versions": {"python": platform.python_version(), **_installed_versions()},
             "platform": platform.platform(),
             "device": device,
+            "processor": processor,
             "threads": threads,
             "processes": processes,
             "seed": seed,

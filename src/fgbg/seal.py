@@ -1,4 +1,8 @@
-"""JSON files that tell when they are not as they were written: a digit that flips on the disk is else another result."""
+"""Files that tell when they are not as they were written: a digit that flips on the disk is else another result.
+
+Two kinds have their seal within them: JSON, and the ONNX files of exported models, whose seal is an entry of that format's
+own metadata, so that every other reader still reads them.
+"""
 
 from __future__ import annotations
 
@@ -42,3 +46,37 @@ def _seal(content: Mapping[str, Any], beside: Path | None) -> str:
         # Line ends do not count: tools that move files change them.
         digest.update(beside.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
+
+
+ONNX_SEAL_KEY = "fgbg.sha256"
+BLANK = "0" * 64
+"""The ONNX seal's value while the hash of the whole file is taken."""
+
+# In the file an entry's key is followed by its value's: field 2, a string of 64 bytes.
+_BEFORE_ONNX_SEAL = ONNX_SEAL_KEY.encode() + bytes((2 << 3 | 2, len(BLANK)))
+
+
+def seal_onnx(content: bytes) -> bytes:
+    """A serialised model whose metadata has ONNX_SEAL_KEY with the value BLANK, with the hash in its place."""
+    start = _find_onnx_seal(content)
+    return _put(content, start, _hash_onnx(content, start))
+
+
+def is_onnx_as_written(content: bytes) -> bool:
+    """Whether a model file's bytes are those that were sealed; one that was written without a seal is taken as it is."""
+    start = _find_onnx_seal(content)
+    return start < 0 or content[start : start + len(BLANK)] == _hash_onnx(content, start)
+
+
+def _find_onnx_seal(content: bytes) -> int:
+    """Where the seal's value begins; -1 where there is none. Metadata comes after the graph."""
+    found = content.rfind(_BEFORE_ONNX_SEAL)
+    return found if found < 0 else found + len(_BEFORE_ONNX_SEAL)
+
+
+def _hash_onnx(content: bytes, start: int) -> bytes:
+    return hashlib.sha256(_put(content, start, BLANK.encode())).hexdigest().encode()
+
+
+def _put(content: bytes, start: int, value: bytes) -> bytes:
+    return content[:start] + value + content[start + len(value) :]

@@ -16,7 +16,7 @@ from discs import make_samples, small_config
 from fgbg.data.samples import understand_samples
 from fgbg.engine import Engine
 from fgbg.judge.calibration import describe_calibration
-from fgbg.judge.evaluate import evaluate
+from fgbg.judge.evaluate import count_by_probability
 from fgbg.judge.runs import choose_on_validation
 from fgbg.models.checkpoint import load_model, read_header, replace_header
 from fgbg.run import Run
@@ -116,8 +116,7 @@ def test_a_threshold_that_calibration_says_is_of_the_test_photos_is_reported(run
     predictor, header = load_model(run.best)
     test = understand_samples("discs", take_test_photos())
     engine = Engine("cpu", "fp32", 1)
-    histograms = evaluate(predictor, header, test, engine=engine, split="test", calibrates=True).histograms
-    assert histograms is not None
+    histograms = count_by_probability(predictor, test, engine=engine, border=header.border)
     run.write_calibration(describe_calibration(histograms, "dice", 5, "test"))
     finding = find_threshold(run)
     assert "searched on the test photos" in finding.sentence

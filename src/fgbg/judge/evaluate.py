@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.masks import apply_border, check_border
@@ -34,21 +33,12 @@ THUMBNAIL_PIXELS = 128
 MEASURED_AHEAD = 4  # scored photos that wait for their measurements: bounds memory where photos are large
 
 
-class Verdict(NamedTuple):
-    """One photo's row, and its pixels by probability where a threshold is to be chosen."""
-
-    row: ScoreRow
-    by_threshold: NDArray[np.int64] | None
-    by_logit: NDArray[np.int64] | None
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """Rows in the order of the samples, and what they mean."""
 
     rows: list[ScoreRow]
     statement: dict[str, Any]
-    histograms: Histograms | None = None  # where they were asked for
 
     @property
     def mean_dice(self) -> Estimate:
@@ -72,7 +62,6 @@ def evaluate(
     empty: float = 1.0,
     allow_overlap: bool = False,
     run: Run | None = None,
-    calibrates: bool = False,
     about: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -89,15 +78,13 @@ def evaluate(
         empty: The score of an image where truth and prediction are both empty; NaN leaves it out of the means.
         allow_overlap: Score photos that the model has seen all the same; the statement tells how many.
         run: Where to keep everything; nowhere by default.
-        calibrates: Count the pixels by probability too, to choose a threshold from.
         about: More to say in the statement: `tta`, `members`.
         progress: Shows how far it is.
 
     Raises:
         UserError: Nothing to score, a photo that the model has seen among the samples, or an unreadable file.
     """
-    if not samples.samples:
-        raise UserError(f"{samples.name} has no {split} photos: choose a split that it has")
+    _require_photos(samples, split)
     border, label = border or header.border, label or split
     check_border(border, samples.encoding)
     seen = find_seen_photos(header, samples, split)
@@ -108,34 +95,71 @@ def evaluate(
         )
     indices = engine.share(range(len(samples.samples)))
 
-    def read(index: int) -> PhotoAndTarget:
-        return samples.samples[index].read_pixels(), apply_border(samples.read_levels(index), border)
-
-    def score() -> Iterator[tuple[Sample, ScoredPhoto, Any]]:
-        photos = map_in_order(read, indices, progress, f"scoring {split}")
-        for index, scored in zip(indices, score_photos(predictor, photos), strict=True):
-            counted = count_probabilities(scored.probability, scored.target) if calibrates else (None, None)
-            yield samples.samples[index], scored, counted
-
-    def judge(item: tuple[Sample, ScoredPhoto, Any]) -> Verdict:
-        sample, scored, counted = item
-        row = _make_row(sample, scored, empty)
+    def judge(item: tuple[int, ScoredPhoto]) -> ScoreRow:
+        sample, scored = samples.samples[item[0]], item[1]
         if run is not None:
             _keep_pictures(run, label, sample.id, scored)
-        return Verdict(row, *(None if counts is None else counts.cpu().numpy() for counts in counted))
+        return _make_row(sample, scored, empty)
 
     if run is not None:
         for folder in (run.thumbnails(label), run.outcomes(label), run.predictions(label)):
             folder.mkdir(exist_ok=True)
-    judged = list(map_in_order(judge, score(), in_flight=MEASURED_AHEAD))
-    gathered = {verdict.row.id: verdict for verdict in engine.gather(judged, lambda verdict: verdict.row.id)}
-    ordered = [gathered[sample.id] for sample in samples.samples]
-    rows = [verdict.row for verdict in ordered]
+    scored_photos = _score_samples(predictor, samples, indices, border, progress, f"scoring {split}")
+    judged = list(map_in_order(judge, scored_photos, in_flight=MEASURED_AHEAD))
+    gathered = {row.id: row for row in engine.gather(judged, lambda row: row.id)}
+    rows = [gathered[sample.id] for sample in samples.samples]
     statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
     statement |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
     if run is not None and engine.is_main:
         run.write_scores(label, rows, statement)
-    return Evaluation(rows, statement, _collect(ordered) if calibrates else None)
+    return Evaluation(rows, statement)
+
+
+def count_by_probability(
+    predictor: Scorer, samples: SampleSet, *, engine: Engine, border: Border, progress: Progress | None = None
+) -> Histograms:
+    """What any threshold would make of these samples, whatever the predictor's is: their pixels by probability.
+
+    Args:
+        predictor: In evaluation mode, on the engine's device.
+        samples: What to look at: validation photos.
+        engine: Processes share the samples; the counts are the same whatever their number.
+        border: What the band counts as.
+        progress: Shows how far it is.
+
+    Raises:
+        UserError: Nothing to look at, or an unreadable file.
+    """
+    _require_photos(samples, "validation")
+    indices = engine.share(range(len(samples.samples)))
+    scored_photos = _score_samples(predictor, samples, indices, border, progress, "looking for the threshold")
+    counted = []
+    for index, scored in scored_photos:
+        by_threshold, by_logit = count_probabilities(scored.probability, scored.target)
+        counted.append((index, by_threshold.cpu().numpy(), by_logit.cpu().numpy()))
+    ordered = sorted(engine.gather(counted, lambda photo: photo[0]), key=lambda photo: photo[0])
+    return Histograms(np.stack([photo[1] for photo in ordered]), np.sum([photo[2] for photo in ordered], axis=0))
+
+
+def _require_photos(samples: SampleSet, split: str) -> None:
+    if not samples.samples:
+        raise UserError(f"{samples.name} has no {split} photos: choose a split that it has")
+
+
+def _score_samples(
+    predictor: Scorer,
+    samples: SampleSet,
+    indices: Sequence[int],
+    border: Border,
+    progress: Progress | None,
+    title: str,
+) -> Iterator[tuple[int, ScoredPhoto]]:
+    """Those samples in order, each with what the predictor made of it; files are read ahead."""
+
+    def read(index: int) -> PhotoAndTarget:
+        return samples.samples[index].read_pixels(), apply_border(samples.read_levels(index), border)
+
+    return zip(indices, score_photos(predictor, map_in_order(read, indices, progress, title)), strict=True)
 
 
 class SeenPhotos(NamedTuple):
@@ -207,10 +231,3 @@ def _keep_pictures(run: Run, label: str, sample_id: str, scored: ScoredPhoto) ->
     picture.save(run.thumbnails(label) / f"{sample_id}.webp", quality=80)
     outcome = make_outcome(scored.prediction.cpu().numpy(), scored.target.cpu().numpy(), picture.size)
     save_outcome(outcome, run.outcomes(label) / f"{sample_id}.png")
-
-
-def _collect(verdicts: list[Verdict]) -> Histograms:
-    return Histograms(
-        np.stack([verdict.by_threshold for verdict in verdicts if verdict.by_threshold is not None]),
-        np.sum([verdict.by_logit for verdict in verdicts if verdict.by_logit is not None], axis=0),
-    )

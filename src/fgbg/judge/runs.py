@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from fgbg.data.split import lock_splits
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.calibration import describe_calibration
-from fgbg.judge.evaluate import Evaluation, evaluate, find_seen_photos
+from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find_seen_photos
 from fgbg.judge.pictures import Panel, draw_panels
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
@@ -132,22 +131,8 @@ def choose_on_validation(
     """
     before = run.calibration()
     objective = threshold_for or (before["threshold"]["objective"] if before else run.config.threshold_for)
-
-    def score(header: ModelHeader, **options: Any) -> Evaluation:
-        return evaluate(
-            predictor,
-            header,
-            samples,
-            engine=engine,
-            split="validation",
-            empty=empty,
-            progress=show_progress,
-            **options,
-        )
-
-    evaluation = score(header, calibrates=True)
-    assert evaluation.histograms is not None  # asked for
-    calibration = describe_calibration(evaluation.histograms, objective, len(evaluation.rows), "validation")
+    histograms = count_by_probability(predictor, samples, engine=engine, border=header.border, progress=show_progress)
+    calibration = describe_calibration(histograms, objective, len(samples.samples), "validation")
     chosen = calibration["threshold"]
     predictor.threshold = chosen["value"]
     header = replace(
@@ -156,7 +141,9 @@ def choose_on_validation(
         threshold_reason=chosen["sentence"],
         temperature=calibration["temperature"],
     )
-    evaluation = score(header, run=run)  # what is kept is of the threshold that ships
+    evaluation = evaluate(  # what is kept is of the threshold that ships
+        predictor, header, samples, engine=engine, split="validation", empty=empty, run=run, progress=show_progress
+    )
     if engine.is_main:
         run.write_calibration(calibration | {"uncertainty_correlation": evaluation.statement["uncertainty_correlation"]})
         replace_header(run.best, header)

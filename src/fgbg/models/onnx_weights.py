@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fgbg.errors import UserError
 from fgbg.model_file import HEADER_KEY, parse_header
+from fgbg.seal import is_onnx_as_written
 
 if TYPE_CHECKING:
     import onnx
@@ -140,7 +141,10 @@ def _open(path: Path) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
+    content = path.read_bytes()
+    if not is_onnx_as_written(content):
+        raise UserError(f"{path} is damaged: it is not as it was written; export or copy it again")
     try:
-        return onnx.load(path, load_external_data=False)
+        return onnx.load_model_from_string(content)
     except DecodeError as error:
         raise UserError(f"{path} is damaged or no ONNX file ({error}): export or copy it again") from None

@@ -15,6 +15,7 @@ from fgbg.model_file import HEADER_KEY, ModelHeader, find_model_file, write_head
 from fgbg.models.checkpoint import load_model
 from fgbg.models.predictor import Predictor
 from fgbg.run import Run, make_folder
+from fgbg.seal import BLANK, ONNX_SEAL_KEY, seal_onnx
 from fgbg.ship.card import Card, write_card
 from fgbg.ship.onnx_graph import build_graph
 from fgbg.ship.onnx_model import OnnxModel
@@ -92,6 +93,7 @@ def export_model(
     graph = _build(predictor, header, weights, run, progress)
     photos, name = find_photos(run, header.border, progress)
     make_folder(out.parent)
+    _note(graph, ONNX_SEAL_KEY, BLANK)
     with replace_when_whole(out) as aside:
         _save(graph, aside)
         parity = compare_answers(scored, OnnxModel(aside), photos, name, INT8 if weights == "int8" else SAME)
@@ -142,4 +144,4 @@ def _require_place(file: Path, out: Path, force: bool) -> None:
 
 
 def _save(graph: onnx.ModelProto, path: Path) -> None:
-    path.write_bytes(graph.SerializeToString())
+    path.write_bytes(seal_onnx(graph.SerializeToString()))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fgbg.data.parallel import count_cores, map_in_order
 from fgbg.errors import UserError
 from fgbg.model_file import HEADER_KEY, parse_header, require_model_file
+from fgbg.seal import is_onnx_as_written
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 
 Shown = TypeVar("Shown", bound=Photo)
@@ -29,6 +30,7 @@ class OnnxModel:
 
     Attributes:
         header: What the model file says of itself.
+        answers_side_by_side: Whether a photo leaves cores to others.
 
     Raises:
         UserError: The file is missing, damaged, or was not written by fgbg.
@@ -36,14 +38,18 @@ class OnnxModel:
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         require_model_file(path)
+        content = path.read_bytes()
+        if not is_onnx_as_written(content):
+            raise UserError(f"{path} is damaged: it is not as it was written; export or copy it again")
         self._threads = threads or count_cores()
+        self.answers_side_by_side = self._threads < count_cores()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = ERRORS_ONLY
         # Threads that spin while they wait take the cores from those that decode the next photo.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors share no other class
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"{path} is damaged or no ONNX file ({reason}): export or copy it again") from None

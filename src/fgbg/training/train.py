@@ -226,6 +226,7 @@ def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: 
     run.write_environment(
         seed=config.seed,
         device=str(engine.device),
+        processor=engine.processor,
         threads=engine.threads,
         processes=engine.processes,
         after_epoch=progress.epoch,

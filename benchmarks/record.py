@@ -1,0 +1,108 @@
+"""Run benchmarks one after the other, and keep what they print, with date and machine, under benchmarks/results/.
+
+    FGBG_DATA=… python benchmarks/record.py                    # all below but `engines`
+    FGBG_DATA=… python benchmarks/record.py plain growth       # some of them
+    FGBG_DATA=… python benchmarks/record.py engines --run RUN  # a run on pets, for the engines that compute its model
+
+A day and a machine have one page; a benchmark that is run again replaces its own section. FGBG_DATA names a copy of
+Oxford-IIIT Pet, which `plain`, `predict` and `engines` need. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+import fgbg
+from fgbg.data.parallel import count_cores
+from fgbg.engine import name_cpu
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+COMMANDS = {
+    "training": ["bm_training.py"],
+    "plain": ["bm_plain.py"],
+    "augmentation": ["bm_augmentation.py"],
+    "distances": ["bm_distances.py"],
+    "growth": ["bm_growth.py"],
+    "memory": ["bm_memory.py"],
+    "check": ["bm_check.py"],
+    "predict": ["bm_predict.py", "PHOTOS"],
+    "engines": ["bm_engines.py", "RUN"],
+}
+
+
+def open_page() -> tuple[Path, str, dict[str, str]]:
+    """Today's page for this machine: its path, its head, and the sections that it has, by benchmark."""
+    processor = torch.cuda.get_device_name() if torch.cuda.is_available() else name_cpu()
+    today = datetime.date.today().isoformat()
+    words = re.sub(r"[^a-z0-9]+", "-", f"{processor} {count_cores()} cores".lower()).strip("-")
+    path = RESULTS / f"{today}-{words}.md"
+    kind = f"vector instructions: {torch.backends.cpu.get_cpu_capability()}"
+    versions = f"fgbg {fgbg.__version__}, Python {platform.python_version()}, torch {torch.__version__}"
+    head = f"# Benchmarks of {today}\n\n{processor}, {count_cores()} cores, {kind}; {versions}.\n"
+    sections: dict[str, str] = {}
+    if path.exists():
+        for section in path.read_text(encoding="utf-8").split("\n## ")[1:]:
+            name, _, content = section.partition("\n")
+            sections[name] = content.strip()
+    return path, head, sections
+
+
+def run(name: str, model_run: str) -> str:
+    """A benchmark's section: its command, what it printed, how long it took.
+
+    Raises:
+        SystemExit: It failed, or needs a run or photos that were not named.
+    """
+    values = {"RUN": model_run, "PHOTOS": str(Path(os.environ.get("FGBG_DATA", "")) / "images")}
+    if "RUN" in COMMANDS[name] and not model_run:
+        sys.exit(f"{name} needs a run on pets: add --run RUN")
+    script, *rest = COMMANDS[name]
+    command = [sys.executable, str(HERE / script), *(values[word] for word in rest)]
+    print(f"\n{name}", flush=True)
+    start = time.perf_counter()
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None  # a pipe was asked for
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        sys.exit(f"{name} failed")
+    printed = "".join(lines).strip()
+    shown = printed if "|---" in printed or "| ---" in printed else f"```\n{printed}\n```"
+    minutes = (time.perf_counter() - start) / 60
+    return f"`python benchmarks/{' '.join(COMMANDS[name])}`, {minutes:.1f} minutes:\n\n{shown}"
+
+
+def main() -> None:
+    """Run those that are named, or all that need no run, and write the page after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(COMMANDS))
+    parser.add_argument("--run", default="", help="a run on pets, for `engines`")
+    arguments = parser.parse_args()
+    names = arguments.names or [name for name in COMMANDS if name != "engines" or arguments.run]
+    if unknown := [name for name in names if name not in COMMANDS]:
+        parser.error(f"no benchmark is called {unknown[0]}: choose of {', '.join(COMMANDS)}")
+    RESULTS.mkdir(exist_ok=True)
+    for name in names:
+        section = run(name, arguments.run)
+        path, head, sections = open_page()
+        sections[name] = section
+        ordered = [f"## {known}\n\n{sections[known]}\n" for known in COMMANDS if known in sections]
+        path.write_text("\n".join([head, *ordered]), encoding="utf-8")
+        print(f"written to {path}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
