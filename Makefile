@@ -43,11 +43,8 @@ format: .venv/ready  ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/ready  ## speeds as ratios against named alternatives
-	$(BIN)/python benchmarks/bm_training.py
-	$(BIN)/python benchmarks/bm_augmentation.py
-	$(BIN)/python benchmarks/bm_distances.py
-	$(BIN)/python benchmarks/bm_check.py
+bench: .venv/ready  ## speeds as ratios against named alternatives, onto a page with date and machine in benchmarks/results
+	$(BIN)/python benchmarks/record.py training augmentation distances check
 
 pictures: .venv/ready  ## README's pictures, from runs/demo
 	$(BIN)/python docs/make_pictures.py runs/demo

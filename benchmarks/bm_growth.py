@@ -23,11 +23,11 @@ from pathlib import Path
 
 import torch
 import tyro
-from torch.utils.flop_counter import FlopCounterMode
 
 from fgbg.data.figures import draw_figures
 from fgbg.engine import Engine
 from fgbg.models import build_network
+from fgbg.models.operations import count_forward
 from timing import describe_machine
 
 TRAIN = """
@@ -83,15 +83,12 @@ def measure_peak(engine: Engine) -> float:
 
 def count_training(case: Case, size: int) -> int:
     """Operations of one training image: three times the forward pass."""
-    network = build_network(case.model, width=case.width).to("meta").eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 3, size, size, device="meta"))
-    return 3 * int(counter.get_total_flops())
+    return 3 * count_forward(build_network(case.model, width=case.width), size)
 
 
 def train(case: Case, folder: Path, *, size: int, processes: int) -> Measured:
     """One training by as many processes."""
-    script, out = folder / "train.py", folder / f"run-{size}-{processes}"
+    script, out = folder / "train.py", Path(tempfile.mkdtemp(dir=folder))
     script.write_text(TRAIN, encoding="utf-8")
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
     words = (folder / "figures", out, case.model, case.width, size, case.batch_size, case.epochs)
@@ -111,7 +108,7 @@ def tell_sizes(case: Case, folder: Path, peak: float) -> None:
     for size in case.sizes:
         measured, work = train(case, folder, size=size, processes=1), count_training(case, size)
         rate = measured.images_per_second * work
-        cells = f"{measured.images_per_second:.1f} | {work / 1e9:.1f} | {rate / 1e12:.2f} | {rate / peak:.2f}"
+        cells = f"{measured.images_per_second:.1f} | {work / 1e9:.2f} | {rate / 1e12:.3f} | {rate / peak:.2f}"
         print(f"| {size} | {cells} | {measured.gigabytes:.2f} |", flush=True)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
+
+from fgbg.engine import name_cpu
 
 
 def images_per_second(ways: dict[str, Callable[[], int]], *, rounds: int) -> dict[str, list[float]]:
@@ -30,5 +31,5 @@ def ratio(rates: dict[str, list[float]], part: str, whole: str) -> str:
 
 def describe_machine() -> str:
     """What the figures were measured on."""
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else name_cpu()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flops import count_forward
 from plan import HERE, RESULTS, read_plan
 
 from fgbg.judge.bootstrap import adjust_holm
 from fgbg.judge.compare import FEWEST_SEEDS, SIGNIFICANT, compare_seeds
 from fgbg.models import build_network
+from fgbg.models.operations import count_forward
 from fgbg.run import Run, open_run
 from fgbg.training.train import size_in
 

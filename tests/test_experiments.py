@@ -13,13 +13,13 @@ from torch import nn
 
 from discs import small_config, write_discs
 from fgbg.models import require_model
+from fgbg.models.operations import count_forward
 from fgbg.run import create_run
 
 HERE = Path(__file__).parent.parent / "experiments"
 sys.path.insert(0, str(HERE))
 
-import flops  # noqa: E402 - they lie beside the package
-import plan  # noqa: E402
+import plan  # noqa: E402 - they lie beside the package
 import results  # noqa: E402
 import run  # noqa: E402
 
@@ -51,7 +51,7 @@ def test_operations_by_hand() -> None:
         nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 1, 1)
     )
     expected = 2 * 16 * 16 * (3 * 8 * 9 + 8 * 9 + 8)
-    assert flops.count_forward(network, 16) == expected
+    assert count_forward(network, 16) == expected
 
 
 def test_the_labs_unet_by_hand() -> None:
@@ -66,7 +66,7 @@ def test_the_labs_unet_by_hand() -> None:
         pixels = (edge >> level) ** 2
         total += pixels * 9 * (2 * outer * outer + outer * outer) + (pixels // 4) * 4 * 2 * outer * outer
     total += edge**2 * 64
-    assert flops.count_forward(network, 256) == 2 * total
+    assert count_forward(network, 256) == 2 * total
 
 
 def make_run(*dice: float, score: float = 0.5, operations: int = 10**12) -> Any:

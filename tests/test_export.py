@@ -22,7 +22,6 @@ import fgbg
 from alone import run_alone
 from discs import small_config, write_discs
 from fgbg import cli, engine, fit, model_file
-from fgbg.data import parallel
 from fgbg.errors import UserError
 from fgbg.fit import place_photo
 from fgbg.judge.runs import evaluate_run
@@ -35,15 +34,13 @@ from fgbg.models.zoo import LIBRARY
 from fgbg.run import Run, create_run
 from fgbg.seal import ONNX_SEAL_KEY
 from fgbg.ship import export as export_module
-from fgbg.ship import onnx_model
 from fgbg.ship import photo as photo_module
 from fgbg.ship.export import PARITY_KEY, Export, export_model
-from fgbg.ship.load import load_for_many
 from fgbg.ship.onnx_graph import WholePhoto
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.parity import JudgedPhoto, Parity, compare_answers, require_parity
 from fgbg.ship.photo import Photo
-from fgbg.ship.predict import plan_jobs, predict_files, predict_inputs
+from fgbg.ship.predict import predict_inputs
 from fgbg.training.start import inherit_network
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 from trivial import RedNetwork, make_header, make_network, make_noise, red_predictor, unchecked
@@ -146,32 +143,6 @@ def test_several_models_are_averaged(home: Home, own_file: Path) -> None:
     np.testing.assert_allclose(answered[5][1], named(many[5].pixels), atol=1e-6)
     with pytest.raises(UserError, match="a name is missing beside a comma"):
         fgbg.load(f"{home.export.path},")
-
-
-@pytest.mark.parametrize("refine", ["", "largest"])
-@pytest.mark.parametrize("together", [False, True])
-def test_photos_side_by_side_give_the_files_of_photos_in_turn(
-    home: Home, own_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refine: str, together: bool
-) -> None:
-    monkeypatch.setattr(parallel, "count_cores", lambda: 2)
-    monkeypatch.setattr(onnx_model, "count_cores", lambda: 2)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for index in range(5):
-        Image.fromarray(make_noise(20 + 9 * index, 31)).save(photos / f"{index}.png")
-    (photos / "broken.png").write_bytes(b"no photo")
-    name = f"{home.export.path},{own_file}" if together else str(home.export.path)
-    outcomes = {}
-    for is_side_by_side in (False, True):
-        model = load_for_many(name, photo_count=5, refine=refine)
-        assert model.answers_side_by_side
-        monkeypatch.setattr(model, "answers_side_by_side", is_side_by_side)
-        out = tmp_path / str(is_side_by_side)
-        outcome = predict_files(model, plan_jobs([photos], out), kind="probability")
-        assert list(outcome.failed) == [photos / "broken.png"]
-        assert [path.name for path in outcome.written] == [f"{index}.png" for index in range(5)]
-        outcomes[is_side_by_side] = [path.read_bytes() for path in outcome.written]
-    assert outcomes[False] == outcomes[True]
 
 
 @pytest.mark.parametrize("edges", EDGES)
@@ -370,7 +341,6 @@ class Fixed:
     answers: list[NDArray[np.float32]]
     threshold: float = 0.5
     header: Any = None
-    answers_side_by_side: bool = False
 
     def __call__(self, photo: Any) -> NDArray[np.float32]:
         raise NotImplementedError

@@ -41,7 +41,6 @@ class Redness:
 
     header = make_header(threshold=0.5, data="drawn")
     threshold = 0.5
-    answers_side_by_side = False
 
     def __init__(self) -> None:
         self.has_begun, self.may_go_on = threading.Event(), threading.Event()

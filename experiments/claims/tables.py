@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy.stats import ttest_ind
-from torch.utils.flop_counter import FlopCounterMode
 
 from fgbg.judge.bootstrap import adjust_holm, check_difference
 from fgbg.models import build_network, count_parameters
+from fgbg.models.operations import count_forward
 from fgbg.run import Run, ScoreRow, open_run
 
 RESULTS = Path(__file__).parents[1] / "results" / "claims"
@@ -91,13 +90,9 @@ def list_networks(runs: dict[str, dict[str, list[Run]]]) -> Iterator[list[str]]:
     """What each network is and costs."""
     for model in (UNET, RESNET):
         width = runs["pets"][model][0].config.width
-        network = build_network(model, width=width).eval()
-        cost = []
-        for data in TITLES:
-            size = runs[data][model][0].config.size
-            with FlopCounterMode(display=False) as counter, torch.inference_mode():
-                network(torch.zeros(1, 3, size, size))
-            cost.append(f"{counter.get_total_flops() / 1e9:.2f} at {size} px")
+        network = build_network(model, width=width)
+        sizes = [runs[data][model][0].config.size for data in TITLES]
+        cost = [f"{count_forward(network, size) / 1e9:.2f} at {size} px" for size in sizes]
         yield [model, str(width), f"{count_parameters(network):,}", ", ".join(cost)]
 
 

@@ -28,12 +28,9 @@ class Model(Protocol):
 
     Attributes:
         header: What the model file says of itself.
-        answers_side_by_side: Whether calls in as many threads as there are cores are the fast way through many photos;
-            else `answer` is.
     """
 
     header: ModelHeader
-    answers_side_by_side: bool
 
     @property
     def threshold(self) -> float:
@@ -47,7 +44,7 @@ class Model(Protocol):
         """
 
     def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
-        """Each photo with its probability, in order."""
+        """Each photo with its probability, in order: the fast way through many."""
 
 
 def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine: str = "") -> Model:
@@ -126,7 +123,6 @@ class Together:
         networks = " + ".join(_name_network(member.header) for member in members)
         header = dataclasses.replace(members[0].header, arithmetic="fp32")  # whose is int8 stands beside its network
         self.header = dataclasses.replace(header, network=networks, threshold=self.threshold)
-        self.answers_side_by_side = all(member.answers_side_by_side for member in members)
 
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
         """Probability of object (height, width), 0 to 1, at the photo's own size.
@@ -134,10 +130,7 @@ class Together:
         Raises:
             UserError: The photo cannot be read, or is an array of another type or shape.
         """
-        shown = open_photo(photo)
-        if self.answers_side_by_side:
-            return np.mean([member(shown) for member in self.members], axis=0, dtype=np.float32)
-        ((_, probability),) = self.answer([shown])
+        ((_, probability),) = self.answer([open_photo(photo)])
         return probability
 
     def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:

@@ -30,7 +30,6 @@ class OnnxModel:
 
     Attributes:
         header: What the model file says of itself.
-        answers_side_by_side: Whether a photo leaves cores to others.
 
     Raises:
         UserError: The file is missing, damaged, or was not written by fgbg.
@@ -42,7 +41,6 @@ class OnnxModel:
         if not is_onnx_as_written(content):
             raise UserError(f"{path} is damaged: it is not as it was written; export or copy it again")
         self._threads = threads or count_cores()
-        self.answers_side_by_side = self._threads < count_cores()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = ERRORS_ONLY

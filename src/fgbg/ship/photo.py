@@ -12,6 +12,9 @@ from PIL import Image
 from fgbg.data.images import read_photo, read_photo_size, to_upright_rgb
 from fgbg.errors import UserError
 
+AnyPhoto = str | Path | Image.Image | NDArray[np.uint8]
+"""A file, a Pillow image, or uint8 RGB (height, width, 3)."""
+
 LIGHT_PIXELS = 12_000_000  # up to here a photo counts as one in a queue; one of 100 megapixels fills it alone
 
 
@@ -29,10 +32,6 @@ class Photo:
         return weigh_pixels(self.height, self.width)
 
 
-AnyPhoto = str | Path | Image.Image | NDArray[np.uint8] | Photo
-"""A file, a Pillow image, uint8 RGB (height, width, 3), or a photo that was opened before."""
-
-
 def weigh_pixels(height: int, width: int) -> float:
     """The weight of a photo of this size, see `Photo.weight`."""
     return max(1.0, height * width / LIGHT_PIXELS)
@@ -44,8 +43,6 @@ def open_photo(photo: AnyPhoto) -> Photo:
     Raises:
         UserError: It cannot be read, or is an array of another type or shape.
     """
-    if isinstance(photo, Photo):
-        return photo
     if isinstance(photo, str | Path):
         return Photo(read_photo(Path(photo)), *read_photo_size(Path(photo)))
     if isinstance(photo, Image.Image):

@@ -155,67 +155,47 @@ def predict_files(
     progress: Progress | None = None,
 ) -> Outcome:
     """Predict every photo and write its file, over one that is there. A photo that cannot be read is named and left out."""
-    if model.answers_side_by_side:
-        return _predict_side_by_side(model, jobs, kind, progress)
     failed: dict[Path, str] = {}
 
     def keep_grades(answered: tuple[Opened, NDArray[np.float32]]) -> tuple[Opened, NDArray[np.uint8]]:
         photo, probability = answered
         return photo, grade(kind, probability, model.threshold)
 
+    def write(answered: tuple[Opened, NDArray[np.uint8]]) -> Path:
+        photo, grades = answered
+        target = photo.job.target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture = draw(kind, photo.job.source, photo.pixels, grades)
+        aside = target.with_name(f".{target.name}.partial")
+        try:
+            picture.save(aside, "PNG", compress_level=PNG_LEVEL)
+            aside.replace(target)  # whole or not at all, so that a killed run can go on
+        finally:
+            aside.unlink(missing_ok=True)
+        return target
+
     # Reading, computing and writing go on at the same time: none of them holds Python's lock for long.
     graded = map(keep_grades, model.answer(open_jobs(jobs, failed, progress)))
-    written = map_in_order(
-        lambda answered: _write(kind, *answered), graded, in_flight=WRITTEN_BEHIND, weigh=lambda answered: answered[0].weight
-    )
+    written = map_in_order(write, graded, in_flight=WRITTEN_BEHIND, weigh=lambda answered: answered[0].weight)
     return Outcome(list(written), failed)
-
-
-def _predict_side_by_side(model: Model, jobs: Sequence[Job], kind: Kind, progress: Progress | None) -> Outcome:
-    """Every core takes photos the whole way, from their file to their answer's: none waits for another."""
-
-    def finish(job: Job) -> Path | UserError:
-        photo = _open(job)
-        if isinstance(photo, UserError):
-            return photo
-        return _write(kind, photo, grade(kind, model(photo), model.threshold))
-
-    finished = map_in_order(finish, jobs, progress, "predicting", in_flight=READ_AHEAD, weigh=_weigh_job)
-    outcomes = dict(zip((job.source for job in jobs), finished, strict=True))
-    failed = {source: str(outcome) for source, outcome in outcomes.items() if isinstance(outcome, UserError)}
-    return Outcome([outcome for outcome in outcomes.values() if isinstance(outcome, Path)], failed)
 
 
 def open_jobs(jobs: Sequence[Job], failed: dict[Path, str], progress: Progress | None = None) -> Iterator[Opened]:
     """The jobs' photos in order, read ahead. Those that cannot be read come into `failed`, with the reason."""
-    photos = map_in_order(_open, jobs, progress, "predicting", in_flight=READ_AHEAD, weigh=_weigh_job)
+
+    def read(job: Job) -> Opened | UserError:
+        try:
+            photo = open_photo(job.source)
+        except UserError as error:
+            return error
+        return Opened(photo.pixels, photo.height, photo.width, job)
+
+    photos = map_in_order(read, jobs, progress, "predicting", in_flight=READ_AHEAD, weigh=_weigh_job)
     for job, photo in zip(jobs, photos, strict=True):
         if isinstance(photo, UserError):
             failed[job.source] = str(photo)
         else:
             yield photo
-
-
-def _open(job: Job) -> Opened | UserError:
-    try:
-        photo = open_photo(job.source)
-    except UserError as error:
-        return error
-    return Opened(photo.pixels, photo.height, photo.width, job)
-
-
-def _write(kind: Kind, photo: Opened, grades: NDArray[np.uint8]) -> Path:
-    """Draw what the grades say of the photo into its job's file."""
-    target = photo.job.target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    picture = draw(kind, photo.job.source, photo.pixels, grades)
-    aside = target.with_name(f".{target.name}.partial")
-    try:
-        picture.save(aside, "PNG", compress_level=PNG_LEVEL)
-        aside.replace(target)  # whole or not at all, so that a killed run can go on
-    finally:
-        aside.unlink(missing_ok=True)
-    return target
 
 
 def _weigh_job(job: Job) -> float:

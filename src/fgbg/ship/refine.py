@@ -144,7 +144,7 @@ class Refined:
 
     def __init__(self, model: Model, steps: Sequence[str]) -> None:
         self.model, self.steps = model, tuple(steps)
-        self.header, self.answers_side_by_side = model.header, model.answers_side_by_side
+        self.header = model.header
 
     @property
     def threshold(self) -> float:
@@ -157,10 +157,7 @@ class Refined:
         Raises:
             UserError: The photo cannot be read, or is an array of another type or shape.
         """
-        shown = open_photo(photo)
-        if self.answers_side_by_side:
-            return self.refine(shown.pixels, self.model(shown))
-        ((_, probability),) = self.answer([shown])
+        ((_, probability),) = self.answer([open_photo(photo)])
         return probability
 
     def refine(self, pixels: NDArray[np.uint8], probability: Probability) -> Probability:

@@ -25,8 +25,6 @@ class TorchModel:
         header: What the model file says of itself.
     """
 
-    answers_side_by_side = False  # a chunk of photos has all cores
-
     def __init__(self, predictor: Predictor, header: ModelHeader) -> None:
         self.predictor, self.header = predictor, header
 
