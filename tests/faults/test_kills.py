@@ -74,7 +74,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(place: Place, undi
 def test_a_run_in_progress_is_left_alone_by_a_second_start(place: Place, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with ended_by_all_means(place.start([*place.train(out), "--epochs", "2000"])) as first:
-        wait_for(lambda: count_epochs(out) > 0, "an epoch")
+        wait_for((out / "best.safetensors").exists, "a model")  # what evaluate asks for first
         second = place.run(place.train(out, "--resume", "--epochs", "2000"))
         assert_said(second, f"{out} is being written to by another fgbg (process {first.pid})", "wait for it")
         evaluation = place.run(["evaluate", str(out), "--device", "cpu"])

@@ -11,8 +11,8 @@ def count_forward(network: nn.Module, size: int) -> int:
     """Operations for one image of `size` x `size` pixels, by torch's own counter.
 
     Norms, activations and resizing are left out, as is usual. Only forward: for backward the counter takes a grouped
-    convolution for a full one, and three times forward stands for a training step. The network loses its weights: it is moved
-    to the device `meta`.
+    convolution for a full one, and three times forward stands for a training step. The network loses its weights:
+    it is moved to the device `meta`.
     """
     network = network.to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
