@@ -34,7 +34,7 @@ drills: .venv/ready  ## what a kill, a full disk or a damaged file does to a run
 
 check: .venv/ready  ## format, lint, types, layers, tests
 	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) test

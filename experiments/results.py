@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from plan import HERE, RESULTS, read_plan
 
 from fgbg.judge.bootstrap import adjust_holm
 from fgbg.judge.compare import FEWEST_SEEDS, SIGNIFICANT, compare_seeds
@@ -21,6 +20,7 @@ from fgbg.models import build_network
 from fgbg.models.operations import count_forward
 from fgbg.run import Run, open_run
 from fgbg.training.train import size_in
+from plan import HERE, RESULTS, read_plan
 
 PAGE = HERE.parent / "docs" / "results.md"
 EXPERIMENTS = ("pets", "fast", "lab", "scratch", "few", "zoo", "ingredients")

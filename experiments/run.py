@@ -13,13 +13,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from keep import keep
-from plan import RESULTS, Plan, read_plan
-
 from fgbg.config import TrainConfig
 from fgbg.judge.runs import evaluate_run
 from fgbg.run import Run
 from fgbg.training.train import train
+from keep import keep
+from plan import RESULTS, Plan, read_plan
 
 RUNS = Path("runs")
 

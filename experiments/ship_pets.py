@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keep import keep
-from plan import RESULTS
 from safetensors.torch import load_file
 
 from fgbg.judge.runs import evaluate_run
@@ -20,6 +18,8 @@ from fgbg.models import build_network
 from fgbg.models.checkpoint import read_header, save_model
 from fgbg.models.onnx_weights import round_weights
 from fgbg.ship.export import export_model
+from keep import keep
+from plan import RESULTS
 
 RUN = Path("runs/pets/pets-0")
 TERMS = "Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0"
