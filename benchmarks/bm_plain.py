@@ -30,8 +30,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import fgbg
+from fgbg.cores import count_cores
 from fgbg.data.masks import apply_border
-from fgbg.data.parallel import count_cores
 from fgbg.data.samples import SampleSet
 from fgbg.engine import Engine
 from fgbg.judge.compare import compare_seeds

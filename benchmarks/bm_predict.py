@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from fgbg.cores import count_cores
 from fgbg.data.images import list_images
-from fgbg.data.parallel import count_cores
 from fgbg.model_file import PETS
 from fgbg.ship.load import load_for_many
 from fgbg.ship.photo import open_photo

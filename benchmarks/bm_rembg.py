@@ -32,8 +32,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from fgbg.cores import count_cores
 from fgbg.data.masks import apply_border
-from fgbg.data.parallel import count_cores
 from fgbg.data.sources import open_samples
 from fgbg.judge.bootstrap import check_difference, estimate_mean
 from fgbg.judge.metrics import count_pixels, dice_of

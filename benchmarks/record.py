@@ -5,7 +5,7 @@
     FGBG_DATA=… python benchmarks/record.py engines --run RUN  # a run on pets, for the engines that compute its model
 
 A day and a machine have one page; a benchmark that is run again replaces its own section. FGBG_DATA names a copy of
-Oxford-IIIT Pet, which `plain`, `predict` and `engines` need. Nothing else should run meanwhile.
+Oxford-IIIT Pet, which the `plain` ones, `processes`, `predict` and `engines` need. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 import fgbg
-from fgbg.data.parallel import count_cores
+from fgbg.cores import count_cores
 from fgbg.engine import name_cpu
 
 HERE = Path(__file__).parent
@@ -31,9 +31,11 @@ RESULTS = HERE / "results"
 COMMANDS = {
     "training": ["bm_training.py"],
     "plain": ["bm_plain.py"],
+    "plain-narrow": ["bm_plain.py", "--width", "16", "--epochs", "15"],  # of a width that a processor trains in minutes
     "augmentation": ["bm_augmentation.py"],
     "distances": ["bm_distances.py"],
     "growth": ["bm_growth.py"],
+    "processes": ["bm_processes.py"],
     "memory": ["bm_memory.py"],
     "check": ["bm_check.py"],
     "predict": ["bm_predict.py", "PHOTOS"],

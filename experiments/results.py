@@ -23,6 +23,7 @@ from fgbg.training.train import size_in
 from plan import HERE, RESULTS, read_plan
 
 PAGE = HERE.parent / "docs" / "results.md"
+COUNTS = RESULTS / "operations.json"
 EXPERIMENTS = ("pets", "fast", "lab", "scratch", "few", "zoo", "ingredients")
 HEADER = ("recipe", "seeds", "test Dice, mean ± sd over seeds", "best validation Dice", "training", "TFLOP", "on")
 LAST = 5  # epochs whose mean is a recipe's final validation Dice
@@ -130,10 +131,19 @@ def count_training(run: Run, epochs: int = 0) -> float:
     return float(sum(3 * count_image(config.model, config.width, config.encoder, size) * per_epoch for size in sizes))
 
 
-@cache
 def count_image(model: str, width: int, encoder: str, size: int) -> int:
-    """Operations of one image's forward pass; the same in most runs."""
-    return count_forward(build_network(model, width=width, encoder=encoder), size)
+    """Operations of one image's forward pass: as was counted before, or counted now, which takes a second."""
+    name = f"{model}, width {width}{f' on {encoder}' if encoder else ''}, {size} px"
+    counts = read_counts()
+    if name not in counts:
+        counts[name] = count_forward(build_network(model, width=width, encoder=encoder), size)
+    return counts[name]
+
+
+@cache
+def read_counts() -> dict[str, int]:
+    """Operations by network and image size, as `main` keeps them. Without the file all are counted anew."""
+    return json.loads(COUNTS.read_text(encoding="utf-8")) if COUNTS.exists() else {}
 
 
 def describe_machine(environment: dict[str, Any]) -> str:
@@ -174,6 +184,7 @@ def main() -> int:
         print(json.dumps({"page": str(PAGE.relative_to(Path.cwd())), "current": is_current}))
         return 0 if is_current else 1
     PAGE.write_text(page, encoding="utf-8")
+    COUNTS.write_text(json.dumps(dict(sorted(read_counts().items())), indent=1) + "\n", encoding="utf-8")
     return 0
 
 

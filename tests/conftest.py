@@ -23,6 +23,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def no_charts() -> Iterator[None]:
+    """Workbook and charts take longer than small trainings: for modules that look at neither."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fgbg.training.train.write_record", lambda *_: None)
+        yield
+
+
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
     """A function that writes `images/` and `masks/` with discs on noise, and returns the folder.

@@ -28,7 +28,8 @@ from fgbg.judge.outcomes import make_outcome, save_outcome
 from fgbg.judge.suspicion import SUSPICION_CUTOFF, suspect_label
 from fgbg.judge.traits import measure_traits
 from fgbg.record import EpochRecord
-from fgbg.run import Run, ScoreRow, create_run
+from fgbg.rows import ScoreRow
+from fgbg.run import Run, create_run
 
 THRESHOLD = 0.5
 

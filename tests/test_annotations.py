@@ -24,6 +24,8 @@ from fgbg.data.draw_outlines import draw_mask, read_pose, turn_upright
 from fgbg.data.rle import encode_runs
 from fgbg.data.sources import open_samples
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +157,17 @@ def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert [problem.files for problem in fgbg.check(folder).problems if problem.kind == "missing-image"] == [
         ("images/03.png",)
     ]
+
+
+def test_a_photo_that_nothing_was_outlined_in_is_no_problem(tmp_path: Path) -> None:
+    audit = fgbg.check(many(tmp_path, [("cat", SQUARE)]))
+    assert audit.of("empty-mask") == []
+    assert "1 photo without an outline is all ground" in audit.understood
+
+
+def test_a_problem_of_a_drawn_mask_names_the_photo(tmp_path: Path) -> None:
+    folder = many(tmp_path, [("cat", [[0, 0, 6, 0, 6, 5, 0, 5]])])
+    assert [problem.files for problem in fgbg.check(folder).of("full-mask")][:2] == [("images/00.png",), ("images/01.png",)]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from fgbg.judge.charts import Summary, draw_charts, shorten, summarise_series
 from fgbg.judge.pictures import CELL, GREY, MARGIN, Panel, draw_panels
 from fgbg.judge.workbook import write_workbook
 from fgbg.record import EpochRecord
-from fgbg.run import Run, ScoreRow, create_run
+from fgbg.rows import ScoreRow
+from fgbg.run import Run, create_run
 
 STATEMENT = {
     "data": "=drawn",

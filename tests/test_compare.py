@@ -16,8 +16,10 @@ from scipy.stats import ttest_ind
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import adjust_holm, check_difference
-from fgbg.judge.compare import SIGNIFICANT, Comparison, compare_runs, compare_seeds, describe_comparisons
-from fgbg.run import Run, ScoreRow, create_run
+from fgbg.judge.compare import SIGNIFICANT, compare_runs, compare_seeds, describe_comparisons
+from fgbg.judge.comparison import Comparison
+from fgbg.rows import ScoreRow
+from fgbg.run import Run, create_run
 
 STATEMENT = {
     "data": "drawn",

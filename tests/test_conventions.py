@@ -24,7 +24,7 @@ from fgbg.errors import UserError
 from fgbg.judge.conventions import CONVENTIONS, describe_conventions, reproduce_conventions
 from fgbg.judge.distances import contour_distances
 from fgbg.judge.metrics import count_pixels, dice_of, iou_of
-from fgbg.run import ScoreRow
+from fgbg.rows import ScoreRow
 
 # surface_distance 0.1 (2019) reaches SciPy's filters through their old home.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `.*` from the `scipy.ndimage` namespace:DeprecationWarning")

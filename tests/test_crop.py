@@ -34,6 +34,8 @@ from fgbg.run import create_run
 from fgbg.training import loop
 from trivial import FirstChannel, make_header, make_network, make_noise, make_set, paint, red_predictor
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 CPU = torch.device("cpu")
 SHAPES = ((40, 60), (16, 16), (7, 90), (9, 5))
 

@@ -20,7 +20,8 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.evaluate import Evaluation, evaluate
 from fgbg.models.predictor import Predictor
-from fgbg.run import ScoreRow, create_run
+from fgbg.rows import ScoreRow
+from fgbg.run import create_run
 from fgbg.words import HASH_DIGITS, IMAGENET_DEVIATION, IMAGENET_MEAN, Border
 from trivial import draw, make_header, make_network, make_noise, make_set, paint, red_predictor, unchecked
 

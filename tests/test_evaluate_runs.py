@@ -17,8 +17,11 @@ from discs import small_config, write_discs
 from fgbg.errors import UserError
 from fgbg.judge.calibration import CANDIDATES
 from fgbg.judge.metrics import dice
-from fgbg.judge.runs import evaluate_run, evaluate_together, warn_of_stale_scores
+from fgbg.judge.runs import evaluate_run, warn_of_stale_scores
+from fgbg.judge.together import evaluate_together
 from fgbg.models.checkpoint import load_model, read_header, replace_header
+
+pytestmark = pytest.mark.usefixtures("no_charts")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from torch import nn
 
 from discs import small_config, write_discs
-from fgbg.models import require_model
+from fgbg.models import build_network, require_model
 from fgbg.models.operations import count_forward
 from fgbg.run import create_run
 
@@ -112,6 +113,15 @@ def test_differences_from_a_recipe_over_seeds() -> None:
         "| better | +0.1000 [+0.0773, +0.1227] | 0.001 | better |",
     ]
     assert results.tell_differences("few", {"few": base[:2], "base": base}) == []
+
+
+@pytest.mark.parametrize(("model", "encoder"), [("resnet34_unet", ""), ("timm_unet", "tf_efficientnet_lite0")])
+def test_operations_that_are_kept_are_those_of_the_networks(model: str, encoder: str) -> None:
+    start = f"{model}, "
+    kept = {name: count for name, count in results.read_counts().items() if name.startswith(start)}
+    name, count = next(iter(kept.items()))
+    width, size = (int(re.search(pattern, name)[1]) for pattern in (r"width (\d+)", r"(\d+) px"))
+    assert count == count_forward(build_network(model, width=width, encoder=encoder), size)
 
 
 def test_the_page_of_results_is_what_the_kept_runs_say() -> None:

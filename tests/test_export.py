@@ -45,6 +45,8 @@ from fgbg.training.start import inherit_network
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 from trivial import RedNetwork, make_header, make_network, make_noise, red_predictor, unchecked
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 CLOSE = 2e-5  # of two libraries that sum in another order
 EDGES = [(1, 1), (1, 40), (40, 3), (32, 32), (33, 31), (45, 70), (130, 50), (16, 300)]
 

@@ -40,6 +40,8 @@ from fgbg.ship.parity import INT8, SAME, Parity
 from fgbg.ship.photo import Photo
 from trivial import make_header, make_noise, unchecked
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 @dataclass
 class Builder:

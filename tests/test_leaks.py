@@ -23,6 +23,8 @@ from fgbg.judge.compare import compare_runs
 from fgbg.judge.runs import evaluate_run
 from fgbg.models.checkpoint import read_header
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 few = settings(deadline=None, max_examples=40, derandomize=True)
 
 

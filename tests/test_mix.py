@@ -21,6 +21,8 @@ from fgbg.training.losses import bce, dice_loss
 from fgbg.training.parts import OwnParts, prepare_learner, understand_data
 from fgbg.words import Fit
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 CUT = replace(NO_CHANGE, enabled=True, cutmix=1.0)
 BLEND = replace(NO_CHANGE, enabled=True, mixup=1.0)
 

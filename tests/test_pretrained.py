@@ -22,6 +22,8 @@ from fgbg.models.pretrained import load_pretrained
 from test_zoo import TINY
 from trivial import make_header
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 def better(*_: object) -> float:
     """A score above any Dice, so that the epoch is kept."""

@@ -17,7 +17,7 @@ from PIL import Image
 from pyarrow import fs, parquet
 
 from fgbg import cli
-from fgbg.data.parallel import CORES_VARIABLE, count_cores
+from fgbg.cores import CORES_VARIABLE, count_cores
 from fgbg.data.rle import decode_runs
 from fgbg.errors import UserError
 from fgbg.ship.going_on import RECORD, hash_model
@@ -32,7 +32,10 @@ from fgbg.ship.scale.table import read_rows
 from fgbg.ship.scale.worker import Order, Worker
 
 # Ray Data warns of settings of its own, to which it gives values itself.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+    pytest.mark.usefixtures("no_charts"),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,12 @@ from fgbg.models import build_network
 from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.average import average_weights
+from fgbg.training.begin import begin_training
 from fgbg.training.optimizer import make_optimizer, rate_at, set_learning_rate
 from fgbg.training.parts import OwnParts, prepare_learner, understand_data
-from fgbg.training.train import begin_training, run_epochs, size_in
+from fgbg.training.train import run_epochs, size_in
+
+pytestmark = pytest.mark.usefixtures("no_charts")
 
 EVERYTHING = {
     "optimizer": "adamw",

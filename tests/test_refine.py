@@ -28,6 +28,8 @@ from fgbg.ship.refine import STEPS, Refined, View, measure_cell, parse_steps
 from fgbg.ship.trial import _judge, try_steps
 from trivial import RedNetwork, draw, make_header, make_noise, paint
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,8 @@ from fgbg.judge.page.tables import (
 from fgbg.judge.page.wording import DASH, describe_doubt, list_rules, list_spread, percent, word
 from fgbg.judge.report import write_record, write_report
 from fgbg.judge.slices import Slice, slice_rows
-from fgbg.run import Run, ScoreRow
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
 
 COUNT = 24
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -267,6 +268,15 @@ def test_the_gallery_needs_no_pictures(tmp_path: Path) -> None:
     page = Page(render_page([run], "test"))
     assert page.data["pictures"] == []
     assert "This run folder has no pictures" in page.words
+
+
+def test_an_installed_copy_knows_no_commit(tmp_path: Path) -> None:
+    run = write_fake_run(tmp_path / "run", count=10)
+    path = run.folder / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"commit": None, "dirty": None}))
+    page = Page(render_page([run], "test"))
+    assert "None" not in page.words
+    assert "not known" in page.words
 
 
 def test_numbers_that_are_not_there_are_dashes(tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 from fgbg.config import TrainConfig
 from fgbg.data.samples import Sample, understand_samples
 from fgbg.errors import UserError
+from fgbg.judge.names import name_runs
 from fgbg.record import EpochRecord
-from fgbg.run import Run, ScoreRow, create_run, free_name, make_folder, name_runs, open_run
-from fgbg.storage import write_alone
+from fgbg.rows import ScoreRow
+from fgbg.run import Run, create_run, open_run
+from fgbg.storage import free_name, make_folder, write_alone
 from trivial import make_noise
 
 RECORD = EpochRecord(

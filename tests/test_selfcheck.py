@@ -42,11 +42,7 @@ from trivial import unchecked
 
 CPU = torch.device("cpu")
 
-
-@pytest.fixture(autouse=True)
-def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workbook and charts take longer than these trainings."""
-    monkeypatch.setattr("fgbg.training.train.write_record", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_charts")
 
 
 def check(config: fgbg.TrainConfig, samples: list[fgbg.Sample] | None = None, **parts: Any) -> list[Finding]:

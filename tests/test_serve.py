@@ -33,7 +33,7 @@ from fgbg.ship.serve.app import PAGE, make_app
 from fgbg.ship.serve.limits import Limits, UploadLimits
 from trivial import make_header
 
-KINDS: tuple[Kind, ...] = ("mask", "cutout", "overlay", "probability")
+KINDS: tuple[Kind, ...] = ("mask", "cutout", "soft", "overlay", "probability")
 
 
 class Redness:
@@ -90,6 +90,16 @@ def make_form(photo: Path) -> bytes:
 
 
 # Answers
+
+
+def test_soft_edges_are_offered_where_their_libraries_are(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client.get("/metadata").json()["soft_edges"] is True
+    for place in ("fgbg.ship.matte.list_absent", "fgbg.ship.serve.app.list_absent"):
+        monkeypatch.setattr(place, lambda: ["pymatting"])
+    assert client.get("/metadata").json()["soft_edges"] is False
+    refused = send(client, encode(red_square()), kind="soft")
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "soft edges need pymatting: pip install 'fgbg[refine]'"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fgbg.judge.slices import TRAITS, Slice, slice_rows
-from fgbg.run import ScoreRow
+from fgbg.rows import ScoreRow
 
 
 def rows(count: int = 30, **traits: list[float]) -> list[ScoreRow]:

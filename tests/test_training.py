@@ -25,11 +25,14 @@ from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.data.samples import understand_samples
 from fgbg.engine import Engine, name_cpu
 from fgbg.judge.evaluate import evaluate
+from fgbg.judge.report import write_record
 from fgbg.judge.runs import evaluate_run
 from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.loop import deal_batches
 from fgbg.training.losses import bce
+
+pytestmark = pytest.mark.usefixtures("no_charts")
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:
@@ -42,7 +45,8 @@ def assert_same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.
         assert torch.equal(weight, second[name]), name
 
 
-def test_run_folder_is_complete(tmp_path: Path) -> None:
+def test_run_folder_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fgbg.training.train.write_record", write_record)
     run = fgbg.train(small_config(tmp_path / "run"), samples=make_samples())
     for name in (
         "config.toml",

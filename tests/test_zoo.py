@@ -20,6 +20,8 @@ from fgbg.models.zoo import DEFAULT_ENCODER, LIBRARY, UNET_CHANNELS
 from fgbg.training.start import start_network
 from trivial import make_header
 
+pytestmark = pytest.mark.usefixtures("no_charts")
+
 LEARNT = 0.25  # of a cross-entropy that is 0.69 for who knows nothing
 TINY = "test_efficientnet"  # timm's own for tests: 0.4 million parameters
 

@@ -16,7 +16,8 @@ from scipy.stats import ttest_ind
 from fgbg.judge.bootstrap import adjust_holm, check_difference
 from fgbg.models import build_network, count_parameters
 from fgbg.models.operations import count_forward
-from fgbg.run import Run, ScoreRow, open_run
+from fgbg.rows import ScoreRow
+from fgbg.run import Run, open_run
 
 RESULTS = Path(__file__).parents[1] / "results" / "claims"
 UNET, RESNET = "unet", "resnet34_unet"

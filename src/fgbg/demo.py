@@ -17,9 +17,11 @@ from fgbg.judge.baselines import predict_foreground, predict_otsu
 from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.compare import compare_runs, describe_comparisons
 from fgbg.judge.metrics import dice
+from fgbg.judge.panels import panels_path
 from fgbg.judge.report import write_report
-from fgbg.judge.runs import evaluate_run, panels_path
-from fgbg.run import Run, make_empty_folder
+from fgbg.judge.runs import evaluate_run
+from fgbg.run import Run
+from fgbg.storage import make_empty_folder
 from fgbg.training.train import train
 
 FIGURES = 800

@@ -20,6 +20,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from fgbg.cores import count_cores
 from fgbg.errors import UserError
 
 Row = TypeVar("Row")
@@ -226,5 +227,4 @@ def _cpu_has_bf16() -> bool:
 
 def _share_of_cores() -> int:
     """This process's share of the cores it may use. torchrun would leave one thread to each process."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -2,75 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import json
-import math
 import os
-import platform
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fgbg.config import TrainConfig, read_config, to_toml
 from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.data.split import Locked
+from fgbg.environment import describe_environment
 from fgbg.errors import UserError
 from fgbg.record import EpochRecord, read_lines, write_lines
+from fgbg.rows import ScoreRow, has_these_columns, read_rows, write_rows
 from fgbg.seal import read_sealed_json, to_sealed_json
-from fgbg.storage import holds_nothing, replace_when_whole
+from fgbg.storage import make_empty_folder, replace_when_whole
 from fgbg.words import HASH_DIGITS
-
-RECORDED_PACKAGES = ("fgbg", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """One image's score, what was guessed about it, and what kind of photo it is.
-
-    Counts are of judged pixels at the photo's own size; lengths are in its pixels. A trait of the object is NaN where the
-    truth has no object.
-    """
-
-    id: str
-    height: int
-    width: int
-    TP: int
-    FP: int
-    FN: int
-    TN: int
-    dice: float
-    iou: float
-    dice_at_size: float
-    boundary_iou: float = math.nan
-    surface_distance: float = math.nan  # average, symmetric, over edge pixels
-    hausdorff95: float = math.nan
-    contour_distance_from_truth: float = math.nan  # average over the true contour's length, to the predicted contour
-    contour_distance_from_prediction: float = math.nan  # the other way
-    uncertainty: float = math.nan  # 0 sure … 1: what the model itself expects its Dice to lack, without looking at truth
-    label_suspicion: float = math.nan  # 0 … 1: how confidently the model contradicts the truth
-    failure: str = ""  # a key of judge.failures.FAILURES
-    object_share: float = math.nan  # of the judged pixels
-    tone_contrast: float = math.nan  # 0 camouflage … 1: distance between the colours of the object and of a band around it
-    irregularity: float = math.nan  # outline length squared over 4π area: a disc has 1.1
-    convexity: float = math.nan  # area over that of the convex hull, 0 … 1
-    roughness: float = math.nan  # 0 smooth … 1: what the outline is longer than its hull's, as a share of it
-    touches_frame: float = math.nan  # 1 where the object reaches the photo's edge, else 0
-    brightness: float = math.nan  # mean luma, 0 … 1
-    sharpness: float = math.nan  # variance of the luma's Laplacian; low is blurred
-    group: str = ""  # images of one group are not independent of each other
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-_COLUMNS: dict[str, type] = {
-    field.name: {"str": str, "int": int, "float": float}[str(field.type)]
-    for field in dataclasses.fields(ScoreRow)
-    if field.name != "metadata"
-}
 
 
 @dataclass(frozen=True)
@@ -154,10 +102,7 @@ class Run:
     ) -> None:
         """Write what else decided the outcome: command, versions, machine. A resumed run adds its own to the first one's."""
         environment = {
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            **_find_commit(),
-            "versions": {"python": platform.python_version(), **_installed_versions()},
-            "platform": platform.platform(),
+            **describe_environment(),
             "device": device,
             "processor": processor,
             "threads": threads,
@@ -203,16 +148,7 @@ class Run:
 
     def write_scores(self, split: str, rows: Sequence[ScoreRow], statement: Mapping[str, Any]) -> None:
         """Write the rows, and beside them the statement of what they mean and their mean."""
-        columns = list(dict.fromkeys(name for row in rows for name in row.metadata))
-        with (
-            replace_when_whole(self.scores_path(split)) as aside,
-            aside.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow([*_COLUMNS, *columns])
-            for row in rows:
-                values = [getattr(row, name) for name in _COLUMNS]
-                writer.writerow([*values, *(row.metadata.get(name, "") for name in columns)])
+        write_rows(self.scores_path(split), rows)
         self._write(f"scores_{split}.json", to_sealed_json(statement, indent=2, beside=self.scores_path(split)))
 
     def scores(self, split: str) -> list[ScoreRow]:
@@ -224,20 +160,10 @@ class Run:
         path = self.scores_path(split)
         if not path.exists():
             raise UserError(f"{self.folder} has no {path.name}: run fgbg evaluate {self.folder} --split {split} first")
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *lines = csv.reader(file)
-        if header[: len(_COLUMNS)] != list(_COLUMNS):
+        if not has_these_columns(path):
             raise UserError(f"{path} was written by another version of fgbg: run fgbg evaluate {self.folder} again")
         self._read_statement(split)  # of these very rows
-        # By position: a column of the user's metadata may have a score's name.
-        own = header[len(_COLUMNS) :]
-        return [
-            ScoreRow(
-                **{name: _read_value(kind, value) for (name, kind), value in zip(_COLUMNS.items(), line, strict=False)},
-                metadata=dict(zip(own, line[len(_COLUMNS) :], strict=True)),
-            )
-            for line in lines
-        ]
+        return read_rows(path)
 
     def statement(self, split: str) -> dict[str, Any]:
         """What the rows of a split mean: data, hash, border rule, threshold, mean, interval, pooled value.
@@ -276,11 +202,6 @@ class Run:
             aside.write_text(text, encoding="utf-8")
 
 
-def _read_value(kind: type, text: str) -> Any:
-    value = kind(text)
-    return math.nan if kind is float and math.isnan(value) else value  # one NaN for all, so that rows read twice are equal
-
-
 def create_run(folder: Path) -> Run:
     """A new, empty run folder.
 
@@ -288,44 +209,6 @@ def create_run(folder: Path) -> Run:
         UserError: There is something in the folder already, or it cannot be made.
     """
     return Run(make_empty_folder(folder))
-
-
-def make_empty_folder(folder: Path) -> Path:
-    """Make a folder for output, with its parents, that holds nothing yet.
-
-    Raises:
-        UserError: There is something in it already, or it cannot be made.
-    """
-    if folder.is_dir() and not holds_nothing(folder):
-        hint = ", or go on with the run in it by --resume" if (folder / "config.toml").exists() else ""
-        raise UserError(f"{folder} is not empty: choose another folder{hint}")
-    return make_folder(folder)
-
-
-def make_folder(folder: Path) -> Path:
-    """Make a folder for output, with its parents.
-
-    Raises:
-        UserError: It cannot be made or not be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UserError(f"{folder} is a file: choose a folder") from None
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made ({error.strerror}): choose a folder you may write to") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} may not be written to: choose another folder")
-    return folder
-
-
-def free_name(folder: Path) -> Path:
-    """`folder`, or the first of folder-2, folder-3, … that is missing or empty."""
-    free, number = folder, 1
-    while free.exists() and (free.is_file() or not holds_nothing(free)):
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
 
 
 def open_run(folder: str | Path) -> Run:
@@ -340,47 +223,3 @@ def open_run(folder: str | Path) -> Run:
     if not (folder / "config.toml").is_file():
         raise UserError(f"{folder} is no run: it has no config.toml, which fgbg train writes first")
     return Run(folder)
-
-
-def name_runs(runs: Iterable[Run]) -> dict[str, Run]:
-    """A label for each run: the lab's name of its model, with the folder's name where two runs share a model."""
-    runs = list(runs)
-    models = [LAB_NAMES.get(run.config.model, run.config.model) for run in runs]
-    labels = [f"{model} ({run.name})" if models.count(model) > 1 else model for model, run in zip(models, runs, strict=True)]
-    # Folders of one name in different places: number them.
-    seen: dict[str, Run] = {}
-    for label, run in zip(labels, runs, strict=True):
-        unique, number = label, 1
-        while unique in seen:
-            number += 1
-            unique = f"{label} {number}"
-        seen[unique] = run
-    return seen
-
-
-LAB_NAMES = {"unet": "Unet", "resnet34_unet": "ResNet34_Unet"}
-"""The lab's spelling of its models in workbook columns and charts."""
-
-
-def _installed_versions() -> dict[str, str]:
-    versions = {}
-    for package in RECORDED_PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def _find_commit() -> dict[str, Any]:
-    """The commit of fgbg's own source and whether it was changed since; nothing where it is no checkout."""
-
-    def ask(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        ask("ls-files", "--error-unmatch", __file__)  # an installed copy inside somebody's checkout is not that checkout
-        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "--", "."))}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}

@@ -144,6 +144,44 @@ def holds_nothing(folder: Path) -> bool:
     return all(path.name == LOCK or path.match(PARTIAL) for path in folder.iterdir())
 
 
+def make_empty_folder(folder: Path) -> Path:
+    """Make a folder for output, with its parents, that holds nothing yet.
+
+    Raises:
+        UserError: There is something in it already, or it cannot be made.
+    """
+    if folder.is_dir() and not holds_nothing(folder):
+        hint = ", or go on with the run in it by --resume" if (folder / "config.toml").exists() else ""
+        raise UserError(f"{folder} is not empty: choose another folder{hint}")
+    return make_folder(folder)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder for output, with its parents.
+
+    Raises:
+        UserError: It cannot be made or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"{folder} is a file: choose a folder") from None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}): choose a folder you may write to") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} may not be written to: choose another folder")
+    return folder
+
+
+def free_name(folder: Path) -> Path:
+    """`folder`, or the first of folder-2, folder-3, … that is missing or empty."""
+    free, number = folder, 1
+    while free.exists() and (free.is_file() or not holds_nothing(free)):
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
 LOCK = ".lock"
 """Held by the process that writes into a run folder."""
 

@@ -81,6 +81,22 @@ const cutout = await download(page, "#save"), mask = await download(page, "#save
 require(basename(cutout) === `${name}.png` && basename(mask) === `${name}-mask.png`, `downloads are called ${cutout} and ${mask}`);
 require(readFileSync(zip).subarray(0, 2).toString() === "PK" && statSync(zip).size > statSync(cutout).size, "the zip is none");
 
+const partial = () => page.evaluate(() => {
+  const view = document.querySelector("#view"), context = new OffscreenCanvas(view.width, view.height).getContext("2d");
+  context.drawImage(view, 0, 0);
+  return context.getImageData(0, 0, view.width, view.height).data.filter((value, place) => place % 4 === 3 && value > 20 && value < 235).length;
+});
+if (await page.locator("#soft").isVisible()) { // where the server has the libraries
+  const hard = await partial();
+  await page.check("#soft");
+  await page.waitForFunction(() => document.querySelector("#said").textContent === "Softening the edges …");
+  await page.waitForFunction(() => document.querySelector("#said").textContent === "");
+  require((await partial()) > 2 * hard + 100, `soft edges have ${await partial()} pixels in part, hard ones ${hard}`);
+  await page.screenshot({ path: join(out, "soft-1280.png") });
+  await page.uncheck("#soft");
+  require((await partial()) === hard, "hard edges do not come back");
+}
+
 await page.check("[value=colour]");
 require((await opaque(page)) === 1, "a colour does not fill the ground");
 await page.screenshot({ path: join(out, "colour-1280.png") });

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,12 +24,7 @@ from fgbg.training.selfcheck import Finding, check_run
 PAGE = Path(__file__).parents[2] / "docs" / "selfcheck.md"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_charts() -> Iterator[None]:
-    """Workbook and charts take longer than these trainings."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fgbg.training.train.write_record", lambda *_: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_charts")
 
 
 def look_for(mutation: Mutation | None, out: Path) -> tuple[list[Finding], bool]:

@@ -55,7 +55,7 @@ def figures_verb(argv: Sequence[str]) -> int:
     """Draw a set of figures."""
     arguments = parse(FiguresArguments, argv)
     from fgbg.data.figures import draw_figures
-    from fgbg.run import make_empty_folder
+    from fgbg.storage import make_empty_folder
 
     options = {name: value for name, value in dataclasses.asdict(arguments).items() if name != "out"}
     try:

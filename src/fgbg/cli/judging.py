@@ -71,7 +71,8 @@ def evaluate_verb(argv: Sequence[str]) -> int:
 
 def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tuple[Any, str]:
     """The evaluation of one run, or of several models or views as one, and what to add to its description."""
-    from fgbg.judge.runs import evaluate_run, evaluate_together, warn_of_stale_scores
+    from fgbg.judge.runs import evaluate_run, warn_of_stale_scores
+    from fgbg.judge.together import evaluate_together
     from fgbg.run import open_run
 
     options: dict[str, Any] = {
@@ -168,7 +169,8 @@ def report_verb(argv: Sequence[str]) -> int:
     require_extra("train", argv)
     arguments = parse(ReportArguments, argv)
     from fgbg.judge.report import write_report
-    from fgbg.run import make_folder, open_run
+    from fgbg.run import open_run
+    from fgbg.storage import make_folder
 
     report = write_report([open_run(Path(run)) for run in arguments.runs], make_folder(Path(arguments.out)), arguments.split)
     print("\n".join(str(path) for path in (report.page, report.workbook, *report.charts)))

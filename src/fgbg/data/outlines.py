@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -27,15 +28,22 @@ FORMAT = 2  # part of every key: a change of what is drawn makes old masks unrea
 ALL = "all"
 
 
-def open_outlined(folder: Path, categories: Sequence[str]) -> tuple[list[Sample], MaskEncoding, list[Path], str]:
+class OutlinedSet(NamedTuple):
+    """What a folder of photos and outlines holds."""
+
+    samples: list[Sample]
+    encoding: MaskEncoding  # what the drawn masks' values mean
+    missing: list[Path]  # photos that are named and not there
+    bare: frozenset[str]  # ids of photos that nothing was outlined in, which says that they show no object
+    remark: str  # what is to be said of it all
+
+
+def open_outlined(folder: Path, categories: Sequence[str]) -> OutlinedSet:
     """The photos of a folder with COCO or LabelMe annotations, and masks of them that are drawn now or were before.
 
     Args:
         folder: Of the data set.
         categories: Whose outlines are object; `all` for every one. Needed where there are several.
-
-    Returns:
-        Samples; what the masks' values mean; photos that are named and not there; what is to be said of it all.
 
     Raises:
         UserError: Annotations that cannot be read, or do not fit their photos; several categories and no choice among them.
@@ -52,7 +60,8 @@ def open_outlined(folder: Path, categories: Sequence[str]) -> tuple[list[Sample]
     samples = [Sample(photo.id, photo.photo, masks / f"{photo.id}.png", split=photo.split) for photo in there]
     crowds = sum(shape.is_crowd for photo in there for shape in photo.shapes)
     encoding = MaskEncoding(f"{kind} outlines of {', '.join(chosen)}", (OBJECT,), (GROUND,), (CROWD,) if crowds else ())
-    return samples, encoding, missing, "; ".join(_remark(kind, there, crowds))
+    bare = frozenset(photo.id for photo in there if not photo.shapes)
+    return OutlinedSet(samples, encoding, missing, bare, "; ".join(_remark(kind, there, crowds)))
 
 
 def _remark(kind: str, photos: Sequence[Outlined], crowds: int) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+from fgbg.cores import count_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,17 +23,6 @@ IN_FLIGHT = 32  # results that may wait for the caller: bounds memory, whatever 
 def show_progress(items: Iterable[Item], **about: Any) -> Iterable[Item]:
     """A `Progress`: a bar on a terminal, nothing elsewhere."""
     return tqdm(items, leave=False, disable=None, **about)
-
-
-CORES_VARIABLE = "FGBG_CORES"
-"""The environment may leave this process fewer cores than the machine has, where others work beside it."""
-
-
-def count_cores() -> int:
-    """How many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    left = os.environ.get(CORES_VARIABLE, "")
-    return max(1, min(cores, int(left))) if left.isdecimal() else cores
 
 
 def map_in_order(

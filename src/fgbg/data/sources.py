@@ -43,6 +43,8 @@ class Listing:
     samples: tuple[Sample, ...]
     encoding: MaskEncoding | None = None  # where the layout says it
     remark: str = ""
+    masks_are_drawn: bool = False  # by fgbg, from outlines: they lie in its cache
+    bare: frozenset[str] = frozenset()  # ids of photos that the outlines say show no object
 
 
 def open_samples(
@@ -115,8 +117,7 @@ def list_samples(
     if split == "lab":
         raise UserError(f"--split lab cuts the Oxford-IIIT Pet lists, and {folder} has no annotations/trainval.txt")
     if has_outlines(folder):
-        samples, encoding, remark = _read_outlines(folder, categories, fault)
-        return Listing(name, folder, tuple(samples), encoding, remark)
+        return _list_outlined(name, folder, categories, fault)
     if categories:
         raise UserError(f"--categories {' '.join(categories)}: {folder} has no COCO or LabelMe annotations; leave it out")
     samples, remark = read_folder(folder, fault)
@@ -164,16 +165,17 @@ def has_outlines(folder: Path) -> bool:
     return not has_masks and bool(find_annotations(folder)[0])
 
 
-def _read_outlines(folder: Path, categories: Sequence[str], fault: Fault) -> tuple[list[Sample], MaskEncoding, str]:
-    """Samples whose masks are drawn, what their values mean, and what is to be said."""
-    samples, encoding, missing, remark = open_outlined(folder, categories)
-    if missing:
-        names = name_some([path.name for path in missing], 3)
-        fault("missing-image", missing, f"{names} is annotated but not in {folder}: restore it, or export without it")
-    samples = attach_tables(folder, samples, fault)
-    if any(sample.split for sample in samples):
-        return samples, encoding, remark
-    listed = attach_lists(folder, samples, fault)
-    kept = {sample.id for sample in listed}
-    unlisted = say_unlisted([sample.id for sample in samples if sample.id not in kept])
-    return listed, encoding, "; ".join(filter(None, [remark, unlisted]))
+def _list_outlined(name: str, folder: Path, categories: Sequence[str], fault: Fault) -> Listing:
+    """The pairs of a folder with outlines, which are drawn as masks."""
+    found = open_outlined(folder, categories)
+    if found.missing:
+        names = name_some([path.name for path in found.missing], 3)
+        fault("missing-image", found.missing, f"{names} is annotated but not in {folder}: restore it, or export without it")
+    samples, remarks = attach_tables(folder, found.samples, fault), [found.remark]
+    if not any(sample.split for sample in samples):
+        listed = attach_lists(folder, samples, fault)
+        kept = {sample.id for sample in listed}
+        remarks.append(say_unlisted([sample.id for sample in samples if sample.id not in kept]))
+        samples = listed
+    remark = "; ".join(filter(None, remarks))
+    return Listing(name, folder, tuple(samples), found.encoding, remark, masks_are_drawn=True, bare=found.bare)

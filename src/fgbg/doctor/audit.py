@@ -105,7 +105,7 @@ def check_data(
     """
     inventory = take_inventory(data, split=split, categories=categories)
     samples = {sample.id: sample for sample in inventory.listing.samples}
-    files = _name_files(samples, inventory.listing.folder)
+    files = _name_files(inventory.listing)
     with Results() as results:
         masks = _look_at_masks(samples, results, progress)
         readable = {name: look.stored for name, look in masks.items() if look.stored is not None}
@@ -121,7 +121,7 @@ def check_data(
     except UserError as error:
         remarks.append(f"not split: {error}")
     samples |= {sample.id: sample for sample in read.samples}
-    problems = [*inventory.problems, *_name_facts(files, masks, looks, settled)]
+    problems = [*inventory.problems, *_name_facts(files, masks, looks, settled, inventory.listing.bare)]
     problems += name_copies(samples, decoded, masks, files, progress)
     problems += _name_suspicions(decoded, files)
     remarks += _remark(inventory.listing, read, decoded)
@@ -140,13 +140,14 @@ def check_data(
     )
 
 
-def _name_files(samples: Mapping[str, Sample], folder: Path) -> dict[str, tuple[str, str]]:
-    """Photo and mask of each id as paths below the data folder."""
-    return {
-        name: (relative_name(sample.image, folder), relative_name(sample.mask, folder))
-        for name, sample in samples.items()
-        if isinstance(sample.image, Path) and isinstance(sample.mask, Path)
-    }
+def _name_files(listing: Listing) -> dict[str, tuple[str, str]]:
+    """Photo and mask of each id as paths below the data folder; where masks are drawn from outlines, the photo twice."""
+    files = {}
+    for sample in listing.samples:
+        if isinstance(sample.image, Path) and isinstance(sample.mask, Path):
+            image = relative_name(sample.image, listing.folder)
+            files[sample.id] = image, image if listing.masks_are_drawn else relative_name(sample.mask, listing.folder)
+    return files
 
 
 def _look_at_masks(samples: Mapping[str, Sample], results: Results, progress: Progress | None) -> dict[str, MaskLook]:
@@ -176,8 +177,9 @@ def _name_facts(
     masks: Mapping[str, MaskLook],
     looks: Mapping[str, PairLook],
     settled: Settled,
+    bare: frozenset[str],
 ) -> list[Problem]:
-    """What is wrong with single pairs, beyond doubt."""
+    """What is wrong with single pairs, beyond doubt. Those of `bare` show no object, as their outlines say."""
     problems = []
     for name, (image, mask) in files.items():
         seen, photo = masks[name], looks[name].photo
@@ -195,7 +197,8 @@ def _name_facts(
             detail = f"{settled.deviating[name]}, unlike the rest of the set ({settled.encoding.name})"
             problems.append(Problem("ambiguous-mask", (mask,), detail, (name,)))
         elif settled.encoding and not seen.stored.histogram[list(settled.encoding.object_values)].any():
-            problems.append(Problem("empty-mask", (mask, image), "no pixel is object", (name,)))
+            if name not in bare:
+                problems.append(Problem("empty-mask", (mask, image), "no pixel is object", (name,)))
         elif settled.encoding and not seen.stored.histogram[list(settled.encoding.ground_values)].any():
             problems.append(Problem("full-mask", (mask, image), "no pixel is ground", (name,)))
     if settled.encoding is None and settled.sentence:

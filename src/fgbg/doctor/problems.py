@@ -111,6 +111,11 @@ class Problem:
     left_out: tuple[str, ...] = ()
     fit: tuple[str, float, float] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "files", tuple(dict.fromkeys(self.files))
+        )  # a mask drawn from outlines has no file of its own
+
     def to_json(self) -> dict[str, Any]:
         """What a program reads of it."""
         return {"kind": self.kind, "files": list(self.files), "detail": self.detail}

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fgbg.run import Run, name_runs
+from fgbg.judge.names import name_runs
+from fgbg.run import Run
 from fgbg.storage import replace_when_whole
 
 SERIES = {"Train Loss": "train_loss", "Train Dice": "train_dice", "Val Loss": "val_loss", "Val Dice": "val_dice"}

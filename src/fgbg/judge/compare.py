@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.stats import ttest_ind
@@ -20,96 +19,18 @@ from fgbg.config import flatten
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate, adjust_holm, check_difference
-from fgbg.run import LAB_NAMES, Run, ScoreRow, name_runs
+from fgbg.judge.comparison import TIE, Comparison, Pair, Question
+from fgbg.judge.names import LAB_NAMES, name_runs
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
 
-Question = Literal["auto", "model", "recipe"]
-QUESTIONS = {
-    "model": "this model or that model, on photos like these",
-    "recipe": "this recipe or that recipe, whatever the seed",
-}
-TIE = 0.001  # Dice: photos that differ by less are equal
 FEWEST_PHOTOS = 10
 FEWEST_SEEDS = 3
 SIGNIFICANT = 0.05
-MOST_CHANGED = 10
 
 # Data count by their hash, wherever they lie and whatever list named them.
 _NOT_THE_RECIPE = ("seed", "out", "data", "only", "allow_overlap", "device", "threads", "compile", "track", "selfcheck")
 _MUST_AGREE = ("split", "border", "empty", "score_space")
-
-
-class Pair(NamedTuple):
-    """The Dice of one photo; in the recipe question the mean over seeds."""
-
-    id: str
-    a: float
-    b: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A verdict, its question, and every number behind it. Differences are B less A."""
-
-    question: str  # a key of QUESTIONS
-    a: str
-    b: str
-    verdict: str  # "A is better", "B is better" or "cannot tell"
-    difference: Estimate
-    mean_a: float
-    mean_b: float
-    p: float
-    p_holm: float  # among all comparisons made at once; equal to p for one
-    wins: int  # photos on which B is better
-    ties: int
-    losses: int
-    pairs: tuple[Pair, ...]
-    runs_a: tuple[str, ...]
-    runs_b: tuple[str, ...]
-    sample: str  # what the interval is over: "611 photos", "40 groups of photos", "3 and 3 seeds"
-    notes: tuple[str, ...]
-
-    def most_changed(self, count: int = MOST_CHANGED) -> list[Pair]:
-        """The photos whose Dice differs most, the largest change first."""
-        return sorted(self.pairs, key=lambda pair: (-abs(pair.b - pair.a), pair.id))[:count]
-
-    @property
-    def winner(self) -> str:
-        """The verdict with names: "unet is better"."""
-        names = {"A is better": f"A is better: {self.a}", "B is better": f"B is better: {self.b}"}
-        return names.get(self.verdict, "cannot tell which is better")
-
-    def describe(self) -> str:
-        """As lines to print."""
-        width = max(len(self.a), len(self.b))
-        method = "paired bootstrap over" if self.question == "model" else "Welch's over"
-        adjusted = "" if self.p_holm == self.p else f", {_word_p(self.p_holm)} among all (Holm)"
-        changed = [
-            f"    {pair.id:{max(len(pair.id) for pair in self.pairs)}}  {pair.a:.3f} → {pair.b:.3f}  {pair.b - pair.a:+.3f}"
-            for pair in self.most_changed()
-        ]
-        difference = f"{self.difference.mean:+.4f} [{self.difference.low:+.4f}, {self.difference.high:+.4f}]"
-        return "\n".join(
-            [
-                f"{QUESTIONS[self.question]}?",
-                f"  A  {self.a:{width}}  {self.mean_a:.4f}",
-                f"  B  {self.b:{width}}  {self.mean_b:.4f}",
-                f"  B - A {difference}  95 % interval, {method} {self.sample}; {_word_p(self.p)}{adjusted}",
-                f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
-                f"{self.winner}",
-                *(f"  note: {note}" for note in self.notes),
-                "  photos that changed most, Dice of A → B:",
-                *changed,
-            ]
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON: numbers unrounded, `interval` beside `difference`."""
-        told = dataclasses.asdict(self)
-        told |= {"difference": self.difference.mean, "interval": [self.difference.low, self.difference.high]}
-        told["pairs"] = [pair._asdict() for pair in self.pairs]
-        told["question_in_words"] = QUESTIONS[self.question]
-        told["most_changed"] = [pair.id for pair in self.most_changed()]
-        return told
 
 
 def compare_runs(
@@ -344,7 +265,3 @@ def _name_recipes(recipes: list[list[Run]]) -> list[str]:
 
 def _list_means(means: np.ndarray) -> str:
     return ", ".join(f"{mean:.4f}" for mean in means)
-
-
-def _word_p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

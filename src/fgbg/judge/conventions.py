@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fgbg.errors import UserError
 from fgbg.judge.metrics import Counts, dice_of, iou_of
-from fgbg.run import ScoreRow
+from fgbg.rows import ScoreRow
 
 Rows = Sequence[ScoreRow]
 LAB_EPSILON = 1e-6

@@ -26,7 +26,8 @@ from fgbg.judge.statement import describe_statement, make_statement
 from fgbg.judge.suspicion import is_label_suspected, suspect_label
 from fgbg.judge.traits import measure_traits
 from fgbg.model_file import ModelHeader
-from fgbg.run import Run, ScoreRow
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
 from fgbg.words import Border
 
 THUMBNAIL_PIXELS = 128

@@ -1,16 +1,12 @@
-"""Evaluate run folders: find models and data, score, choose the threshold on validation, draw best, median and worst."""
+"""Evaluate a run folder: find its model and data, score, choose the threshold on validation."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from fgbg.data.masks import apply_border
 from fgbg.data.parallel import show_progress
 from fgbg.data.samples import SampleSet
 from fgbg.data.sources import has_outlines, open_samples
@@ -19,17 +15,16 @@ from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.calibration import describe_calibration
 from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find_seen_photos
-from fgbg.judge.pictures import Panel, draw_panels
-from fgbg.judge.score import Scorer
+from fgbg.judge.panels import draw_best_and_worst
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, replace_header
-from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.models.predictor import Predictor
-from fgbg.run import Run, ScoreRow, make_folder, open_run
+from fgbg.run import Run, open_run
 from fgbg.storage import write_alone
 from fgbg.words import Border
 
-PANELS = 3  # photos of each kind
+JOINT = "members.json"
+"""What a folder holds whose scores are of several runs, or of one seen several ways."""
 
 
 def evaluate_run(
@@ -67,7 +62,7 @@ def evaluate_run(
         UserError: The run, its model or the data cannot be used, the model has seen a photo, or another process writes to
             the run.
     """
-    run = _open_scorable(folder)
+    run = open_scorable(folder)
     engine = Engine(device, "fp32", threads)
     with write_alone(run.folder) if engine.is_main else nullcontext():
         predictor, header = load_model(run.best)
@@ -101,7 +96,7 @@ def evaluate_run(
                 progress=show_progress,
             )
         if engine.is_main:
-            _draw_panels(run, label, predictor, samples, evaluation)
+            draw_best_and_worst(run, label, predictor, samples, evaluation)
         return evaluation
 
 
@@ -159,78 +154,12 @@ def warn_of_stale_scores(run: Run, threshold: float) -> str:
     return f"the test scores in {run.folder} are of threshold {before:g}: run fgbg evaluate {run.folder} again"
 
 
-def evaluate_together(
-    folders: Sequence[Path],
-    data: str = "",
-    *,
-    tta: Tta = "none",
-    out: Path | None = None,
-    split: str = "test",
-    border: Border | None = None,
-    empty: float = 1.0,
-    device: str = "auto",
-    threads: int = 0,
-    allow_overlap: bool = False,
-    object_values: Sequence[int] = (),
-    categories: Sequence[str] = (),
-) -> tuple[Evaluation, Run]:
-    """Score several runs as one model that averages their probabilities, or one run that looks at each photo several ways.
-
-    What comes of it has a run folder of its own, which `compare` and `report` take like any other.
-
-    Args:
-        folders: The runs; the first one's data and settings count.
-        tta: Test-time augmentation of each.
-        out: The folder to write to; beside the first run by default, named after what was done.
-        data, split, border, empty, device, threads, allow_overlap, object_values, categories: As for `evaluate_run`.
+def open_scorable(folder: Path) -> Run:
+    """A run that has a model.
 
     Raises:
-        UserError: As `evaluate_run`; or the models do not belong together; or `out` holds something else.
+        UserError: There is no run, or it has no model (yet).
     """
-    runs = [_open_scorable(folder) for folder in folders]
-    engine = Engine(device, "fp32", threads)
-    loaded = [load_model(run.best) for run in runs]
-    rules = sorted({header.border for _, header in loaded})
-    if len(rules) > 1 and border is None:
-        raise UserError(f"these models were trained with --border {' and '.join(rules)}: choose one of them by --border")
-    for predictor, _ in loaded:
-        predictor.to(engine.device)
-    scorer = Ensemble([predictor for predictor, _ in loaded], tta)
-    headers = [header for _, header in loaded]
-    trained = {image for header in headers for image in header.training_images}
-    chose = {image for header in headers for image in header.validation_images}
-    header = replace(
-        headers[0],
-        network=" + ".join(header.network for header in headers),
-        threshold=scorer.threshold,
-        threshold_reason=headers[0].threshold_reason if len(runs) == 1 else "the mean of the members' thresholds",
-        training_images=tuple(sorted(trained)),
-        validation_images=tuple(sorted(chose)),
-        overlap_count=max(header.overlap_count for header in headers),
-    )
-    samples, label = open_run_data(runs[0], data, split, object_values, categories)
-    members = [run.name for run in runs] if len(runs) > 1 else []
-    run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
-    evaluation = evaluate(
-        scorer,
-        header,
-        samples,
-        engine=engine,
-        split=split,
-        label=label,
-        border=border,
-        empty=empty,
-        allow_overlap=allow_overlap,
-        run=run,
-        about={"tta": tta, "members": members},
-        progress=show_progress,
-    )
-    if engine.is_main:
-        _draw_panels(run, label, scorer, samples, evaluation)
-    return evaluation, run
-
-
-def _open_scorable(folder: Path) -> Run:
     run = open_run(folder)
     if not run.best.exists():
         joint = "; it averages other runs: evaluate those again" if (folder / JOINT).exists() else ""
@@ -277,65 +206,3 @@ def open_run_data(
                 f"{own.fingerprint}): restore them, or name the DATA to score it as other data"
             )
     return own.of(split), split
-
-
-JOINT = "members.json"
-"""What a folder holds whose scores are of several runs, or of one seen several ways."""
-
-
-def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
-    first = runs[0].folder.resolve()
-    name = first.name if len(runs) == 1 else f"ensemble-of-{len(runs)}"
-    return first.with_name(name if tta == "none" else f"{name}-{tta}")
-
-
-def _open_joint_folder(folder: Path, runs: Sequence[Run], tta: Tta, engine: Engine) -> Run:
-    """The folder for joint scores, new or of the same runs; its settings are the first run's."""
-    content = json.dumps({"members": [str(run.folder.resolve()) for run in runs], "tta": tta}, indent=1) + "\n"
-    if engine.is_main:
-        make_folder(folder)
-        known = folder / JOINT
-        if known.exists() and known.read_text(encoding="utf-8") != content:
-            raise UserError(f"{folder} holds the scores of other runs: choose another --out")
-        if not known.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder} is not empty: choose another --out")
-        known.write_text(content, encoding="utf-8")
-        config = runs[0].config
-        model = config.model if len(runs) == 1 else f"ensemble of {len(runs)}"
-        Run(folder).write_config(replace(config, model=model, out=str(folder)))
-    engine.wait()
-    return Run(folder)
-
-
-def panels_path(run: Run, label: str) -> Path:
-    """The picture of best, median and worst photos of a scored set (`test`, …)."""
-    return run.charts / f"panels_{label}.png"
-
-
-def _draw_panels(run: Run, label: str, predictor: Scorer, samples: SampleSet, evaluation: Evaluation) -> None:
-    rule: Border = evaluation.statement["border"]
-    draw_panels(_make_panels(predictor, samples, evaluation.rows, rule), panels_path(run, label))
-
-
-def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], border: Border) -> list[Panel]:
-    """The worst, the median and the best photos with prediction and truth."""
-    ranked = sorted((row for row in rows if not np.isnan(row.dice)), key=lambda row: (row.dice, row.id))
-    kinds: dict[str, tuple[str, ScoreRow]] = {}
-    middle = max(0, len(ranked) // 2 - PANELS // 2)
-    for kind, picked in (
-        ("worst", ranked[:PANELS]),
-        ("median", ranked[middle : middle + PANELS]),
-        ("best", ranked[: -PANELS - 1 : -1]),
-    ):
-        for row in picked:
-            kinds.setdefault(row.id, (kind, row))  # a tiny set may have one photo as worst and best
-    places = {sample.id: index for index, sample in enumerate(samples.samples)}
-    panels = []
-    for sample_id, (kind, row) in kinds.items():
-        index = places[sample_id]
-        sample = samples.samples[index]
-        probability = predictor.probability(sample.read_pixels(), row.height, row.width)
-        target = apply_border(samples.read_levels(index), border)
-        title = f"{kind} · {sample_id} · Dice {row.dice:.4f}"
-        panels.append(Panel(title, sample.read_full_pixels(), probability > predictor.threshold, target))
-    return panels

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fgbg.judge.bootstrap import Estimate, estimate_mean
-from fgbg.run import ScoreRow
+from fgbg.rows import ScoreRow
 
 THIRDS = ("low", "middle", "high")
 MOST_VALUES = 12  # of a column of the user's: with more, and no numbers, it names photos and is no kind of them

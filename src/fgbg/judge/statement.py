@@ -15,7 +15,7 @@ from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
-from fgbg.run import ScoreRow
+from fgbg.rows import ScoreRow
 from fgbg.words import Border
 
 

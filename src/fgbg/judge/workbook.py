@@ -9,8 +9,9 @@ from pathlib import Path
 from fgbg.config import flatten
 from fgbg.judge.book import Book, write_cell
 from fgbg.judge.charts import CHARTS, PALETTE, SERIES, TABLE_HEADER, summarise_series
+from fgbg.judge.names import name_runs
 from fgbg.judge.workbook_scores import write_comparisons, write_failures, write_scores, write_slices
-from fgbg.run import Run, name_runs
+from fgbg.run import Run
 from fgbg.storage import replace_when_whole
 
 PHOTO_SERIES = {"Val Dice (photo size)": "val_dice_photo"}

@@ -13,7 +13,8 @@ from fgbg.judge.book import Book, write_cell
 from fgbg.judge.compare import compare_runs
 from fgbg.judge.failures import FAILURES
 from fgbg.judge.slices import slice_rows
-from fgbg.run import Run, ScoreRow
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
 
 STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "Mean Dice": "mean_dice",

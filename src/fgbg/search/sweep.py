@@ -17,13 +17,13 @@ from fgbg.config import TrainConfig, read_config, to_toml
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
 from fgbg.judge.page.wording import plural
-from fgbg.run import Run, make_empty_folder, make_folder
+from fgbg.run import Run
 from fgbg.search.page import write_results
 from fgbg.search.results import BASE, SPACE, Sweep, say_seconds, trial_folders
 from fgbg.search.space import Space, check_space, read_space, read_space_file, write_space_file
 from fgbg.search.study import DATABASE, is_exhausted, open_study, quiet_optuna, work_alone
 from fgbg.search.trial import Search, TimeIsOver, drop_weights, take_turn
-from fgbg.storage import LOCK, replace_when_whole
+from fgbg.storage import LOCK, make_empty_folder, make_folder, replace_when_whole
 from fgbg.training.parts import understand_data
 from fgbg.training.resume import RESUMABLE
 

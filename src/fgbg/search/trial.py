@@ -21,9 +21,10 @@ from fgbg.run import Run
 from fgbg.search.results import Sweep, TrialRecord, read_sweep, run_of
 from fgbg.search.space import Space, apply_values
 from fgbg.search.study import SENTENCE, count_combinations, is_repeat, next_trial, suggest_values
+from fgbg.training.begin import Training, begin_training
 from fgbg.training.parts import understand_data
 from fgbg.training.track import open_tracker
-from fgbg.training.train import Training, begin_training, run_epochs
+from fgbg.training.train import run_epochs
 
 OUT_OF_MEMORY = "it does not fit into the device's memory (lower --batch-size, --width or --size)"
 

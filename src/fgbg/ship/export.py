@@ -14,7 +14,7 @@ from fgbg.errors import UserError, unknown_name
 from fgbg.model_file import HEADER_KEY, ModelHeader, find_model_file, write_header
 from fgbg.models.checkpoint import load_model
 from fgbg.models.predictor import Predictor
-from fgbg.run import Run, make_folder
+from fgbg.run import Run
 from fgbg.seal import BLANK, ONNX_SEAL_KEY, seal_onnx
 from fgbg.ship.card import Card, write_card
 from fgbg.ship.onnx_graph import build_graph
@@ -22,7 +22,7 @@ from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.parity import INT8, SAME, Parity, compare_answers, find_photos, require_parity
 from fgbg.ship.quantize import find_calibration_photos, quantize_graph
 from fgbg.ship.torch_model import TorchModel
-from fgbg.storage import replace_when_whole
+from fgbg.storage import make_folder, replace_when_whole
 from fgbg.words import Weights
 
 if TYPE_CHECKING:

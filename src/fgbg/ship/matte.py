@@ -19,14 +19,18 @@ STRIP = 1024  # rows that are recoloured at a time: bounds memory
 LARGEST_PIXELS = 1_000_000  # of what is matted, around the object; larger ones are reduced, their alpha enlarged
 
 
+def list_absent() -> list[str]:
+    """The libraries that are needed and not installed."""
+    return [name for name in ("scipy", "pymatting") if importlib.util.find_spec(name) is None]
+
+
 def require_matting() -> None:
-    """Refuse where the library is not there.
+    """Refuse where the libraries are not there.
 
     Raises:
-        UserError: It is not.
+        UserError: One is not.
     """
-    absent = [name for name in ("scipy", "pymatting") if importlib.util.find_spec(name) is None]
-    if absent:
+    if absent := list_absent():
         raise UserError(f"soft edges need {' and '.join(absent)}: pip install 'fgbg[refine]'")
 
 

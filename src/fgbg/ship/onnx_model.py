@@ -10,7 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from fgbg.data.parallel import count_cores, map_in_order
+from fgbg.cores import count_cores
+from fgbg.data.parallel import map_in_order
 from fgbg.errors import UserError
 from fgbg.model_file import HEADER_KEY, parse_header, require_model_file
 from fgbg.seal import is_onnx_as_written

@@ -16,13 +16,13 @@ from fgbg.data.parallel import Progress, map_in_order, show_progress
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
-from fgbg.run import make_folder
 from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
 from fgbg.ship.going_on import Job, Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
 from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_photo, weigh_pixels
 from fgbg.ship.refine import parse_steps
+from fgbg.storage import make_folder
 
 READ_AHEAD, WRITTEN_BEHIND = 8, 4  # photos that wait to be computed or written: bounds memory where they are large
 

@@ -16,7 +16,7 @@ from fgbg.judge.page.svg import Axis, Frame, draw_grid, line, path, picture, rou
 from fgbg.judge.page.wording import known_scores, plural, word
 from fgbg.judge.slices import Slice
 from fgbg.record import EpochRecord
-from fgbg.run import ScoreRow
+from fgbg.rows import ScoreRow
 
 BARS = 20  # of the histogram
 RUN_HUES = 8  # of the style sheet

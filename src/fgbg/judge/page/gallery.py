@@ -16,7 +16,8 @@ from fgbg.judge.outcomes import COLOURS
 from fgbg.judge.page.drawings import slice_key
 from fgbg.judge.page.versus import embed
 from fgbg.judge.slices import TRAITS, Slice
-from fgbg.run import Run, ScoreRow
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
 
 PICTURE_BUDGET_BYTES = 5_000_000  # of photos and outcomes, before base64 adds a third: a page that a mail can carry
 PICKED = 8  # photos of each kind that are shown without a script and on paper

@@ -16,11 +16,13 @@ from markupsafe import Markup
 from fgbg.config import flatten
 from fgbg.judge.bootstrap import Estimate
 from fgbg.judge.failures import FAILURES
+from fgbg.judge.names import name_runs
 from fgbg.judge.outcomes import COLOURS, OUTCOMES
 from fgbg.judge.page import drawings, gallery, tables, versus, wording
 from fgbg.judge.slices import Slice, slice_rows
 from fgbg.record import EpochRecord
-from fgbg.run import Run, ScoreRow, name_runs
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
 
 HERE = Path(__file__).parent
 OUTCOME_MEANINGS = (
@@ -138,6 +140,8 @@ def _list_environment(run: Run) -> list[tuple[str, str]]:
     """environment.json as lines: nested parts in one line, words of a command with spaces between."""
 
     def say(value: Any) -> str:
+        if value is None:  # the commit of an installed copy
+            return "not known"
         if isinstance(value, dict):
             return ", ".join(f"{name} {say(part)}" for name, part in value.items())
         if isinstance(value, list):

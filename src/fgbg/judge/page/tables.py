@@ -12,7 +12,7 @@ import numpy as np
 from fgbg.judge.failures import FAILURES
 from fgbg.judge.page.wording import known_scores
 from fgbg.judge.slices import Slice
-from fgbg.run import ScoreRow
+from fgbg.rows import ScoreRow
 
 Cell = str | int | float | None
 

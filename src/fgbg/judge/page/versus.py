@@ -20,7 +20,8 @@ from fgbg.judge.page.svg import Axis, Frame, draw_grid, line, picture, round_tic
 from fgbg.judge.page.tables import rank_by_spread
 from fgbg.judge.page.wording import plural
 from fgbg.judge.slices import Slice
-from fgbg.run import Run, ScoreRow
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
 
 CHANGED_PHOTOS = 60
 LONGEST_LABEL = 30  # characters that a drawing takes

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fgbg.run import Run, ScoreRow
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
 
 DASH = "–"
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import fgbg
-from fgbg.data.parallel import count_cores, show_progress
+from fgbg.cores import count_cores
+from fgbg.data.parallel import show_progress
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
-from fgbg.run import make_folder
 from fgbg.ship.going_on import Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.load import describe_model, load_for_many, part_names
 from fgbg.ship.matte import require_matting
@@ -24,6 +24,7 @@ from fgbg.ship.scale.flow import compute
 from fgbg.ship.scale.parts import drop_rows, find_rows
 from fgbg.ship.scale.plan import Plan, Row, plan_rows
 from fgbg.ship.scale.worker import RUNS, AnyKind, Order
+from fgbg.storage import make_folder
 
 
 def predict_at_scale(

@@ -15,7 +15,7 @@ import pyarrow
 from pyarrow import fs
 
 import fgbg
-from fgbg.data.parallel import CORES_VARIABLE
+from fgbg.cores import CORES_VARIABLE
 from fgbg.errors import UserError
 from fgbg.ship.draw import Kind
 from fgbg.ship.going_on import Job, hash_model

@@ -18,11 +18,12 @@ import fgbg
 from fgbg.data.images import read_photo_size
 from fgbg.errors import UserError
 from fgbg.ship.load import Model
+from fgbg.ship.matte import list_absent, require_matting
 from fgbg.ship.refine import Refined
 from fgbg.ship.serve.answer import Answer, answer_photo
 from fgbg.ship.serve.limits import MEGA, Limits, RefusedError, UploadLimits, Workshop
 
-AnswerKind = Literal["json", "mask", "cutout", "overlay", "probability"]
+AnswerKind = Literal["json", "mask", "cutout", "soft", "overlay", "probability"]
 """JSON, or a `Kind` of picture."""
 
 HERE = Path(__file__).parent
@@ -73,6 +74,11 @@ def make_app(model: Model, name: str, limits: Limits | None = None, *, hosts: tu
         threshold: Annotated[float | None, Query(ge=0, le=1, description="In place of the model's own.")] = None,
     ) -> Response:
         """Separate a photo's object from its ground."""
+        if kind == "soft":
+            try:
+                require_matting()
+            except UserError as error:
+                raise RefusedError(422, str(error)) from None
         return await workshop.run(_work_on, model, file, kind, threshold, limits)
 
     for address, (content, media_type) in PAGE.items():
@@ -110,6 +116,7 @@ def describe_server(model: Model, name: str, limits: Limits) -> dict[str, Any]:
         "threshold": model.threshold,
         "refinement": list(model.steps) if isinstance(model, Refined) else [],
         **{field: getattr(header, field) for field in (*told, "arithmetic", "pretrained_license", "fgbg_version")},
+        "soft_edges": not list_absent(),
         "limits": {"megabytes": limits.megabytes, "megapixels": limits.megapixels},
     }
 

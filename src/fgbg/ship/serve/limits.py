@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fgbg.data.parallel import count_cores
+from fgbg.cores import count_cores
 from fgbg.errors import UserError
 
 Result = TypeVar("Result")

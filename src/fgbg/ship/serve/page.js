@@ -149,7 +149,7 @@ const show = async (photo) => {
   render();
   if (photo.state === "done") {
     const opened = await open(photo);
-    for (const each of photos) each.opened = null; // one at a time: memory
+    for (const each of photos) each.opened = each.soft = null; // one at a time: memory
     photo.opened = opened;
     render();
   }
@@ -168,20 +168,46 @@ const render = () => {
     if (photo.state !== "done") view.width = view.height = 0;
     return;
   }
-  const { picture, pixels, levels, width, height } = photo.opened;
-  const cut = new ImageData(new Uint8ClampedArray(pixels.data), width, height);
-  for (let place = 0; place < levels.length; place++) if (levels[place] <= threshold * 255) cut.data[4 * place + 3] = 0;
-  const cutout = new OffscreenCanvas(width, height);
-  cutout.getContext("2d").putImageData(cut, 0, 0);
+  const { picture, width, height } = photo.opened;
+  const softened = $("soft").checked && photo.soft?.threshold === threshold ? photo.soft.cutout : null;
+  if ($("soft").checked && !softened) soften(photo); // and show hard edges until then
+  const cutout = softened ?? cutHard(photo.opened, threshold);
   Object.assign(view, { width, height });
   paintGround(context, width, height);
-  context.drawImage(cutout, 0, 0);
+  context.drawImage(cutout, 0, 0, width, height);
   const split = Math.round(width * $("split").value / 100);
   if (split) {
     context.drawImage(picture, 0, 0, split, height, 0, 0, split, height);
     context.fillStyle = "#fff";
     context.fillRect(split - 1, 0, 2, height);
   }
+};
+
+const cutHard = ({ pixels, levels, width, height }, threshold) => {
+  const cut = new ImageData(new Uint8ClampedArray(pixels.data), width, height);
+  for (let place = 0; place < levels.length; place++) if (levels[place] <= threshold * 255) cut.data[4 * place + 3] = 0;
+  const cutout = new OffscreenCanvas(width, height);
+  cutout.getContext("2d").putImageData(cut, 0, 0);
+  return cutout;
+};
+
+/** Soft edges take the server a second: one request at a time, until they are of the threshold that is shown. */
+const soften = async (photo) => {
+  if (photo.softening) return;
+  photo.softening = true;
+  while (photo === shown && $("soft").checked && photo.soft?.threshold !== thresholdOf(photo)) {
+    $("said").textContent = "Softening the edges …";
+    const soft = { threshold: thresholdOf(photo), cutout: null };
+    try {
+      soft.cutout = await createImageBitmap(await askCutout(photo));
+      $("said").textContent = "";
+    } catch (error) {
+      $("said").textContent = explain(error);
+    }
+    photo.soft = soft;
+    if (photo === shown) render();
+  }
+  photo.softening = false;
 };
 
 const groundIs = () => document.querySelector("[name=ground]:checked").value;
@@ -206,9 +232,14 @@ const save = (blob, name) => {
 
 const stem = (photo) => photo.file.name.replace(/\.[^.]*$/, "");
 
-const makeCutout = async (photo) => {
+/** The cut-out as `fgbg predict` writes it, with hard or soft edges. */
+const askCutout = (photo) => {
   const query = photo.threshold === null ? {} : { threshold: photo.threshold };
-  const exact = await ask(photo, { kind: "cutout", ...query });
+  return ask(photo, { kind: $("soft").checked ? "soft" : "cutout", ...query });
+};
+
+const makeCutout = async (photo) => {
+  const exact = await askCutout(photo);
   if (groundIs() === "none" || (groundIs() === "photo" && !backdrop)) return exact;
   const image = await createImageBitmap(exact), canvas = new OffscreenCanvas(image.width, image.height);
   paintGround(canvas.getContext("2d"), image.width, image.height);
@@ -257,6 +288,10 @@ $("reset").addEventListener("click", () => {
   tell(shown, shown.state);
 });
 $("split").addEventListener("input", render);
+$("soft").addEventListener("change", () => {
+  $("said").textContent = "";
+  if (shown) render();
+});
 $("colour").addEventListener("input", () => {
   document.querySelector("[value=colour]").checked = true;
   render();
@@ -305,5 +340,6 @@ $("queue").addEventListener("keydown", (event) => {
 
 $("origin").textContent = location.origin;
 model ??= await metadata;
+$("soft-label").hidden = !model.soft_edges;
 const scored = model.validation_dice ? `, Dice ${model.validation_dice.toFixed(3)} on validation photos` : "";
 $("model").textContent = `Model ${model.model}: ${model.network} trained on ${model.data}, ${model.size} px${scored}. Threshold ${percent(model.threshold)}.`;

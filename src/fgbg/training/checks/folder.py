@@ -13,7 +13,8 @@ from fgbg.judge.metrics import Counts, dice_of
 from fgbg.judge.runs import JOINT
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import read_header
-from fgbg.run import Run, ScoreRow, open_run
+from fgbg.rows import ScoreRow
+from fgbg.run import Run, open_run
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 
 Split = dict[str, list[dict[str, str]]]

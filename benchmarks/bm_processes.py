@@ -1,0 +1,137 @@
+"""One process and several, on the same photos: the same gradient, the same rows, curves as near as those of other seeds.
+
+    FGBG_DATA=… python benchmarks/bm_processes.py [--processes 2] [--epochs 2] [--seeds 0 1 2]
+
+Three things are held against each other. The gradient of one batch of photos, batch norm at rest: how far the averaged one
+of several processes is from that of one. The rows that `fgbg evaluate` writes for one and the same model: byte for byte.
+And trainings by `fgbg train`, each in one process and in several: batch norm looks at a process's own images there, so that
+the weights differ as between seeds, and test Dice is compared over seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from fgbg.judge.compare import compare_seeds
+from fgbg.run import Run, open_run
+from timing import describe_machine
+
+GRADIENT = """
+import sys, torch
+from fgbg.config import TrainConfig
+from fgbg.engine import Engine, leave_processes
+from fgbg.training.loop import deal_batches, make_batch
+from fgbg.training.parts import OwnParts, prepare_learner, understand_data
+data, model, width, size, batch, out = sys.argv[1:]
+config = TrainConfig(data=data, model=model, width=int(width), size=int(size), batch_size=int(batch), precision="fp32")
+engine = Engine(config.device, config.precision, config.threads)
+learner = prepare_learner(config, understand_data(config, None), engine, OwnParts())
+learner.predictor.eval()
+rows = next(iter(deal_batches(len(learner.store), config.batch_size, seed=0, epoch=1)))
+mixture = make_batch(learner, engine.share(rows), epoch=1, step=1)
+engine.backward(learner.loss(learner.module(mixture.image), mixture.target))
+if engine.is_main:
+    torch.save([weight.grad for weight in learner.predictor.parameters()], out)
+leave_processes(0)
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, and by how many processes."""
+
+    data: str = "oxford-pet"
+    model: str = "resnet34_unet"
+    width: int = 16
+    size: int = 64
+    batch_size: int = 16
+    epochs: int = 2
+    processes: int = 2
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+def start(processes: int, *command: str) -> None:
+    """Python with that command, in so many processes.
+
+    Raises:
+        SystemExit: It failed; what it said is printed.
+    """
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    ended = subprocess.run([sys.executable, *launcher, *command], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        sys.exit(f"{' '.join(command[:4])} in {processes} processes failed:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
+
+
+def measure_gradients(case: Case, folder: Path) -> float:
+    """The distance between the gradient of one process and the averaged one of several, over the length of the first."""
+    script = folder / "gradient.py"
+    script.write_text(GRADIENT, encoding="utf-8")
+    gradients = []
+    for processes in (1, case.processes):
+        out = folder / f"gradient_{processes}.pt"
+        about = (case.data, case.model, case.width, case.size, case.batch_size, out)
+        start(processes, str(script), *map(str, about))
+        gradients.append(torch.cat([part.flatten() for part in torch.load(out, weights_only=True)]))
+    return float((gradients[1] - gradients[0]).norm() / gradients[0].norm())
+
+
+def train(case: Case, processes: int, seed: int, folder: Path) -> Run:
+    """A run of so many processes; its test photos are scored by one."""
+    out = folder / f"{processes}-{seed}"
+    numbers = {"width": case.width, "size": case.size, "batch-size": case.batch_size, "epochs": case.epochs, "seed": seed}
+    flags = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+    start(processes, "-m", "fgbg", "train", case.data, "--model", case.model, "--out", str(out), *flags)
+    start(1, "-m", "fgbg", "evaluate", str(out))
+    return open_run(out)
+
+
+def hash_rows(run: Run, processes: int) -> str:
+    """The hash of the test rows that so many processes write of a run's model."""
+    copy = run.folder.with_name(f"{run.name}-by-{processes}")
+    shutil.copytree(run.folder, copy)
+    start(processes, "-m", "fgbg", "evaluate", str(copy))
+    return hashlib.sha256(open_run(copy).scores_path("test").read_bytes()).hexdigest()[:12]
+
+
+def main(case: Case) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        distance = measure_gradients(case, folder)
+        runs = {count: [train(case, count, seed, folder) for seed in case.seeds] for count in (1, case.processes)}
+        rows = {count: hash_rows(runs[1][0], count) for count in (1, case.processes)}
+        told = {count: [run.statement("test")["mean_dice"] for run in of_count] for count, of_count in runs.items()}
+        first = runs[1][0].statement("test")
+        print(f"{first['data']}: {first['pairs']:,} test photos · hash {first['fingerprint']} · {describe_machine()}")
+        print(f"{case.model} (width {case.width}), {case.size} px, batch {case.batch_size}, {case.epochs} epochs\n")
+        print(f"| | 1 process | {case.processes} processes | |\n|---|---|---|---|")
+        print(f"| gradient of one batch | | | differs by {distance:.1e} of its length |")
+        same = "the same bytes" if len(set(rows.values())) == 1 else "DIFFERENT"
+        print(f"| rows of one model, hash | {' | '.join(rows.values())} | {same} |")
+        for place, seed in enumerate(case.seeds):
+            pair = [runs[count][place].epochs()[-1] for count in (1, case.processes)]
+            losses = " | ".join(f"loss {each.train_loss:.4f}, Dice {each.train_dice:.4f}" for each in pair)
+            print(f"| last epoch of seed {seed}, training | {losses} | |")
+        for place, seed in enumerate(case.seeds):
+            print(f"| test Dice of seed {seed} | {' | '.join(f'{scores[place]:.4f}' for scores in told.values())} | |")
+        if len(case.seeds) > 1:
+            spread = " | ".join(f"{np.mean(scores):.4f} ± {np.std(scores, ddof=1):.4f}" for scores in told.values())
+            gap, p = compare_seeds(*(np.array(scores) for scores in told.values()))
+            verdict = f"differ by {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}], p = {p:.2f} (Welch)"
+            print(f"| test Dice, mean ± sd over seeds | {spread} | {verdict} |")
+        speeds = {count: max(run.epochs()[-1].images_per_second for run in of_count) for count, of_count in runs.items()}
+        print(f"| images a second in training | {' | '.join(f'{speed:.0f}' for speed in speeds.values())} | |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Case, description=__doc__))

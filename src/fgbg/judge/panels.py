@@ -1,0 +1,53 @@
+"""The best, the median and the worst photos of an evaluation, with prediction and truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fgbg.data.masks import apply_border
+from fgbg.data.samples import SampleSet
+from fgbg.judge.evaluate import Evaluation
+from fgbg.judge.pictures import Panel, draw_panels
+from fgbg.judge.score import Scorer
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
+from fgbg.words import Border
+
+PANELS = 3  # photos of each kind
+
+
+def panels_path(run: Run, label: str) -> Path:
+    """The picture of best, median and worst photos of a scored set (`test`, …)."""
+    return run.charts / f"panels_{label}.png"
+
+
+def draw_best_and_worst(run: Run, label: str, predictor: Scorer, samples: SampleSet, evaluation: Evaluation) -> None:
+    """Draw them into the run's charts, `panels_LABEL.png`; the photos are predicted once more, at their own size."""
+    rule: Border = evaluation.statement["border"]
+    draw_panels(_make_panels(predictor, samples, evaluation.rows, rule), panels_path(run, label))
+
+
+def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], border: Border) -> list[Panel]:
+    """The worst, the median and the best photos with prediction and truth."""
+    ranked = sorted((row for row in rows if not np.isnan(row.dice)), key=lambda row: (row.dice, row.id))
+    kinds: dict[str, tuple[str, ScoreRow]] = {}
+    middle = max(0, len(ranked) // 2 - PANELS // 2)
+    for kind, picked in (
+        ("worst", ranked[:PANELS]),
+        ("median", ranked[middle : middle + PANELS]),
+        ("best", ranked[: -PANELS - 1 : -1]),
+    ):
+        for row in picked:
+            kinds.setdefault(row.id, (kind, row))  # a tiny set may have one photo as worst and best
+    places = {sample.id: index for index, sample in enumerate(samples.samples)}
+    panels = []
+    for sample_id, (kind, row) in kinds.items():
+        index = places[sample_id]
+        sample = samples.samples[index]
+        probability = predictor.probability(sample.read_pixels(), row.height, row.width)
+        target = apply_border(samples.read_levels(index), border)
+        title = f"{kind} · {sample_id} · Dice {row.dice:.4f}"
+        panels.append(Panel(title, sample.read_full_pixels(), probability > predictor.threshold, target))
+    return panels

@@ -1,0 +1,115 @@
+"""Evaluate several runs as one model, or one that looks at each photo several ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fgbg.data.parallel import show_progress
+from fgbg.engine import Engine
+from fgbg.errors import UserError
+from fgbg.judge.evaluate import Evaluation, evaluate
+from fgbg.judge.panels import draw_best_and_worst
+from fgbg.judge.runs import JOINT, open_run_data, open_scorable
+from fgbg.models.checkpoint import load_model
+from fgbg.models.ensemble import Ensemble, Tta
+from fgbg.run import Run
+from fgbg.storage import make_folder
+from fgbg.words import Border
+
+
+def evaluate_together(
+    folders: Sequence[Path],
+    data: str = "",
+    *,
+    tta: Tta = "none",
+    out: Path | None = None,
+    split: str = "test",
+    border: Border | None = None,
+    empty: float = 1.0,
+    device: str = "auto",
+    threads: int = 0,
+    allow_overlap: bool = False,
+    object_values: Sequence[int] = (),
+    categories: Sequence[str] = (),
+) -> tuple[Evaluation, Run]:
+    """Score several runs as one model that averages their probabilities, or one run that looks at each photo several ways.
+
+    What comes of it has a run folder of its own, which `compare` and `report` take like any other.
+
+    Args:
+        folders: The runs; the first one's data and settings count.
+        tta: Test-time augmentation of each.
+        out: The folder to write to; beside the first run by default, named after what was done.
+        data, split, border, empty, device, threads, allow_overlap, object_values, categories: As for `evaluate_run`.
+
+    Raises:
+        UserError: As `evaluate_run`; or the models do not belong together; or `out` holds something else.
+    """
+    runs = [open_scorable(folder) for folder in folders]
+    engine = Engine(device, "fp32", threads)
+    loaded = [load_model(run.best) for run in runs]
+    rules = sorted({header.border for _, header in loaded})
+    if len(rules) > 1 and border is None:
+        raise UserError(f"these models were trained with --border {' and '.join(rules)}: choose one of them by --border")
+    for predictor, _ in loaded:
+        predictor.to(engine.device)
+    scorer = Ensemble([predictor for predictor, _ in loaded], tta)
+    headers = [header for _, header in loaded]
+    trained = {image for header in headers for image in header.training_images}
+    chose = {image for header in headers for image in header.validation_images}
+    header = replace(
+        headers[0],
+        network=" + ".join(header.network for header in headers),
+        threshold=scorer.threshold,
+        threshold_reason=headers[0].threshold_reason if len(runs) == 1 else "the mean of the members' thresholds",
+        training_images=tuple(sorted(trained)),
+        validation_images=tuple(sorted(chose)),
+        overlap_count=max(header.overlap_count for header in headers),
+    )
+    samples, label = open_run_data(runs[0], data, split, object_values, categories)
+    members = [run.name for run in runs] if len(runs) > 1 else []
+    run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
+    evaluation = evaluate(
+        scorer,
+        header,
+        samples,
+        engine=engine,
+        split=split,
+        label=label,
+        border=border,
+        empty=empty,
+        allow_overlap=allow_overlap,
+        run=run,
+        about={"tta": tta, "members": members},
+        progress=show_progress,
+    )
+    if engine.is_main:
+        draw_best_and_worst(run, label, scorer, samples, evaluation)
+    return evaluation, run
+
+
+def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
+    first = runs[0].folder.resolve()
+    name = first.name if len(runs) == 1 else f"ensemble-of-{len(runs)}"
+    return first.with_name(name if tta == "none" else f"{name}-{tta}")
+
+
+def _open_joint_folder(folder: Path, runs: Sequence[Run], tta: Tta, engine: Engine) -> Run:
+    """The folder for joint scores, new or of the same runs; its settings are the first run's."""
+    content = json.dumps({"members": [str(run.folder.resolve()) for run in runs], "tta": tta}, indent=1) + "\n"
+    if engine.is_main:
+        make_folder(folder)
+        known = folder / JOINT
+        if known.exists() and known.read_text(encoding="utf-8") != content:
+            raise UserError(f"{folder} holds the scores of other runs: choose another --out")
+        if not known.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder} is not empty: choose another --out")
+        known.write_text(content, encoding="utf-8")
+        config = runs[0].config
+        model = config.model if len(runs) == 1 else f"ensemble of {len(runs)}"
+        Run(folder).write_config(replace(config, model=model, out=str(folder)))
+    engine.wait()
+    return Run(folder)
