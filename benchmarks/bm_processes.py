@@ -3,9 +3,10 @@
     FGBG_DATA=… python benchmarks/bm_processes.py [--processes 2] [--epochs 2] [--seeds 0 1 2]
 
 Three things are held against each other. The gradient of one batch of photos, batch norm at rest: how far the averaged one
-of several processes is from that of one. The rows that `fgbg evaluate` writes for one and the same model: byte for byte.
-And trainings by `fgbg train`, each in one process and in several: batch norm looks at a process's own images there, so that
-the weights differ as between seeds, and test Dice is compared over seeds.
+of several processes is from that of one. The rows that `fgbg evaluate` writes for one and the same model: byte for byte,
+where each process has as many threads; and what other threads change in them. And trainings by `fgbg train`, each in one
+process and in several: batch norm looks at a process's own images there, so that the weights differ as between seeds, and
+test Dice is compared over seeds.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 import tyro
 
+from fgbg.cores import count_cores
 from fgbg.judge.compare import compare_seeds
 from fgbg.run import Run, open_run
 from timing import describe_machine
@@ -95,12 +97,26 @@ def train(case: Case, processes: int, seed: int, folder: Path) -> Run:
     return open_run(out)
 
 
-def hash_rows(run: Run, processes: int) -> str:
-    """The hash of the test rows that so many processes write of a run's model."""
-    copy = run.folder.with_name(f"{run.name}-by-{processes}")
+def score(run: Run, processes: int, threads: int) -> Run:
+    """A copy of the run, with test rows that so many processes wrote, each with so many threads."""
+    copy = run.folder.with_name(f"{run.name}-by-{processes}-{threads}")
     shutil.copytree(run.folder, copy)
-    start(processes, "-m", "fgbg", "evaluate", str(copy))
-    return hashlib.sha256(open_run(copy).scores_path("test").read_bytes()).hexdigest()[:12]
+    start(processes, "-m", "fgbg", "evaluate", str(copy), "--threads", str(threads))
+    return open_run(copy)
+
+
+def hash_rows(run: Run) -> str:
+    """The hash of a run's test rows."""
+    return hashlib.sha256(run.scores_path("test").read_bytes()).hexdigest()[:12]
+
+
+def tell_difference(first: Run, second: Run) -> str:
+    """In how many rows, by how many pixels and how much Dice two tables of the same photos differ."""
+    pairs = list(zip(first.scores("test"), second.scores("test"), strict=True))
+    different = sum(a != b for a, b in pairs)
+    pixels = sum(abs(a.TP - b.TP) + abs(a.FP - b.FP) for a, b in pairs)
+    dice = max(abs(a.dice - b.dice) for a, b in pairs)
+    return f"{different} of {len(pairs)} rows differ, by {pixels} pixels in all, Dice of a photo by at most {dice:.1e}"
 
 
 def main(case: Case) -> None:
@@ -109,7 +125,9 @@ def main(case: Case) -> None:
         folder = Path(made)
         distance = measure_gradients(case, folder)
         runs = {count: [train(case, count, seed, folder) for seed in case.seeds] for count in (1, case.processes)}
-        rows = {count: hash_rows(runs[1][0], count) for count in (1, case.processes)}
+        share = max(1, count_cores() // case.processes)  # threads that each of several processes has
+        scored = {count: score(runs[1][0], count, share) for count in (1, case.processes)}
+        rows = {count: hash_rows(run) for count, run in scored.items()}
         told = {count: [run.statement("test")["mean_dice"] for run in of_count] for count, of_count in runs.items()}
         first = runs[1][0].statement("test")
         print(f"{first['data']}: {first['pairs']:,} test photos · hash {first['fingerprint']} · {describe_machine()}")
@@ -117,7 +135,10 @@ def main(case: Case) -> None:
         print(f"| | 1 process | {case.processes} processes | |\n|---|---|---|---|")
         print(f"| gradient of one batch | | | differs by {distance:.1e} of its length |")
         same = "the same bytes" if len(set(rows.values())) == 1 else "DIFFERENT"
-        print(f"| rows of one model, hash | {' | '.join(rows.values())} | {same} |")
+        print(f"| rows of one model, {share} threads a process | {' | '.join(rows.values())} | {same} |")
+        if share != count_cores():
+            threads = tell_difference(score(runs[1][0], 1, count_cores()), scored[1])
+            print(f"| the same in one process, {count_cores()} threads against {share} | | | {threads} |")
         for place, seed in enumerate(case.seeds):
             pair = [runs[count][place].epochs()[-1] for count in (1, case.processes)]
             losses = " | ".join(f"loss {each.train_loss:.4f}, Dice {each.train_dice:.4f}" for each in pair)

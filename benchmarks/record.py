@@ -70,7 +70,7 @@ def run(name: str, model_run: str) -> str:
     if "RUN" in COMMANDS[name] and not model_run:
         sys.exit(f"{name} needs a run on pets: add --run RUN")
     script, *rest = COMMANDS[name]
-    command = [sys.executable, str(HERE / script), *(values[word] for word in rest)]
+    command = [sys.executable, str(HERE / script), *(values.get(word, word) for word in rest)]
     print(f"\n{name}", flush=True)
     start = time.perf_counter()
     lines = []

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def trained(tmp_path: Path, discs: Path) -> Path:
 
 
 def test_help_answers_at_once() -> None:
-    for verb in ([], *([name] for name in cli.VERBS)):
+    for verb in ([], ["train"]):  # which has the most to say
         seconds = []
         while len(seconds) < 5 and min(seconds, default=1.0) >= 0.5:  # the best of five: others may be busy here
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -55,6 +56,20 @@ def test_help_answers_at_once() -> None:
             seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
             assert "usage: fgbg" in ended.stdout
         assert min(seconds) < 0.5, (verb, seconds)
+
+
+def test_help_of_no_verb_loads_a_heavy_library() -> None:
+    code = """
+        import sys
+        from contextlib import suppress
+        from fgbg.cli import VERBS, main
+        for verb in VERBS:
+            with suppress(SystemExit):
+                main([verb, "--help"])
+            assert not {"torch", "matplotlib", "scipy", "onnxruntime"} & set(sys.modules), verb
+    """
+    told = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, check=True).stdout
+    assert told.count("usage: fgbg") == len(cli.VERBS)
 
 
 def test_import_loads_no_heavy_library() -> None:

@@ -67,6 +67,22 @@ class Sharp(nn.Module):
         return 40 * (self.up(self.norm(self.first(image)).relu()) + 0.42)  # 0 on average
 
 
+class Wide(nn.Module):
+    """Few layers, whose every answer depends on the whole tile: a tile in another place answers otherwise."""
+
+    stride = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.down = nn.Conv2d(3, 6, 4, stride=4)
+        self.up = nn.ConvTranspose2d(6, 1, 4, stride=4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        found = self.down(image).relu()
+        return 4 * self.up(found * found.mean((2, 3), keepdim=True))
+
+
 @dataclass(frozen=True)
 class Home:
     """A scored run, and what was exported from it."""
@@ -179,18 +195,18 @@ def test_the_graphs_letterbox_is_that_of_fit(size: int) -> None:
 def tiled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of patches, which goes over photos in tiles of 32 pixels."""
     folder = tmp_path_factory.mktemp("tiled")
-    header = make_header(network="unet", width=2, size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION, fit="crop")
-    network = make_network("unet", 2)
+    header = make_header(network="own:Wide", size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION, fit="crop")
+    network = wrap_network(Wide())
     network.load_state_dict(round_weights(network.state_dict()))
     save_model(folder / "tiled.safetensors", network, header)
     with unchecked():
-        export_model(folder / "tiled.safetensors", folder / "tiled.onnx")
+        export_model(folder / "tiled.safetensors", folder / "tiled.onnx", network=Wide())
     return folder / "tiled.onnx"
 
 
 @pytest.mark.parametrize("edges", [*EDGES, (200, 170)])
 def test_tiles_are_placed_and_blended_as_by_torch(tiled_file: Path, edges: tuple[int, int]) -> None:
-    predictor, _ = load_model(tiled_file.with_suffix(".safetensors"))
+    predictor, _ = load_model(tiled_file.with_suffix(".safetensors"), network=Wide())
     model = OnnxModel(tiled_file, threads=1)
     pixels = make_noise(*edges)
     expected = answer(predictor, pixels)
@@ -206,8 +222,8 @@ def test_a_model_of_tiles_is_valid_small_and_gives_its_weights_back(tiled_file: 
     onnx.checker.check_model(model, full_check=True)
     assert tiled_file.stat().st_size < 150_000, "the exporter's notes are gone from the loops, too"
     assert b"site-packages" not in tiled_file.read_bytes()
-    before = load_model(tiled_file.with_suffix(".safetensors"))[0].network.state_dict()
-    after = load_model(tiled_file)[0].network.state_dict()
+    before = load_model(tiled_file.with_suffix(".safetensors"), network=Wide())[0].network.state_dict()
+    after = load_model(tiled_file, network=Wide())[0].network.state_dict()
     for name, tensor in before.items():
         assert torch.equal(after[name], tensor), name
 
@@ -221,7 +237,7 @@ def test_a_photo_reduced_on_decoding_is_answered_at_its_own_size(
 ) -> None:
     monkeypatch.setattr(photo_module, "read_photo", lambda path: make_noise(13, 20))
     Image.fromarray(make_noise(40, 61)).save(tmp_path / "large.png")
-    tiled = load_model(tiled_file)[0], OnnxModel(tiled_file, threads=1)
+    tiled = load_model(tiled_file, network=Wide())[0], OnnxModel(tiled_file, threads=1)
     for predictor, model in ((load_model(home.export.path)[0], home.model), padded, tiled):
         found = model(tmp_path / "large.png")
         assert found.shape == (40, 61)

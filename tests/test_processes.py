@@ -82,6 +82,12 @@ TRAIN = """
     fgbg.train(small_config(out / "two", epochs=2, selfcheck=True), samples=make_samples())
 """
 
+TRAIN_BY_COMMAND = """
+    from fgbg import cli
+    flags = "--width 4 --size 32 --batch-size 4 --epochs 1 --device cpu --threads 1 --precision fp32 --no-selfcheck".split()
+    assert cli.main(["train", str(out / "discs"), *flags, "--out", str(out / "folder")]) == 0
+"""
+
 
 STOP = """
     try:
@@ -126,7 +132,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     fgbg.train(small_config(out / "crop", epochs=2, fit="crop", size=24), samples=make_samples())
     for code in (GRADIENT, EVALUATE):
         exec(PREAMBLE.format(tests=str(Path(__file__).parent), out=str(out)) + textwrap.dedent(code), {})
-    printed = start_processes(out, "".join(map(textwrap.dedent, (GRADIENT, EVALUATE, TRAIN, STOP))))
+    write_discs(out)
+    parts = (GRADIENT, EVALUATE, TRAIN, TRAIN_BY_COMMAND, STOP)
+    printed = start_processes(out, "".join(map(textwrap.dedent, parts)))
     return Both(out, printed)
 
 
@@ -178,15 +186,13 @@ def test_rows_are_dealt_out_once() -> None:
     assert sorted(np.concatenate(shares).tolist()) == list(range(10))
 
 
-def test_torchrun_starts_the_command_line_and_ends_well(tmp_path: Path) -> None:
-    data = write_discs(tmp_path)
-    flags = "--width 4 --size 32 --batch-size 4 --epochs 1 --device cpu --threads 1 --precision fp32".split()
+def test_torchrun_starts_the_command_line_and_ends_well(both: Both) -> None:
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fgbg"]
-    for verb in (["train", str(data), *flags, "--out", str(tmp_path / "run")], ["evaluate", str(tmp_path / "run")]):
-        ended = subprocess.run([*run, *verb], capture_output=True, text=True, check=False, timeout=180)
-        assert ended.returncode == 0, ended.stderr[-3000:]
-    assert ended.stdout.count("test photos of discs: 4 pairs") == 1
-    assert len(fgbg.open_run(tmp_path / "run").scores("test")) == 4
+    command = [*run, "evaluate", str(both.out / "folder")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.count("test photos of discs: 4 pairs") == 1, "only the main process speaks"
+    assert len(fgbg.open_run(both.out / "folder").scores("test")) == 4
 
 
 def test_norms_over_all_processes_are_for_gpus(tmp_path: Path) -> None:

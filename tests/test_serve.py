@@ -33,7 +33,7 @@ from fgbg.ship.serve.app import PAGE, make_app
 from fgbg.ship.serve.limits import Limits, UploadLimits
 from trivial import make_header
 
-KINDS: tuple[Kind, ...] = ("mask", "cutout", "soft", "overlay", "probability")
+KINDS: tuple[Kind, ...] = ("mask", "cutout", "overlay", "probability")
 
 
 class Redness:
@@ -102,7 +102,10 @@ def test_soft_edges_are_offered_where_their_libraries_are(client: TestClient, mo
     assert refused.json()["detail"] == "soft edges need pymatting: pip install 'fgbg[refine]'"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [*KINDS, pytest.param("soft", marks=pytest.mark.slow)],  # its library compiles itself when it is first used: a minute
+)
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_picture_is_byte_for_byte_what_predict_writes(
     client: TestClient, tmp_path: Path, kind: Kind, turned: bool
