@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # One thread a worker: threads of several workers that wait for each other cost more than they bring. A file's tests stay with
-# one worker, which makes what they share once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# one worker, which makes what they share once; in the files' own order, as a file of few tests may well be a long one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test test-all drills check format bench pictures clean
 

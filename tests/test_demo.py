@@ -13,7 +13,7 @@ from fgbg import cli, demo
 def test_the_demo_draws_trains_scores_and_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"FIGURES": 80, "FIGURE_PIXELS": 32, "EPOCHS": 1, "WIDTH": 4}.items():
+    for name, value in {"FIGURES": 40, "FIGURE_PIXELS": 32, "EPOCHS": 1, "WIDTH": 4}.items():
         monkeypatch.setattr(demo, name, value)
     monkeypatch.setattr(demo, "MODELS", {"unet": 32, "resnet34_unet": 32})
     out = tmp_path / "demo"

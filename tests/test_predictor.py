@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -25,7 +27,10 @@ both_networks = pytest.mark.parametrize("name", ["unet", "resnet34_unet"])
 
 def make_predictor(name: str = "unet", *, size: int = 32, fit: Fit = "squash") -> Predictor:
     """A small network in a predictor."""
-    return Predictor(make_network(name), size=size, fit=fit).eval().to(memory_format=torch.channels_last)
+    return Predictor(copy.deepcopy(_make_once(name)), size=size, fit=fit).eval().to(memory_format=torch.channels_last)
+
+
+_make_once = cache(make_network)
 
 
 def as_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:

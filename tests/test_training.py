@@ -229,7 +229,7 @@ def test_four_images_overfit(tmp_path: Path) -> None:
     samples = make_samples(8)
     four = [replace(sample, split="train") for sample in samples[:4]]
     seen = [replace(sample, id=f"again_{sample.id}", split="validation") for sample in four]
-    config = small_config(tmp_path / "run", epochs=60, learning_rate=1e-2, width=8, augment=NO_CHANGE, allow_overlap=True)
+    config = small_config(tmp_path / "run", epochs=30, learning_rate=2e-2, width=8, augment=NO_CHANGE, allow_overlap=True)
     run = fgbg.train(config, samples=four + seen)
     assert max(record.val_dice_photo for record in run.epochs()) > 0.95
 

@@ -157,13 +157,8 @@ class Run:
         Raises:
             UserError: That split has not been scored, or rows and statement are not as they were written.
         """
-        path = self.scores_path(split)
-        if not path.exists():
-            raise UserError(f"{self.folder} has no {path.name}: run fgbg evaluate {self.folder} --split {split} first")
-        if not has_these_columns(path):
-            raise UserError(f"{path} was written by another version of fgbg: run fgbg evaluate {self.folder} again")
-        self._read_statement(split)  # of these very rows
-        return read_rows(path)
+        self.statement(split)  # of these very rows
+        return read_rows(self.scores_path(split))
 
     def statement(self, split: str) -> dict[str, Any]:
         """What the rows of a split mean: data, hash, border rule, threshold, mean, interval, pooled value.
@@ -171,13 +166,14 @@ class Run:
         Raises:
             UserError: That split has not been scored, or rows and statement are not as they were written.
         """
-        self.scores(split)
-        return self._read_statement(split)
-
-    def _read_statement(self, split: str) -> dict[str, Any]:
-        """The statement, once it is sure that it is of these rows."""
-        path, cure = self.folder / f"scores_{split}.json", "score the photos again with fgbg evaluate"
-        return read_sealed_json(path, cure, beside=self.scores_path(split))
+        rows = self.scores_path(split)
+        if not rows.exists():
+            raise UserError(f"{self.folder} has no {rows.name}: run fgbg evaluate {self.folder} --split {split} first")
+        if not has_these_columns(rows):
+            raise UserError(f"{rows} was written by another version of fgbg: run fgbg evaluate {self.folder} again")
+        return read_sealed_json(
+            self.folder / f"scores_{split}.json", "score the photos again with fgbg evaluate", beside=rows
+        )
 
     def write_calibration(self, calibration: Mapping[str, Any]) -> None:
         """Write what the validation photos said of the probabilities and of the threshold (see judge.calibration)."""
