@@ -134,15 +134,15 @@ def count_training(run: Run, epochs: int = 0) -> float:
 def count_image(model: str, width: int, encoder: str, size: int) -> int:
     """Operations of one image's forward pass: as was counted before, or counted now, which takes a second."""
     name = f"{model}, width {width}{f' on {encoder}' if encoder else ''}, {size} px"
-    counts = read_counts()
+    counts = known_counts()
     if name not in counts:
         counts[name] = count_forward(build_network(model, width=width, encoder=encoder), size)
     return counts[name]
 
 
 @cache
-def read_counts() -> dict[str, int]:
-    """Operations by network and image size, as `main` keeps them. Without the file all are counted anew."""
+def known_counts() -> dict[str, int]:
+    """Operations by network and image size: those that `main` kept, and those counted since."""
     return json.loads(COUNTS.read_text(encoding="utf-8")) if COUNTS.exists() else {}
 
 
@@ -184,7 +184,7 @@ def main() -> int:
         print(json.dumps({"page": str(PAGE.relative_to(Path.cwd())), "current": is_current}))
         return 0 if is_current else 1
     PAGE.write_text(page, encoding="utf-8")
-    COUNTS.write_text(json.dumps(dict(sorted(read_counts().items())), indent=1) + "\n", encoding="utf-8")
+    COUNTS.write_text(json.dumps(dict(sorted(known_counts().items())), indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -204,6 +204,8 @@ def create_run(folder: Path) -> Run:
     Raises:
         UserError: There is something in the folder already, or it cannot be made.
     """
+    if (folder / "config.toml").exists():
+        raise UserError(f"{folder} is not empty: choose another folder, or go on with the run in it by --resume")
     return Run(make_empty_folder(folder))
 
 

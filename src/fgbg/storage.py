@@ -151,8 +151,7 @@ def make_empty_folder(folder: Path) -> Path:
         UserError: There is something in it already, or it cannot be made.
     """
     if folder.is_dir() and not holds_nothing(folder):
-        hint = ", or go on with the run in it by --resume" if (folder / "config.toml").exists() else ""
-        raise UserError(f"{folder} is not empty: choose another folder{hint}")
+        raise UserError(f"{folder} is not empty: choose another folder")
     return make_folder(folder)
 
 

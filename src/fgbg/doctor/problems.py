@@ -112,9 +112,8 @@ class Problem:
     fit: tuple[str, float, float] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "files", tuple(dict.fromkeys(self.files))
-        )  # a mask drawn from outlines has no file of its own
+        # A mask drawn from outlines has no file of its own and goes by its photo's, which is named once.
+        object.__setattr__(self, "files", tuple(dict.fromkeys(self.files)))
 
     def to_json(self) -> dict[str, Any]:
         """What a program reads of it."""
