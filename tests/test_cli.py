@@ -275,15 +275,27 @@ def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "no half file is left behind"
 
 
+# What a shell starts in the background ignores Ctrl-C, and so do all that it starts in turn, such as tests.
+HEED_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("fgbg", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_ctrl_c_ends_cleanly(tmp_path: Path, discs: Path) -> None:
-    command = [sys.executable, "-m", "fgbg", "train", str(discs), *SMALL, "--epochs", "500", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("Epoch   2/"):
-            process.send_signal(signal.SIGINT)
-            break
-    printed, complaint = process.communicate(timeout=60)
+    words = ["train", str(discs), *SMALL, "--epochs", "500", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-c", HEED_CTRL_C, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("Epoch   2/"):
+                    process.send_signal(signal.SIGINT)
+                    break
+            printed, complaint = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, complaint
     assert "go on with: fgbg train --resume --out" in printed
     assert "Traceback" not in complaint
