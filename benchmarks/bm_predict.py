@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 from fgbg.cores import count_cores
@@ -28,15 +29,17 @@ def main(folder: Path, name: str) -> None:
     model = load_for_many(name, photo_count=len(paths))
     photos = [open_photo(path) for path in paths]
 
-    def whole() -> int:
-        with tempfile.TemporaryDirectory() as out:
-            outcome = predict_inputs([name, *map(str, paths)], Path(out) / "masks", say=lambda line: None)
+    with tempfile.TemporaryDirectory() as out:
+        rounds = count()
+
+        def whole() -> int:
+            outcome = predict_inputs([name, *map(str, paths)], Path(out) / str(next(rounds)), say=lambda line: None)
             return len(outcome.written)
 
-    def alone() -> int:
-        return sum(1 for _ in model.answer(iter(photos)))
+        def alone() -> int:
+            return sum(1 for _ in model.answer(iter(photos)))
 
-    rates = images_per_second({"fgbg predict": whole, "model alone": alone}, rounds=ROUNDS)
+        rates = images_per_second({"fgbg predict": whole, "model alone": alone}, rounds=ROUNDS)
     print(f"{len(paths)} photos, model {name}; {count_cores()} cores; {describe_machine()}\n")
     print("| what | photos a second, median | slowest and fastest round |\n|---|---|---|")
     for what, each in rates.items():

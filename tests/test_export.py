@@ -235,7 +235,7 @@ def test_a_photo_reduced_on_decoding_is_answered_at_its_own_size(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(photo_module, "read_photo", lambda path: make_noise(13, 20))
+    monkeypatch.setattr(photo_module, "reduce_large", lambda photo, largest: Image.fromarray(make_noise(13, 20)))
     Image.fromarray(make_noise(40, 61)).save(tmp_path / "large.png")
     tiled = load_model(tiled_file, network=Wide())[0], OnnxModel(tiled_file, threads=1)
     for predictor, model in ((load_model(home.export.path)[0], home.model), padded, tiled):
@@ -358,6 +358,7 @@ class Fixed:
 
     answers: list[NDArray[np.float32]]
     threshold: float = 0.5
+    one_by_one: bool = False
     header: Any = None
 
     def __call__(self, photo: Any) -> NDArray[np.float32]:

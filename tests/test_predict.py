@@ -19,8 +19,8 @@ from fgbg.errors import UserError
 from fgbg.models import MODELS, wrap_network
 from fgbg.models.checkpoint import save_model
 from fgbg.ship import draw as drawing
+from fgbg.ship import mask_png, predict
 from fgbg.ship import photo as photo_module
-from fgbg.ship import predict
 from fgbg.ship.draw import DIMMED, OUTLINE_COLOUR, Kind
 from fgbg.ship.going_on import RECORD, Job
 from fgbg.ship.photo import Photo
@@ -241,12 +241,12 @@ def test_files_that_force_passed_by_are_not_taken_for_ones_own(red_model: Path, 
 
 
 def test_a_write_that_fails_leaves_nothing_behind(red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill_the_disk(image: Image.Image, path: Path, *_: object, **__: object) -> None:
-        path.write_bytes(b"half a file")
-        raise OSError(28, "No space left on device", str(path))
+    def fill_the_disk(*drawn: Any) -> None:
+        drawn[-1].write(b"half a file")
+        raise OSError(28, "No space left on device")
 
     photo = write(tmp_path / "a.png")
-    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    monkeypatch.setattr(predict, "write_picture", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
         run(red_model, photo, out=tmp_path / "out")
     assert files_below(tmp_path / "out") == []
@@ -352,10 +352,7 @@ def test_16_bit_grey_keeps_its_tones(red_model: Path, tmp_path: Path) -> None:
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Photos of more than 600 pixels count as too large for memory."""
 
-    def read_reduced(path: Path, *, largest_pixels: int | None = 600) -> NDArray[np.uint8]:
-        return read_photo(path, largest_pixels=largest_pixels)
-
-    monkeypatch.setattr(photo_module, "read_photo", read_reduced)
+    monkeypatch.setattr(photo_module, "LARGEST_PHOTO_PIXELS", 600)
 
 
 @pytest.mark.usefixtures("small_limit")
@@ -451,6 +448,21 @@ def test_a_pillow_image_is_read_as_its_file_is(red_model: Path, tmp_path: Path, 
 
 
 # Large photos
+
+
+@pytest.mark.parametrize("edges", [(1, 1), (1, 9), (23, 1), (31, 44), (10, 7)])
+@pytest.mark.parametrize("strip", [1, 5, 1024])
+def test_a_mask_is_written_as_others_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edges: tuple[int, int], strip: int
+) -> None:
+    """Pillow as the judge; it checks every chunk's sum."""
+    monkeypatch.setattr(mask_png, "STRIP", strip)
+    mask = np.where(make_noise(*edges)[..., 0] > 128, 255, 0).astype(np.uint8)
+    with (tmp_path / "a.png").open("wb") as file:
+        mask_png.write_mask(mask, file)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "L", edges[::-1])
+        np.testing.assert_array_equal(np.asarray(picture), mask)
 
 
 def test_an_overlay_painted_in_strips_is_the_one_painted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

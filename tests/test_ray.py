@@ -286,11 +286,11 @@ def test_rows_that_are_done_are_not_read_again(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill_the_disk(image: Image.Image, path: Path, *_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    def fill_the_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
 
     plan = plan_rows([str(draw_photos(tmp_path / "photos", 1))], tmp_path / "out")
-    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    monkeypatch.setattr("fgbg.ship.predict.write_picture", fill_the_disk)
     (answer,) = make_worker(plan, tmp_path / "out")(make_batch(plan)).to_pylist()
     assert "No space left on device" in answer["refusal"]
 

@@ -41,19 +41,19 @@ class Redness:
 
     header = make_header(threshold=0.5, data="drawn")
     threshold = 0.5
+    one_by_one = False
 
     def __init__(self) -> None:
         self.has_begun, self.may_go_on = threading.Event(), threading.Event()
         self.may_go_on.set()
 
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
+        self.has_begun.set()
+        assert self.may_go_on.wait(20)
         return open_photo(photo).pixels[:, :, 0].astype(np.float32) / 255
 
     def answer(self, photos: Iterable[Photo]) -> Iterator[tuple[Photo, NDArray[np.float32]]]:
-        for photo in photos:
-            self.has_begun.set()
-            assert self.may_go_on.wait(20)
-            yield photo, self(photo.pixels)
+        return ((photo, self(photo)) for photo in photos)
 
 
 def red_square(height: int = 20, width: int = 30) -> Image.Image:

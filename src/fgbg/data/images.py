@@ -60,10 +60,14 @@ def read_photo(path: Path, *, largest_pixels: int | None = LARGEST_PHOTO_PIXELS)
     Raises:
         UserError: The file cannot be read as an image.
     """
-    rgb = decode_photo(path)
-    if largest_pixels is not None and rgb.width * rgb.height > largest_pixels:
-        rgb = rgb.reduce(int(np.ceil(np.sqrt(rgb.width * rgb.height / largest_pixels))))
-    return np.asarray(rgb)
+    photo = decode_photo(path)
+    return np.asarray(photo if largest_pixels is None else reduce_large(photo, largest_pixels))
+
+
+def reduce_large(photo: Image.Image, largest_pixels: int = LARGEST_PHOTO_PIXELS) -> Image.Image:
+    """The photo, or where it has more than `largest_pixels` one reduced by the smallest whole factor that fits."""
+    pixels = photo.width * photo.height
+    return photo if pixels <= largest_pixels else photo.reduce(int(np.ceil(np.sqrt(pixels / largest_pixels))))
 
 
 def decode_photo(path: Path) -> Image.Image:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.images import decode_photo
+from fgbg.ship.mask_png import write_mask
 from fgbg.ship.matte import matte
 
 Kind = Literal["mask", "cutout", "soft", "overlay", "probability"]
@@ -41,6 +43,16 @@ def grade(kind: Kind, probability: NDArray[np.float32], threshold: float) -> NDA
         strip = probability[top : top + STRIP]
         grades[top : top + STRIP] = (strip * 255).round() if kind == "probability" else (strip > threshold) * WHITE
     return grades
+
+
+def write_picture(
+    kind: Kind, source: Path, pixels: NDArray[np.uint8], grades: NDArray[np.uint8], file: BufferedIOBase
+) -> None:
+    """Draw, see `draw`, and write as PNG."""
+    if kind == "mask":
+        write_mask(grades, file)
+    else:
+        draw(kind, source, pixels, grades).save(cast("IO[bytes]", file), "PNG", compress_level=PNG_LEVEL)
 
 
 def draw(kind: Kind, source: Path, pixels: NDArray[np.uint8], grades: NDArray[np.uint8]) -> Image.Image:

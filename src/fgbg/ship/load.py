@@ -36,6 +36,10 @@ class Model(Protocol):
     def threshold(self) -> float:
         """The probability above which a pixel is object."""
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether many photos are fastest when threads call it, each with one photo at a time; else `answer` is."""
+
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
         """Probability of object (height, width), 0 to 1, at the photo's own size.
 
@@ -119,6 +123,7 @@ class Together:
 
     def __init__(self, members: Sequence[Model]) -> None:
         self.members = list(members)
+        self.one_by_one = all(member.one_by_one for member in members)
         self.threshold = float(np.mean([member.threshold for member in members]))
         networks = " + ".join(_name_network(member.header) for member in members)
         header = dataclasses.replace(members[0].header, arithmetic="fp32")  # whose is int8 stands beside its network
@@ -130,8 +135,8 @@ class Together:
         Raises:
             UserError: The photo cannot be read, or is an array of another type or shape.
         """
-        ((_, probability),) = self.answer([open_photo(photo)])
-        return probability
+        shown = open_photo(photo)
+        return _average([member(shown) for member in self.members])
 
     def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
         """Each photo with its probability, in order; members look at a few photos in turn."""
@@ -139,7 +144,11 @@ class Together:
         while chunk := list(islice(photos, AT_A_TIME)):
             answers = [[probability for _, probability in member.answer(chunk)] for member in self.members]
             for photo, theirs in zip(chunk, zip(*answers, strict=True), strict=True):
-                yield photo, np.mean(theirs, axis=0, dtype=np.float32)
+                yield photo, _average(theirs)
+
+
+def _average(probabilities: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.mean(probabilities, axis=0, dtype=np.float32)
 
 
 AT_A_TIME = 4  # photos whose answers wait for the last member's: bounds memory

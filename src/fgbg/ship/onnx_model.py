@@ -59,6 +59,11 @@ class OnnxModel:
         """The probability above which a pixel is object."""
         return self.header.threshold
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each photo is computed on one core: one thread may then bring it all the way, from file to file."""
+        return self._threads == 1
+
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
         """Probability of object (height, width), 0 to 1, at the photo's own size.
 

@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgbg.data.images import read_photo, read_photo_size, to_upright_rgb
+from fgbg.data.images import LARGEST_PHOTO_PIXELS, decode_photo, reduce_large, to_upright_rgb
 from fgbg.errors import UserError
-
-AnyPhoto = str | Path | Image.Image | NDArray[np.uint8]
-"""A file, a Pillow image, or uint8 RGB (height, width, 3)."""
 
 LIGHT_PIXELS = 12_000_000  # up to here a photo counts as one in a queue; one of 100 megapixels fills it alone
 
@@ -37,14 +34,21 @@ def weigh_pixels(height: int, width: int) -> float:
     return max(1.0, height * width / LIGHT_PIXELS)
 
 
+AnyPhoto = str | Path | Image.Image | NDArray[np.uint8] | Photo
+"""A file, a Pillow image, uint8 RGB (height, width, 3), or one that is open already."""
+
+
 def open_photo(photo: AnyPhoto) -> Photo:
     """The photo, decoded; of more than 24 MP, reduced.
 
     Raises:
         UserError: It cannot be read, or is an array of another type or shape.
     """
+    if isinstance(photo, Photo):
+        return photo
     if isinstance(photo, str | Path):
-        return Photo(read_photo(Path(photo)), *read_photo_size(Path(photo)))
+        whole = decode_photo(Path(photo))
+        return Photo(np.asarray(reduce_large(whole, LARGEST_PHOTO_PIXELS)), whole.height, whole.width)
     if isinstance(photo, Image.Image):
         photo = np.asarray(to_upright_rgb(photo))
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:

@@ -6,23 +6,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fgbg
+from fgbg.cores import count_cores
 from fgbg.data.images import IMAGE_SUFFIXES, read_photo_size
 from fgbg.data.parallel import Progress, map_in_order, show_progress
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
-from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
+from fgbg.ship.draw import Kind, grade, write_picture
 from fgbg.ship.going_on import Job, Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
 from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_photo, weigh_pixels
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import make_folder
+
+Result = TypeVar("Result")
 
 READ_AHEAD, WRITTEN_BEHIND = 8, 4  # photos that wait to be computed or written: bounds memory where they are large
 
@@ -155,47 +159,61 @@ def predict_files(
     progress: Progress | None = None,
 ) -> Outcome:
     """Predict every photo and write its file, over one that is there. A photo that cannot be read is named and left out."""
-    failed: dict[Path, str] = {}
 
-    def keep_grades(answered: tuple[Opened, NDArray[np.float32]]) -> tuple[Opened, NDArray[np.uint8]]:
-        photo, probability = answered
-        return photo, grade(kind, probability, model.threshold)
-
-    def write(answered: tuple[Opened, NDArray[np.uint8]]) -> Path:
-        photo, grades = answered
+    def write(photo: Opened, grades: NDArray[np.uint8]) -> Path:
         target = photo.job.target
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture = draw(kind, photo.job.source, photo.pixels, grades)
         aside = target.with_name(f".{target.name}.partial")
         try:
-            picture.save(aside, "PNG", compress_level=PNG_LEVEL)
+            with aside.open("wb") as file:
+                write_picture(kind, photo.job.source, photo.pixels, grades, file)
             aside.replace(target)  # whole or not at all, so that a killed run can go on
         finally:
             aside.unlink(missing_ok=True)
         return target
 
-    # Reading, computing and writing go on at the same time: none of them holds Python's lock for long.
-    graded = map(keep_grades, model.answer(open_jobs(jobs, failed, progress)))
-    written = map_in_order(write, graded, in_flight=WRITTEN_BEHIND, weigh=lambda answered: answered[0].weight)
+    def predict(job: Job) -> Path | UserError:
+        photo = _open_job(job)
+        if isinstance(photo, UserError):
+            return photo
+        return write(photo, grade(kind, model(photo), model.threshold))
+
+    if model.one_by_one:
+        # The core that reads a photo also computes and writes it: none waits for another, and what it read is still near.
+        results = list(zip(jobs, _map_jobs(predict, jobs, progress, in_flight=2 * count_cores()), strict=True))
+        failed = {job.source: str(result) for job, result in results if isinstance(result, UserError)}
+        return Outcome([result for _, result in results if isinstance(result, Path)], failed)
+    # Reading, computing and writing go on at the same time.
+    failed = {}
+    answers = model.answer(open_jobs(jobs, failed, progress))
+    graded = ((photo, grade(kind, probability, model.threshold)) for photo, probability in answers)
+    written = map_in_order(
+        lambda found: write(*found), graded, in_flight=WRITTEN_BEHIND, weigh=lambda found: found[0].weight
+    )
     return Outcome(list(written), failed)
 
 
 def open_jobs(jobs: Sequence[Job], failed: dict[Path, str], progress: Progress | None = None) -> Iterator[Opened]:
     """The jobs' photos in order, read ahead. Those that cannot be read come into `failed`, with the reason."""
-
-    def read(job: Job) -> Opened | UserError:
-        try:
-            photo = open_photo(job.source)
-        except UserError as error:
-            return error
-        return Opened(photo.pixels, photo.height, photo.width, job)
-
-    photos = map_in_order(read, jobs, progress, "predicting", in_flight=READ_AHEAD, weigh=_weigh_job)
-    for job, photo in zip(jobs, photos, strict=True):
+    for job, photo in zip(jobs, _map_jobs(_open_job, jobs, progress, in_flight=READ_AHEAD), strict=True):
         if isinstance(photo, UserError):
             failed[job.source] = str(photo)
         else:
             yield photo
+
+
+def _map_jobs(
+    work: Callable[[Job], Result], jobs: Sequence[Job], progress: Progress | None, *, in_flight: int
+) -> Iterator[Result]:
+    return map_in_order(work, jobs, progress, "predicting", in_flight=in_flight, weigh=_weigh_job)
+
+
+def _open_job(job: Job) -> Opened | UserError:
+    try:
+        photo = open_photo(job.source)
+    except UserError as error:
+        return error
+    return Opened(photo.pixels, photo.height, photo.width, job)
 
 
 def _weigh_job(job: Job) -> float:

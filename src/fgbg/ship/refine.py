@@ -151,14 +151,19 @@ class Refined:
         """The probability above which a pixel is object."""
         return self.model.threshold
 
+    @property
+    def one_by_one(self) -> bool:
+        """As the model's."""
+        return self.model.one_by_one
+
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
         """Probability of object (height, width), 0 to 1, at the photo's own size.
 
         Raises:
             UserError: The photo cannot be read, or is an array of another type or shape.
         """
-        ((_, probability),) = self.answer([open_photo(photo)])
-        return probability
+        shown = open_photo(photo)
+        return self.refine(shown.pixels, self.model(shown))
 
     def refine(self, pixels: NDArray[np.uint8], probability: Probability) -> Probability:
         """The probability (height, width) after all steps; of RGB pixels that may have been reduced on decode."""

@@ -33,6 +33,11 @@ class TorchModel:
         """The probability above which a pixel is object."""
         return self.predictor.threshold
 
+    @property
+    def one_by_one(self) -> bool:
+        """No: torch computes several at once, on all cores or a GPU."""
+        return False
+
     @torch.inference_mode()
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
         """Probability of object (height, width), 0 to 1, at the photo's own size.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fgbg.data.rle import encode_runs
 from fgbg.judge.doubt import expect_dice
-from fgbg.ship.draw import PNG_LEVEL, Kind, draw, grade
+from fgbg.ship.draw import Kind, grade, write_picture
 from fgbg.ship.load import Model
 from fgbg.ship.photo import open_photo
 
@@ -34,10 +34,10 @@ class Answer:
     threshold: float
 
     def draw(self, kind: Kind) -> bytes:
-        """A PNG, pixel for pixel that of `fgbg predict --kind KIND`."""
+        """A PNG, byte for byte that of `fgbg predict --kind KIND`."""
         file = io.BytesIO()
         grades = grade(kind, self.probability, self.threshold)
-        draw(kind, self.source, self.pixels, grades).save(file, "PNG", compress_level=PNG_LEVEL)
+        write_picture(kind, self.source, self.pixels, grades, file)
         return file.getvalue()
 
     def describe(self) -> dict[str, Any]:
@@ -63,5 +63,4 @@ def answer_photo(model: Model, file: Path, threshold: float | None = None) -> An
         UserError: The photo cannot be read.
     """
     photo = open_photo(file)
-    ((_, probability),) = model.answer([photo])
-    return Answer(file, photo.pixels, probability, model.threshold if threshold is None else threshold)
+    return Answer(file, photo.pixels, model(photo), model.threshold if threshold is None else threshold)
