@@ -23,6 +23,7 @@ from fgbg.ship import mask_png, predict
 from fgbg.ship import photo as photo_module
 from fgbg.ship.draw import DIMMED, OUTLINE_COLOUR, Kind
 from fgbg.ship.going_on import RECORD, Job
+from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import Photo
 from fgbg.ship.predict import Outcome, plan_jobs, predict_inputs
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
@@ -238,6 +239,25 @@ def test_files_that_force_passed_by_are_not_taken_for_ones_own(red_model: Path, 
     with pytest.raises(UserError, match=r"out/b\.png exists already: choose another --out"):
         run(red_model, *photos, out=out)
     assert run(red_model, photos[0], out=out).already == 1
+
+
+@pytest.mark.parametrize("steps", ["", "largest"])
+def test_a_core_from_file_to_file_writes_what_threads_write_that_hand_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: str
+) -> None:
+    photos = tmp_path / "photos"
+    for index in range(6):
+        write(photos / f"{index}.png", make_noise(30 + index, 40, seed=index))
+    for name in ("1b.jpg", "4b.jpg"):
+        (photos / name).write_bytes(b"no photo")
+    alone = predict_inputs(["pets", str(photos)], tmp_path / "alone", refine=steps)
+    monkeypatch.setattr(OnnxModel, "one_by_one", False)
+    handed_on = predict_inputs(["pets", str(photos)], tmp_path / "handed on", refine=steps)
+    assert alone.failed == handed_on.failed
+    assert list(alone.failed) == [photos / "1b.jpg", photos / "4b.jpg"]
+    assert [path.name for path in alone.written] == [f"{index}.png" for index in range(6)]
+    for path in alone.written:
+        assert path.read_bytes() == (tmp_path / "handed on" / path.name).read_bytes()
 
 
 def test_a_write_that_fails_leaves_nothing_behind(red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
