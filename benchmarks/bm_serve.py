@@ -72,11 +72,14 @@ def endless(count: int, pause: float) -> Iterator[bytes]:
 
 
 def send(port: int, body: bytes | Callable[[], Iterator[bytes]]) -> int:
-    """The status; 0 where the connection was closed before it could be read."""
+    """The status; 0 where the connection was closed without one."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     try:
-        connection.request("POST", "/predict?kind=mask", body if isinstance(body, bytes) else body(), headers)
+        try:
+            connection.request("POST", "/predict?kind=mask", body if isinstance(body, bytes) else body(), headers)
+        except ConnectionError:  # it was refused amid the upload; why, lies there to be read
+            return read_refusal(connection)
         answer = connection.getresponse()
         answer.read()
         return answer.status
@@ -84,6 +87,12 @@ def send(port: int, body: bytes | Callable[[], Iterator[bytes]]) -> int:
         return 0
     finally:
         connection.close()
+
+
+def read_refusal(connection: http.client.HTTPConnection) -> int:
+    """The status of an answer that came while the request was still being sent; 0 where there is none."""
+    told = re.match(rb"HTTP/1\.1 (\d+)", connection.sock.recv(1000))
+    return int(told[1]) if told else 0
 
 
 def measure_memory(process: int) -> float:
