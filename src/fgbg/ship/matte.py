@@ -34,6 +34,12 @@ def require_matting() -> None:
         raise UserError(f"soft edges need {' and '.join(absent)}: pip install 'fgbg[refine]'")
 
 
+def prepare_matting() -> None:
+    """Import what is needed ahead of the first photo: pymatting compiles itself the first time on a machine."""
+    if not list_absent():
+        import pymatting  # noqa: F401
+
+
 def matte(photo: Image.Image, mask: NDArray[np.uint8]) -> Image.Image:
     """The object with soft edges, as RGBA of the photo's size. Further than `BAND` from the outline the mask stays.
 

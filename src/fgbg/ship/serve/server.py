@@ -7,11 +7,13 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 
 import uvicorn
 
 from fgbg.errors import UserError
 from fgbg.ship.load import describe_model, load_for_many
+from fgbg.ship.matte import prepare_matting
 from fgbg.ship.serve.app import LOCAL_HOSTS, make_app
 from fgbg.ship.serve.limits import Limits
 
@@ -48,6 +50,7 @@ def serve(
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told, not the console
     model = load_for_many(name, photo_count=limits.computing, device=device, refine=refine)
     app = make_app(model, name, limits, hosts=(*LOCAL_HOSTS, host, *hosts))
+    Thread(target=prepare_matting, daemon=True).start()
     with _listen(host, port) as listener:
         say(describe_model(name, model))
         say(f"page: http://{host}:{listener.getsockname()[1]}/   stop it with Ctrl-C")
