@@ -90,7 +90,7 @@ if (await page.locator("#soft").isVisible()) { // where the server has the libra
   const hard = await partial();
   await page.check("#soft");
   await page.waitForFunction(() => document.querySelector("#said").textContent === "Softening the edges …");
-  await page.waitForFunction(() => document.querySelector("#said").textContent === "");
+  await page.waitForFunction(() => document.querySelector("#said").textContent === "", null, { timeout: 180_000 }); // a fresh pymatting compiles itself
   require((await partial()) > 2 * hard + 100, `soft edges have ${await partial()} pixels in part, hard ones ${hard}`);
   await page.screenshot({ path: join(out, "soft-1280.png") });
   await page.uncheck("#soft");
