@@ -48,7 +48,12 @@ def grade(kind: Kind, probability: NDArray[np.float32], threshold: float) -> NDA
 def write_picture(
     kind: Kind, source: Path, pixels: NDArray[np.uint8], grades: NDArray[np.uint8], file: BufferedIOBase
 ) -> None:
-    """Draw, see `draw`, and write as PNG."""
+    """Draw, as `draw` does of the same arguments, and write as PNG.
+
+    Raises:
+        OSError: The file cannot be written.
+        UserError: The photo is read again, and cannot be.
+    """
     if kind == "mask":
         write_mask(grades, file)
     else:

@@ -20,7 +20,15 @@ STRIP = 1024  # rows that are packed at a time: bounds memory
 
 
 def write_mask(mask: NDArray[np.uint8], file: BufferedIOBase) -> None:
-    """Write (height, width) as an 8-bit grey PNG, after the PNG Specification (third edition), sections 5, 7 and 10."""
+    """Write as an 8-bit grey PNG, after the PNG Specification (third edition), sections 5, 7 and 10.
+
+    Args:
+        mask: (height, width), object 255 and ground 0; other values are written as they are, in more bytes.
+        file: Open for writing in binary.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     height, width = mask.shape
     file.write(SIGNATURE)
     _write_chunk(file, b"IHDR", struct.pack(">II", width, height) + EIGHT_BIT_GREY)

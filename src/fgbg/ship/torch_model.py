@@ -43,7 +43,7 @@ class TorchModel:
         """Probability of object (height, width), 0 to 1, at the photo's own size.
 
         Args:
-            photo: A file, a Pillow image, or uint8 RGB (height, width, 3).
+            photo: A file, a Pillow image, uint8 RGB (height, width, 3), or an opened `Photo`.
 
         Raises:
             UserError: The photo cannot be read, or is an array of another type or shape.

@@ -50,6 +50,7 @@ def serve(
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told, not the console
     model = load_for_many(name, photo_count=limits.computing, device=device, refine=refine)
     app = make_app(model, name, limits, hosts=(*LOCAL_HOSTS, host, *hosts))
+    # Beside the start, which shall not wait for it; whoever asks for soft edges meanwhile waits for the rest.
     Thread(target=prepare_matting, daemon=True).start()
     with _listen(host, port) as listener:
         say(describe_model(name, model))
