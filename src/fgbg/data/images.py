@@ -5,7 +5,6 @@ Of a file with several frames or pages (GIF, TIFF, WebP, PNG) the first is read.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from fgbg.errors import UserError
+from fgbg.quiet import without_warnings
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 LARGEST_PHOTO_PIXELS = 24_000_000  # beyond it a photo is reduced on decode: networks see 256 px, memory sees all of it
@@ -218,13 +218,11 @@ def open_image(path: Path) -> Iterator[ImageFile]:
         UserError: The file is missing, is no image, is cut short, is too large to be meant, or would be misread.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels on; a photo of that size is a photo. From 179 on it refuses, and so do we.
-            # It also warns of metadata that it cannot read, which say nothing of the pixels.
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                _refuse_misread(image, path)
-                yield image
+        # Pillow warns from 89 megapixels on; a photo of that size is a photo. From 179 on it refuses, and so do we.
+        # It also warns of metadata that it cannot read, which say nothing of the pixels.
+        with without_warnings, Image.open(path) as image:
+            _refuse_misread(image, path)
+            yield image
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check the path") from None
     except IsADirectoryError:

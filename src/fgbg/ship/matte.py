@@ -6,7 +6,6 @@ Closed-form matting (Levin et al. 2008) and multi-level foreground estimation (G
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from contextlib import suppress
 
 import numpy as np
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.errors import UserError
+from fgbg.quiet import without_warnings
 
 BAND = 0.02  # of the photo's longer edge: so far to both sides of the outline a pixel may be in part object
 STRIP = 1024  # rows that are recoloured at a time: bounds memory
+SHIFTS = (1e-3, 1e-2, 0.1, 1.0, 10.0)  # of its preconditioner; from 0 on it prints that it failed wherever colours are flat
 LARGEST_PIXELS = 1_000_000  # of what is matted, around the object; larger ones are reduced, their alpha enlarged
 
 
@@ -95,7 +96,7 @@ def _estimate(
     pixels: NDArray[np.uint8], inside: NDArray[np.bool_], reach: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Alpha (height, width) and the object's colours (height, width, 3), both 0 to 255."""
-    from pymatting import estimate_alpha_cf, estimate_foreground_ml
+    from pymatting import estimate_alpha_cf, estimate_foreground_ml, ichol
     from scipy import ndimage
 
     is_object = ndimage.distance_transform_edt(inside) > reach
@@ -106,9 +107,8 @@ def _estimate(
     trimap = np.where(is_object, 1.0, np.where(is_ground, 0.0, 0.5))
     image = pixels / 255
     if (trimap == 0.5).any() and is_ground.any():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what it does inside
-            alpha = estimate_alpha_cf(image, trimap)
+        with without_warnings:  # of what it does inside
+            alpha = estimate_alpha_cf(image, trimap, preconditioner=lambda matrix: ichol(matrix, shifts=SHIFTS))
     else:
         alpha = inside.astype(np.float64)
     colours = estimate_foreground_ml(image, alpha)

@@ -45,6 +45,8 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = ERRORS_ONLY
+        # Its own store of memory would keep, after a large photo, as much as that took; without it it is as fast.
+        options.enable_cpu_mem_arena = False
         # Threads that spin while they wait take the cores from those that decode the next photo.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -89,8 +91,5 @@ class OnnxModel:
 
     def _compute(self, photo: Photo) -> NDArray[np.float32]:
         size = np.array([photo.height, photo.width], np.int64)
-        options = onnxruntime.RunOptions()
-        if photo.weight > 1:  # what it took is given back; to take it anew for each small photo would cost time
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        (probability,) = self._session.run(["probability"], {"pixels": photo.pixels, "answer_size": size}, options)
+        (probability,) = self._session.run(["probability"], {"pixels": photo.pixels, "answer_size": size})
         return probability

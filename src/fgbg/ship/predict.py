@@ -172,6 +172,10 @@ def predict_files(
             aside.unlink(missing_ok=True)
         return target
 
+    def grade_answer(answer: tuple[Opened, NDArray[np.float32]]) -> tuple[Opened, NDArray[np.uint8]]:
+        photo, probability = answer
+        return photo, grade(kind, probability, model.threshold)
+
     def predict(job: Job) -> Path | UserError:
         photo = _open_job(job)
         if isinstance(photo, UserError):
@@ -185,8 +189,7 @@ def predict_files(
         return Outcome([result for _, result in results if isinstance(result, Path)], failed)
     # Reading, computing and writing go on at the same time.
     failed = {}
-    answers = model.answer(open_jobs(jobs, failed, progress))
-    graded = ((photo, grade(kind, probability, model.threshold)) for photo, probability in answers)
+    graded = map(grade_answer, model.answer(open_jobs(jobs, failed, progress)))
     written = map_in_order(
         lambda found: write(*found), graded, in_flight=WRITTEN_BEHIND, weigh=lambda found: found[0].weight
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -36,10 +35,13 @@ def save_state(path: Path, learner: Learner, progress: Progress) -> None:
         "best_score": progress.best_score,
         "settings": dict(progress.settings),
     }
-    content = io.BytesIO()  # torch's own way to a file tells of a full disk in words of its own, without its reason
-    torch.save(state, content)
-    with replace_when_whole(path) as aside:
-        aside.write_bytes(content.getbuffer())
+    with replace_when_whole(path) as aside, aside.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # torch ends its archive after a failed write too, and fails again
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def restore_state(path: Path, learner: Learner) -> Progress:
