@@ -47,7 +47,7 @@ def describe_recipe(name: str, runs: list[Run]) -> tuple[str, ...]:
     scores = read_scores(runs)
     spread = f" ± {np.std(scores, ddof=1):.4f}" if len(scores) > 1 else ""
     best = [max(record.val_dice_photo for record in run.epochs()) for run in runs]
-    seconds = [sum(record.seconds for record in run.epochs()) for run in runs]
+    seconds = [count_seconds(run) for run in runs]
     return (
         name,
         str(len(runs)),
@@ -100,15 +100,16 @@ def tell_compute(until: str, runs: dict[str, list[Run]]) -> list[str]:
         "",
         f"Compute until validation Dice is {target:.4f}, where `{until}` ends (its last {LAST} epochs, mean over seeds):",
         "",
-        row(("recipe", "epochs, by seed", "TFLOP, mean", *(f"of `{name}`" for name in compute))),
-        row(("---",) * (3 + len(compute))),
+        row(("recipe", "epochs, by seed", "minutes, mean", "TFLOP, mean", *(f"of `{name}`" for name in compute))),
+        row(("---",) * (4 + len(compute))),
     ]
     for name, epochs in reached.items():
         told = [
             str(epoch) if epoch else f"not in {len(run.epochs())}" for epoch, run in zip(epochs, runs[name], strict=True)
         ]
+        minutes = np.mean([count_seconds(run, epoch) for run, epoch in zip(runs[name], epochs, strict=True)]) / 60
         shares = [tell_share(compute[name] / other) for other in compute.values()]
-        lines.append(row((name, ", ".join(told), f"{compute[name] / 1e12:,.1f}", *shares)))
+        lines.append(row((name, ", ".join(told), f"{minutes:.1f}", f"{compute[name] / 1e12:,.1f}", *shares)))
     return lines
 
 
@@ -120,6 +121,11 @@ def tell_share(share: float) -> str:
 def find_epoch(run: Run, target: float) -> int:
     """The first epoch whose validation Dice is at least `target`; 0 if there is none."""
     return next((record.epoch for record in run.epochs() if record.val_dice_photo >= target), 0)
+
+
+def count_seconds(run: Run, epochs: int = 0) -> float:
+    """What a training, or its first `epochs`, took, without what comes before the first and after the last."""
+    return sum(record.seconds for record in run.epochs()[: epochs or None])
 
 
 def count_training(run: Run, epochs: int = 0) -> float:

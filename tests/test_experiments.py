@@ -71,8 +71,8 @@ def test_the_labs_unet_by_hand() -> None:
 
 
 def make_run(*dice: float, score: float = 0.5, operations: int = 10**12) -> Any:
-    """A run with these validation Dice by epoch and this test Dice, an epoch of which takes so many operations."""
-    records = [SimpleNamespace(epoch=epoch, val_dice_photo=value) for epoch, value in enumerate(dice, 1)]
+    """A run with these validation Dice by epoch and this test Dice, an epoch of which takes so many operations and 90 s."""
+    records = [SimpleNamespace(epoch=epoch, val_dice_photo=value, seconds=90.0) for epoch, value in enumerate(dice, 1)]
     return SimpleNamespace(epochs=lambda: records, statement=lambda split: {"mean_dice": score}, operations=operations)
 
 
@@ -87,11 +87,11 @@ def test_compute_until_a_recipes_end_by_hand(monkeypatch: pytest.MonkeyPatch) ->
     }
     told = results.tell_compute("lab", runs)
     assert "0.7000" in told[1]
-    assert told[3] == "| recipe | epochs, by seed | TFLOP, mean | of `lab` | of `ours` | of `wide` |"
+    assert told[3] == "| recipe | epochs, by seed | minutes, mean | TFLOP, mean | of `lab` | of `ours` | of `wide` |"
     assert told[5:] == [
-        "| lab | 6, 2 | 4.0 | 1/1.0 | 2.7 | 1/4.0 |",
-        "| ours | 1, 2 | 1.5 | 1/2.7 | 1/1.0 | 1/10.7 |",
-        "| wide | not in 2 | 16.0 | 4.0 | 10.7 | 1/1.0 |",
+        "| lab | 6, 2 | 6.0 | 4.0 | 1/1.0 | 2.7 | 1/4.0 |",
+        "| ours | 1, 2 | 2.2 | 1.5 | 1/2.7 | 1/1.0 | 1/10.7 |",
+        "| wide | not in 2 | 3.0 | 16.0 | 4.0 | 10.7 | 1/1.0 |",
     ]
     assert results.tell_compute("none", runs) == []
 
