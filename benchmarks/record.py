@@ -35,6 +35,7 @@ COMMANDS = {
     "augmentation": ["bm_augmentation.py"],
     "distances": ["bm_distances.py"],
     "growth": ["bm_growth.py"],
+    "growth-narrow": ["bm_growth.py", "--width", "16"],
     "processes": ["bm_processes.py"],
     "memory": ["bm_memory.py"],
     "check": ["bm_check.py"],
