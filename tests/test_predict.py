@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,28 @@ def test_a_core_from_file_to_file_writes_what_threads_write_that_hand_on(
     assert [path.name for path in alone.written] == [f"{index}.png" for index in range(6)]
     for path in alone.written:
         assert path.read_bytes() == (tmp_path / "handed on" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_while_a_picture_is_painted_nobody_holds_the_probability_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_by_one: bool
+) -> None:
+    """Of a photo of 100 megapixels it takes 400 MB."""
+    write(tmp_path / "photos" / "a.png")
+    computed: list[weakref.ref[Any]] = []
+    held: list[bool] = []
+    compute = OnnxModel._compute
+
+    def compute_and_watch(model: OnnxModel, photo: Photo) -> NDArray[np.float32]:
+        probability = compute(model, photo)
+        computed.append(weakref.ref(probability))
+        return probability
+
+    monkeypatch.setattr(OnnxModel, "one_by_one", one_by_one)
+    monkeypatch.setattr(OnnxModel, "_compute", compute_and_watch)
+    monkeypatch.setattr("fgbg.ship.predict.write_picture", lambda *_: held.append(computed[0]() is not None))
+    predict_inputs(["pets", str(tmp_path / "photos")], tmp_path / "out")
+    assert held == [False]
 
 
 def test_a_write_that_fails_leaves_nothing_behind(red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

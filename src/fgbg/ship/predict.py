@@ -172,6 +172,7 @@ def predict_files(
             aside.unlink(missing_ok=True)
         return target
 
+    # A function: a generator that waits to be asked for the next would hold the probability while this one is painted.
     def grade_answer(answer: tuple[Opened, NDArray[np.float32]]) -> tuple[Opened, NDArray[np.uint8]]:
         photo, probability = answer
         return photo, grade(kind, probability, model.threshold)
