@@ -693,3 +693,12 @@ def test_the_verb_prints_what_was_proved(
     assert told["photos"] == "validation photos of discs", "a file in a run's folder is the run's"
     assert told["disagreeing_share"] == 0
     assert (tmp_path / "model.md").read_text().startswith("# model\n")
+
+
+def test_onnx_runtime_tells_its_makers_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since version 1.29 it sends what models it computes, unless it is told not to before it is imported."""
+    for name in ("CI", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run_alone("import fgbg\nfgbg.load('pets')")
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name], "where it keeps what is to be sent"

@@ -1,0 +1,6 @@
+"""Models at work: export, prediction, the page that serves them."""
+
+import os
+
+# Before ONNX Runtime is imported: it would else send its makers what models it computes, by name, size and hash.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

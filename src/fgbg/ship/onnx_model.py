@@ -19,6 +19,8 @@ from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 
 Shown = TypeVar("Shown", bound=Photo)
 
+onnxruntime.disable_telemetry_events()  # where a program imported it before fgbg, which then came too late
+
 ERRORS_ONLY = 3  # of ONNX Runtime's levels: it warns of what was meant, that the size of the answer can be asked for
 
 
