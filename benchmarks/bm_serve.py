@@ -3,8 +3,7 @@
     python benchmarks/bm_serve.py [FOLDER_OF_PHOTOS]      # drawn figures by default; Linux
 
 Every good one must be answered, every bad one refused with its status, and memory must not grow: the server's resident
-memory after the last request is compared with that after the first two hundred. MALLOC_ARENA_MAX=1 before it measures what
-the container file sets.
+memory after the last request is compared with that after the first two hundred.
 """
 
 from __future__ import annotations
