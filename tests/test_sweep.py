@@ -508,7 +508,9 @@ def test_a_killed_search_goes_on_to_the_same_bits(discs: Path, tmp_path: Path) -
     before = (out["killed"] / "trial-0000" / "best.safetensors").stat().st_mtime_ns
     assert [run(*words, folder) for folder in out.values()] == [0, 0]
     assert (out["killed"] / "trial-0000" / "best.safetensors").stat().st_mtime_ns == before, "not trained again"
-    tables = [[row[:5] + row[6:] for row in csv.reader((folder / "sweep.csv").read_text().splitlines())] for folder in out.values()]
+    tables = [
+        [row[:5] + row[6:] for row in csv.reader((folder / "sweep.csv").read_text().splitlines())] for folder in out.values()
+    ]
     assert tables[0] == tables[1], f"killed in step {step}"
     assert [row[:2] for row in tables[0][1:]] == [["0", "finished"], ["1", "finished"], ["2", "finished"]]
     for number in range(3):
