@@ -30,7 +30,9 @@ def test_who_leaves_first_leaves_the_others_in_silence_and_who_leaves_last_resto
     with without_warnings:
         other.start()
         entered.wait()
-    warnings.warn("not shown", stacklevel=1)
-    may_leave.set()
-    other.join()
+    try:
+        warnings.warn("not shown", stacklevel=1)
+    finally:
+        may_leave.set()
+        other.join()
     assert warnings.filters == before

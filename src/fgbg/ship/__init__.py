@@ -2,5 +2,5 @@
 
 import os
 
-# Before ONNX Runtime is imported: it would else send its makers what models it computes, by name, size and hash.
+# Before ONNX Runtime is imported: it would else send its makers what models it computes, by name and hash.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

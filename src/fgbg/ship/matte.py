@@ -17,13 +17,8 @@ from fgbg.quiet import without_warnings
 
 BAND = 0.02  # of the photo's longer edge: so far to both sides of the outline a pixel may be in part object
 STRIP = 1024  # rows that are recoloured at a time: bounds memory
-SHIFTS = (
-    1e-3,
-    1e-2,
-    0.1,
-    1.0,
-    10.0,
-)  # of pymatting's preconditioner; from 0 on it prints that it fails on flat colours
+# Of pymatting's preconditioner: from 0 on, as by default, it prints that it fails wherever colours are flat.
+SHIFTS = (1e-3, 1e-2, 0.1, 1.0, 10.0)
 LARGEST_PIXELS = 1_000_000  # of what is matted, around the object; larger ones are reduced, their alpha enlarged
 
 
