@@ -23,10 +23,11 @@ from fgbg.ship import draw as drawing
 from fgbg.ship import mask_png, predict
 from fgbg.ship import photo as photo_module
 from fgbg.ship.draw import DIMMED, OUTLINE_COLOUR, Kind
-from fgbg.ship.going_on import RECORD, Job
+from fgbg.ship.going_on import RECORD
+from fgbg.ship.jobs import Job, plan_jobs
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import Photo
-from fgbg.ship.predict import Outcome, plan_jobs, predict_inputs
+from fgbg.ship.predict import Outcome, predict_inputs
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
 
@@ -182,6 +183,45 @@ def test_results_may_go_to_the_folder_above_the_photos(tmp_path: Path) -> None:
     write(tmp_path / "photos" / "a.png")
     (job,) = plan_jobs([tmp_path / "photos"], tmp_path)
     assert (job.source, job.target) == (tmp_path / "photos" / "a.png", tmp_path / "a.png")
+
+
+def test_a_single_photo_may_become_a_file_of_any_name_beside_it(red_model: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    photo, cut = write(here / "photo.png"), here / "cut.png"
+    assert run(red_model, photo, out=cut).written == [cut]
+    assert sorted(path.name for path in here.iterdir()) == ["cut.png", "photo.png"]  # and no record of what made it
+    np.testing.assert_array_equal(read(cut), LEFT * 255)
+    with pytest.raises(UserError, match=r"cut\.png exists already: choose another --out, or --force"):
+        run(red_model, photo, out=cut)
+    assert run(red_model, photo, out=cut, force=True).written == [cut]
+
+
+def test_a_folder_that_is_called_like_a_picture_stays_a_folder(red_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.png").mkdir()
+    run(red_model, write(tmp_path / "a.png"), out=tmp_path / "out.png")
+    assert files_below(tmp_path / "out.png") == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "out", "sentence"),
+    [
+        (["a.png", "b.png"], "cut.png", r"cut\.png is the file of a single photo: choose a folder"),
+        (["folder"], "cut.png", r"cut\.png is the file of a single photo: choose a folder"),
+        (["a.png"], "cut.jpg", r"cut\.jpg: predictions are PNG files: let it end in \.png"),
+        (["a.png"], "a.png", r"a\.png would be overwritten by its own prediction"),
+        (["missing.png"], "cut.png", r"missing\.png does not exist"),
+    ],
+)
+def test_a_file_is_refused_that_cannot_be_meant(
+    red_model: Path, tmp_path: Path, inputs: list[str], out: str, sentence: str
+) -> None:
+    here = tmp_path / "here"
+    before = [write(here / name) for name in ("a.png", "b.png", "folder/c.png")]
+    contents = [path.read_bytes() for path in before]
+    with pytest.raises(UserError, match=sentence):
+        run(red_model, *(here / name for name in inputs), out=here / out, force=True)
+    assert [path.read_bytes() for path in before] == contents
+    assert files_below(here) == ["a.png", "b.png", "folder/c.png"]
 
 
 def test_nothing_is_overwritten_without_force_and_nothing_else_written_then(red_model: Path, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from starlette.types import Message, Receive, Scope, Send
 from fgbg import cli
 from fgbg.data.rle import encode_runs
 from fgbg.ship.draw import Kind
+from fgbg.ship.jobs import plan_jobs
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
-from fgbg.ship.predict import plan_jobs, predict_files, predict_inputs
+from fgbg.ship.predict import predict_files, predict_inputs
 from fgbg.ship.serve.app import PAGE, make_app
 from fgbg.ship.serve.limits import Limits, UploadLimits
 from trivial import make_header

@@ -22,7 +22,7 @@ class PredictArguments:
     inputs: Positional[tuple[str, ...]]
     """MODEL (a run, a .safetensors or .onnx file, pets, the default, or several with commas), then photos or folders."""
     out: str
-    """The folder to write to; folders below it as in the input."""
+    """The folder to write to, folders below it as in the input; or the .png of a single photo."""
     kind: Literal["mask", "cutout", "soft", "overlay", "probability", "rle"] = "mask"
     """mask: 0/255. cutout: ground transparent. soft: likewise, with soft edges for hair and fur (a second a photo).
     overlay: ground dimmed, outline drawn. probability: 0..255. rle: rows of Parquet with run lengths (--engine ray)."""

@@ -13,18 +13,10 @@ from typing import TypeVar
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import find_model_file
+from fgbg.ship.jobs import Job
 from fgbg.ship.load import part_names
 
 RECORD = ".fgbg.json"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One photo to read and the file to write, which appears whole or not at all."""
-
-    source: Path
-    target: Path
-    changed_at: int | None = None  # when the photo last did, in nanoseconds, where `source` itself cannot be asked
 
 
 AnyJob = TypeVar("AnyJob", bound=Job)

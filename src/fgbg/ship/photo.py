@@ -11,6 +11,7 @@ from PIL import Image
 
 from fgbg.data.images import LARGEST_PHOTO_PIXELS, decode_photo, reduce_large, to_upright_rgb
 from fgbg.errors import UserError
+from fgbg.memory import give_back_memory
 
 LIGHT_PIXELS = 12_000_000  # up to here a photo counts as one in a queue; one of 100 megapixels fills it alone
 
@@ -47,10 +48,19 @@ def open_photo(photo: AnyPhoto) -> Photo:
     if isinstance(photo, Photo):
         return photo
     if isinstance(photo, str | Path):
-        whole = decode_photo(Path(photo))
-        return Photo(np.asarray(reduce_large(whole, LARGEST_PHOTO_PIXELS)), whole.height, whole.width)
+        return _open_file(Path(photo))
     if isinstance(photo, Image.Image):
         photo = np.asarray(to_upright_rgb(photo))
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise UserError(f"a photo as an array is uint8 (height, width, 3), not {photo.dtype} {photo.shape}")
     return Photo(photo, photo.shape[0], photo.shape[1])
+
+
+def _open_file(path: Path) -> Photo:
+    whole = decode_photo(path)
+    height, width = whole.height, whole.width
+    pixels = np.asarray(reduce_large(whole, LARGEST_PHOTO_PIXELS))
+    if pixels.shape[:2] != (height, width):
+        del whole
+        give_back_memory()  # else what the whole photo took stays beside what the model and the answer take
+    return Photo(pixels, height, width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 
 import fgbg
 from fgbg.cores import count_cores
-from fgbg.data.images import IMAGE_SUFFIXES, read_photo_size
+from fgbg.data.images import read_photo_size
 from fgbg.data.parallel import Progress, map_in_order, show_progress
-from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.ship.draw import Kind, grade, write_picture
-from fgbg.ship.going_on import Job, Maker, hash_model, leave_out_done, write_maker
+from fgbg.ship.going_on import Maker, hash_model, leave_out_done, write_maker
+from fgbg.ship.jobs import Job, plan_output
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
 from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_photo, weigh_pixels
@@ -59,7 +58,8 @@ def predict_inputs(
 ) -> Outcome:
     """Predict photos and folders of photos with the MODEL that comes first among `inputs`, or without one with `pets`.
 
-    What the same model wrote to `out` before, in the same kind, is not computed again unless its photo is newer.
+    `out` is a folder, or the .png of a single photo. What the same model wrote to the folder before, in the same kind, is
+    not computed again unless its photo is newer.
 
     Raises:
         UserError: There is no model or no photo, or `out` cannot be used or holds files of another making (without `force`).
@@ -69,13 +69,14 @@ def predict_inputs(
         raise UserError(f"{strange[0]} is no file or folder of photos: --engine ray reads Parquet and addresses")
     if kind == "soft":
         require_matting()
-    jobs = plan_jobs([Path(path).expanduser() for path in photos], out)
+    jobs, folder = plan_output([Path(path).expanduser() for path in photos], out)
     model = load_for_many(name, photo_count=len(jobs), device=device, refine=refine)
     say(describe_model(name, model))
     maker = Maker(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
-    todo = jobs if force else leave_out_done(jobs, out, maker)
-    make_folder(out)
-    write_maker(out, maker)
+    todo = jobs if force else leave_out_done(jobs, folder, maker)
+    make_folder(folder)
+    if folder == out:
+        write_maker(folder, maker)
     outcome = predict_files(model, todo, kind=kind, progress=show_progress)
     return replace(outcome, already=len(jobs) - len(todo))
 
@@ -94,54 +95,6 @@ def tell_model_from_photos(inputs: Sequence[str]) -> tuple[str, list[str]]:
     taken = f"a folder called {PETS} is meant by ./{PETS}" if name == PETS else f"{name} was taken for the MODEL"
     hint = f"; {taken}" if inputs else ""
     raise UserError(f"which photos? Name photos or folders of photos, with a MODEL first or without{hint}")
-
-
-def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
-    """Which file each photo goes to: the same name below `out`, folders kept, `.png` at the end.
-
-    Raises:
-        UserError: An input does not exist or holds no photo, two photos would go to one file, or a
-            photo would be overwritten.
-    """
-    placed: list[tuple[Path, Path]] = []  # source, place below out
-    folders = [path for path in inputs if path.is_dir()]
-    for path in inputs:
-        if path.is_dir():
-            # One folder's content lies directly in `out`; several keep their names.
-            prefix = Path(path.resolve().name) if len(folders) > 1 else Path()
-            found = _find_photos(path)
-            if out.resolve() != path.resolve() and out.resolve().is_relative_to(path.resolve()):
-                # What an earlier run wrote below the photos is not among them.
-                found = [photo for photo in found if not photo.resolve().is_relative_to(out.resolve())]
-            if not found:
-                raise UserError(f"{path} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))}), nor is it a run")
-            placed += [(photo, prefix / photo.relative_to(path)) for photo in found]
-        elif path.exists():
-            placed.append((path, Path(path.name)))
-        else:
-            raise UserError(f"{path} does not exist: give photos or folders of photos")
-    return assign_targets(placed, out)
-
-
-def assign_targets(placed: Sequence[tuple[Path, Path]], out: Path) -> list[Job]:
-    """Jobs for photos that have a place below `out`.
-
-    Raises:
-        UserError: Two photos would go to one file, or a photo would be overwritten.
-    """
-    # a.jpg and a.png of one folder would both become a.png: such photos keep their whole name.
-    shared = Counter(place.with_suffix("") for _, place in placed)
-    jobs = [
-        Job(source, out / (place.with_suffix(".png") if shared[place.with_suffix("")] == 1 else f"{place}.png"))
-        for source, place in placed
-    ]
-    twice = [str(target) for target, count in Counter(job.target for job in jobs).items() if count > 1]
-    if twice:
-        raise UserError(f"several photos would be written to {name_some(twice, 3)}: predict them in separate runs")
-    replaced = [str(job.source) for job in jobs if job.target.exists() and job.target.samefile(job.source)]
-    if replaced:
-        raise UserError(f"{name_some(replaced, 3)} would be overwritten by its own prediction: choose another --out")
-    return jobs
 
 
 @dataclass(frozen=True)
@@ -225,13 +178,3 @@ def _weigh_job(job: Job) -> float:
         return weigh_pixels(*read_photo_size(job.source))
     except UserError:
         return 1.0  # it will be named when it is read
-
-
-def _find_photos(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )

@@ -11,9 +11,8 @@ from pyarrow import fs
 
 from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
-from fgbg.ship.going_on import Job
+from fgbg.ship.jobs import Job, assign_targets, plan_jobs
 from fgbg.ship.load import needs_ray
-from fgbg.ship.predict import assign_targets, plan_jobs
 from fgbg.ship.scale.table import Table, open_table, read_ids
 
 

@@ -16,11 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fgbg.cores import count_cores
 from fgbg.errors import UserError
+from fgbg.memory import give_back_memory
 
 Result = TypeVar("Result")
 
 MEGA = 1_000_000
 ENVELOPE = 10_000  # bytes that a form may have around its photo
+TIDY_AFTER = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,23 @@ class UploadLimits:
 class Workshop:
     """Runs work in threads of its own, as many as there are places; the rest waits its turn.
 
-    Few threads that stay are what keeps memory flat: each keeps some for itself.
+    What the work freed is given back to the system a second later: under load once a second, at rest for good.
     """
 
     def __init__(self, places: int) -> None:
         self._threads = ThreadPoolExecutor(places)
+        self._will_tidy = False
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """The result, when its turn has come."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, partial(work, *arguments))
+        finally:
+            if not self._will_tidy:
+                self._will_tidy = True
+                loop.call_later(TIDY_AFTER, self._tidy)
+
+    def _tidy(self) -> None:
+        self._will_tidy = False
+        self._threads.submit(give_back_memory)

@@ -1,0 +1,104 @@
+"""Which photos are read, and which file each becomes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fgbg.data.images import IMAGE_SUFFIXES
+from fgbg.data.samples import name_some
+from fgbg.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to read and the file to write, which appears whole or not at all."""
+
+    source: Path
+    target: Path
+    changed_at: int | None = None  # when the photo last did, in nanoseconds, where `source` itself cannot be asked
+
+
+def plan_output(inputs: Sequence[Path], out: Path) -> tuple[list[Job], Path]:
+    """The jobs, and the folder that they write to: `out`, or the one that it lies in where it is a single photo's file.
+
+    Raises:
+        UserError: As `plan_jobs`; or `out` is a file, and there are several photos, or it would be no PNG.
+    """
+    if out.suffix.lower() not in IMAGE_SUFFIXES or out.is_dir():
+        return plan_jobs(inputs, out), out
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out}: predictions are PNG files: let it end in .png, or choose a folder")
+    if len(inputs) > 1 or inputs[0].is_dir():
+        raise UserError(f"--out {out} is the file of a single photo: choose a folder for what comes of several")
+    _require_there(inputs[0])
+    return _require_kept([Job(inputs[0], out)]), out.parent
+
+
+def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
+    """Which file each photo goes to: the same name below `out`, folders kept, `.png` at the end.
+
+    Raises:
+        UserError: An input does not exist or holds no photo, two photos would go to one file, or a
+            photo would be overwritten.
+    """
+    placed: list[tuple[Path, Path]] = []  # source, place below out
+    folders = [path for path in inputs if path.is_dir()]
+    for path in inputs:
+        _require_there(path)
+        if path.is_dir():
+            # One folder's content lies directly in `out`; several keep their names.
+            prefix = Path(path.resolve().name) if len(folders) > 1 else Path()
+            found = _find_photos(path)
+            if out.resolve() != path.resolve() and out.resolve().is_relative_to(path.resolve()):
+                # What an earlier run wrote below the photos is not among them.
+                found = [photo for photo in found if not photo.resolve().is_relative_to(out.resolve())]
+            if not found:
+                raise UserError(f"{path} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))}), nor is it a run")
+            placed += [(photo, prefix / photo.relative_to(path)) for photo in found]
+        else:
+            placed.append((path, Path(path.name)))
+    return assign_targets(placed, out)
+
+
+def assign_targets(placed: Sequence[tuple[Path, Path]], out: Path) -> list[Job]:
+    """Jobs for photos that have a place below `out`.
+
+    Raises:
+        UserError: Two photos would go to one file, or a photo would be overwritten.
+    """
+    # a.jpg and a.png of one folder would both become a.png: such photos keep their whole name.
+    shared = Counter(place.with_suffix("") for _, place in placed)
+    jobs = [
+        Job(source, out / (place.with_suffix(".png") if shared[place.with_suffix("")] == 1 else f"{place}.png"))
+        for source, place in placed
+    ]
+    twice = [str(target) for target, count in Counter(job.target for job in jobs).items() if count > 1]
+    if twice:
+        raise UserError(f"several photos would be written to {name_some(twice, 3)}: predict them in separate runs")
+    return _require_kept(jobs)
+
+
+def _require_there(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path} does not exist: give photos or folders of photos")
+
+
+def _require_kept(jobs: list[Job]) -> list[Job]:
+    """Refuse to write over a photo that is read."""
+    replaced = [str(job.source) for job in jobs if job.target.exists() and job.target.samefile(job.source)]
+    if replaced:
+        raise UserError(f"{name_some(replaced, 3)} would be overwritten by its own prediction: choose another --out")
+    return jobs
+
+
+def _find_photos(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
