@@ -54,12 +54,22 @@ def serve(
     Thread(target=prepare_matting, daemon=True).start()
     with _listen(host, port) as listener:
         say(describe_model(name, model))
-        say(f"page: http://{host}:{listener.getsockname()[1]}/   stop it with Ctrl-C")
+        say(f"page: {name_page(host, listener.getsockname()[1])}   stop it with Ctrl-C")
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=LAST_ANSWERS)
         )
         with suppress(KeyboardInterrupt):  # which it raises again when all is ended
             server.run(sockets=[listener])
+
+
+def name_page(host: str, port: int) -> str:
+    """What a browser on this machine is given.
+
+    >>> name_page("0.0.0.0", 8000), name_page("::1", 8000)
+    ('http://127.0.0.1:8000/', 'http://[::1]:8000/')
+    """
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # every address of the machine is none to go to
+    return f"http://[{own}]:{port}/" if ":" in own else f"http://{own}:{port}/"
 
 
 def _listen(host: str, port: int) -> socket.socket:
