@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtr, ndtri, stdtr, stdtrit  # scipy.stats takes a second to import
 
 from fgbg.data.streams import Purpose, open_stream
 
@@ -71,11 +71,11 @@ def check_difference(
         return Test(Estimate(mean, -math.inf, math.inf), 1.0, units)
     means = np.sort(resample_means(differences, groups=groups, seed=seed, resamples=resamples))
     widening = math.sqrt(units / (units - 1))
-    tail = float(norm.cdf(widening * t.ppf(0.025, units - 1)))
+    tail = float(ndtr(widening * stdtrit(units - 1, 0.025)))
     low, high = np.quantile(means, [tail, 1 - tail])
     # The same way back: at which level would the interval just touch 0?
     share = min(float((means <= 0).mean()), float((means >= 0).mean()))
-    p = 1.0 if share >= 0.5 else float(2 * t.cdf(norm.ppf(max(share, 0.5 / resamples)) / widening, units - 1))
+    p = 1.0 if share >= 0.5 else float(2 * stdtr(units - 1, ndtri(max(share, 0.5 / resamples)) / widening))
     return Test(Estimate(mean, float(low), float(high)), p, units)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
@@ -88,6 +87,8 @@ def _correlate(pairs: list[tuple[float, float]]) -> float | None:
     """Spearman's rank correlation; nothing where one of the two never varies."""
     if len({first for first, _ in pairs}) < 2 or len({second for _, second in pairs}) < 2:
         return None
+    from scipy.stats import spearmanr  # a second to import, which nobody pays who only reads scores
+
     return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
