@@ -46,16 +46,21 @@ def trained(tmp_path: Path, discs: Path) -> Path:
 
 
 def test_help_answers_at_once() -> None:
-    for verb in ([], ["train"]):  # which has the most to say
-        seconds = []
-        while len(seconds) < 5 and min(seconds, default=1.0) >= 0.5:  # the best of five: others may be busy here
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            command = [sys.executable, "-m", "fgbg", *verb, "--help"]
-            ended = subprocess.run(command, capture_output=True, text=True, check=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-            assert "usage: fgbg" in ended.stdout
-        assert min(seconds) < 0.5, (verb, seconds)
+    """In half a second of an idle processor; held against what only the reading of flags costs, however busy it is here."""
+
+    def measure(*words: str) -> tuple[float, str]:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ended = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ended.stdout
+
+    flags, helps = [], []
+    for _ in range(3):  # the best of three
+        flags.append(measure("-c", "import tyro")[0])
+        seconds, usage = measure("-m", "fgbg", "train", "--help")  # which has the most to say
+        assert "usage: fgbg" in usage
+        helps.append(seconds)
+    assert min(helps) < 4 * min(flags), (helps, flags)
 
 
 def test_help_of_no_verb_loads_a_heavy_library() -> None:
