@@ -17,7 +17,7 @@ from fgbg.errors import UserError
 from fgbg.record import EpochRecord, read_lines, write_lines
 from fgbg.rows import ScoreRow, has_these_columns, read_rows, write_rows
 from fgbg.seal import read_sealed_json, to_sealed_json
-from fgbg.storage import make_empty_folder, replace_when_whole
+from fgbg.storage import RUN_MARK, is_run, make_empty_folder, replace_when_whole
 from fgbg.words import HASH_DIGITS
 
 
@@ -71,7 +71,7 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         """The settings that the run was made with."""
-        return read_config(self.folder / "config.toml")
+        return read_config(self.folder / RUN_MARK)
 
     def epochs(self) -> list[EpochRecord]:
         """The record, epoch by epoch; empty before the first has ended. A line cut short by a kill is left out.
@@ -95,7 +95,7 @@ class Run:
 
     def write_config(self, config: TrainConfig) -> None:
         """Write config.toml."""
-        self._write("config.toml", to_toml(config))
+        self._write(RUN_MARK, to_toml(config))
 
     def write_environment(
         self, *, seed: int, device: str, processor: str, threads: int, processes: int, after_epoch: int = 0
@@ -204,7 +204,7 @@ def create_run(folder: Path) -> Run:
     Raises:
         UserError: There is something in the folder already, or it cannot be made.
     """
-    if (folder / "config.toml").exists():
+    if is_run(folder):
         raise UserError(f"{folder} is not empty: choose another folder, or go on with the run in it by --resume")
     return Run(make_empty_folder(folder))
 
@@ -218,6 +218,6 @@ def open_run(folder: str | Path) -> Run:
     folder = Path(folder)
     if not folder.exists():
         raise UserError(f"{folder} does not exist: RUN is a folder that fgbg train wrote")
-    if not (folder / "config.toml").is_file():
-        raise UserError(f"{folder} is no run: it has no config.toml, which fgbg train writes first")
+    if not is_run(folder):
+        raise UserError(f"{folder} is no run: it has no {RUN_MARK}, which fgbg train writes first")
     return Run(folder)

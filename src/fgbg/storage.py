@@ -15,6 +15,9 @@ import platformdirs
 
 from fgbg.errors import UserError
 
+RUN_MARK = "config.toml"
+"""The file that makes a folder a run."""
+
 
 def cache_folder() -> Path:
     """The user's cache folder for fgbg (decoded images, drawn figures, downloads), or the one that FGBG_CACHE names.
@@ -153,6 +156,11 @@ def make_empty_folder(folder: Path) -> Path:
     if folder.is_dir() and not holds_nothing(folder):
         raise UserError(f"{folder} is not empty: choose another folder")
     return make_folder(folder)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a run of fgbg: its settings, which a training writes first."""
+    return (folder / RUN_MARK).is_file()
 
 
 def make_folder(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from tyro.conf import Positional
 from fgbg.cli.verb import EXIT_FOUND, parse, require_extra
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
+from fgbg.storage import is_run
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def check_verb(argv: Sequence[str]) -> int:
     if not arguments.target:
         raise UserError("check what? Name DATA (oxford-pet, figures, a folder) or a run folder")
     require_extra("train")
-    if (Path(arguments.target) / "config.toml").exists():
+    if is_run(Path(arguments.target)):
         return _check_run(Path(arguments.target), as_json=arguments.json)
     from fgbg.data.parallel import show_progress
     from fgbg.doctor.audit import check_data

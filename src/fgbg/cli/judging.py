@@ -12,6 +12,7 @@ from tyro.conf import Positional
 
 from fgbg.cli.verb import is_main, parse, require_extra
 from fgbg.errors import UserError
+from fgbg.storage import is_run
 from fgbg.words import Border
 
 
@@ -102,7 +103,7 @@ def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tup
 
 def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[Path], str]:
     """The run folders, and the DATA that may follow them."""
-    runs = [name for name in inputs if (Path(name) / "config.toml").exists()]
+    runs = [name for name in inputs if is_run(Path(name))]
     others = [name for name in inputs if name not in runs]
     if not runs and others:  # one that is no run: the error of opening it says why
         runs, others = others[:1], others[1:]

@@ -18,6 +18,7 @@ from fgbg.config import flatten
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate, adjust_holm, check_difference
+from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import TIE, Comparison, Pair, Question
 from fgbg.judge.names import LAB_NAMES, name_runs
 from fgbg.rows import ScoreRow
@@ -29,7 +30,6 @@ SIGNIFICANT = 0.05
 
 # Data count by their hash, wherever they lie and whatever list named them.
 _NOT_THE_RECIPE = ("seed", "out", "data", "only", "allow_overlap", "device", "threads", "compile", "track", "selfcheck")
-_MUST_AGREE = ("split", "border", "empty", "score_space")
 
 
 def compare_runs(
@@ -52,7 +52,7 @@ def compare_runs(
     Raises:
         UserError: Fewer than two runs, one of them twice, scores that cannot be compared, or too few seeds for the question.
     """
-    scored = _read_scores(runs, split)
+    scored = read_comparable(runs, split)
     doubts = [f"{run.name}: {told}" for run in runs if (told := run.statement(split).get("overlap"))]
     if doubts and not allow_overlap:
         raise UserError(f"{name_some(doubts, 2)}: no clean test, and no fair comparison; go on with --allow-overlap")
@@ -80,49 +80,6 @@ def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run],
     told = runs[0].statement(split)
     rules = f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}"
     return "\n\n".join([f"{rules} · border = {told['border']}", *(each.describe() for each in comparisons)])
-
-
-Scores = dict[str, dict[str, ScoreRow]]
-"""Folder of a run -> id of a photo -> its row, by id."""
-
-
-def _read_scores(runs: Sequence[Run], split: str) -> Scores:
-    if len(runs) < 2:
-        raise UserError("compare takes two runs or more: name another run folder")
-    folders = [str(run.folder.resolve()) for run in runs]
-    twice = [run.folder for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
-    if twice:
-        raise UserError(f"{twice[0]} is named twice: compare it with another run")
-    scored = {}
-    for run, folder in zip(runs, folders, strict=True):
-        rows = {row.id: row for row in run.scores(split)}
-        scored[folder] = dict(sorted(rows.items()))  # one order, whatever order they were scored in
-    for run in runs[1:]:
-        _require_comparable(runs[0], run, split, scored)
-    return scored
-
-
-def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> None:
-    """Refuse scores that were not measured on the same photos and masks by the same rules."""
-    mine, theirs = (set(scored[str(run.folder.resolve())]) for run in (first, other))
-    if mine != theirs:
-        alone = f"{name_some(sorted(mine - theirs) or sorted(theirs - mine), 3)}"
-        raise UserError(
-            f"{first.folder} and {other.folder} were scored on different photos ({len(mine - theirs)} only in the first, "
-            f"{len(theirs - mine)} only in the second: {alone}): evaluate both on the same data"
-        )
-    told, theirs_told = first.statement(split), other.statement(split)
-    if told["fingerprint"] != theirs_told["fingerprint"]:
-        raise UserError(
-            f"{first.folder} and {other.folder} were scored on photos or masks of the same names but other content "
-            f"(hash {told['fingerprint']} and {theirs_told['fingerprint']}): evaluate both on the same data"
-        )
-    for rule in _MUST_AGREE:
-        if told.get(rule) != theirs_told.get(rule):
-            raise UserError(
-                f"{first.folder} was scored with {rule} = {told.get(rule)}, {other.folder} with {theirs_told.get(rule)}: "
-                f"evaluate both by one rule"
-            )
 
 
 def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:

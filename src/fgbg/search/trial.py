@@ -21,6 +21,7 @@ from fgbg.run import Run
 from fgbg.search.results import Sweep, TrialRecord, read_sweep, run_of
 from fgbg.search.space import Space, apply_values
 from fgbg.search.study import SENTENCE, count_combinations, is_repeat, next_trial, suggest_values
+from fgbg.storage import is_run
 from fgbg.training.begin import Training, begin_training
 from fgbg.training.parts import understand_data
 from fgbg.training.track import open_tracker
@@ -102,7 +103,7 @@ def _train_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, lou
 def _begin_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, loud: bool) -> Training:
     run = search.run_of(trial.number)
     config = replace(apply_values(search.base, values), out=str(run.folder))
-    is_begun = (run.folder / "config.toml").exists()
+    is_begun = is_run(run.folder)
     if not is_begun and run.folder.exists():
         shutil.rmtree(run.folder)  # a kill came before the run was one
     training = begin_training(config, resume=is_begun, say=search.say if loud else _say_nothing)

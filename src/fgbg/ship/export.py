@@ -22,7 +22,7 @@ from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.parity import INT8, SAME, Parity, compare_answers, find_photos, require_parity
 from fgbg.ship.quantize import find_calibration_photos, quantize_graph
 from fgbg.ship.torch_model import TorchModel
-from fgbg.storage import make_folder, replace_when_whole
+from fgbg.storage import is_run, make_folder, replace_when_whole
 from fgbg.words import Weights
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def export_model(
             "--weights int8 does not reach into the loops of a model of patches (--fit crop): keep --weights half"
         )
     scored = TorchModel(predictor, header)
-    run = Run(file.parent) if file.name == "best.safetensors" and (file.parent / "config.toml").exists() else None
+    run = Run(file.parent) if file.name == "best.safetensors" and is_run(file.parent) else None
     if weights == "int8":
         header = replace(header, arithmetic="int8")
     graph = _build(predictor, header, weights, run, progress)

@@ -18,6 +18,7 @@ from fgbg.model_file import PETS, ModelHeader, find_model_file
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 from fgbg.ship.refine import Refined, parse_steps
+from fgbg.storage import is_run
 
 Shown = TypeVar("Shown", bound=Photo)
 
@@ -163,7 +164,7 @@ def names_model(name: str) -> bool:
     if needs_ray(name):
         return False
     if name != PETS and path.is_dir():
-        return any((path / content).exists() for content in ("config.toml", "best.safetensors"))
+        return is_run(path) or (path / "best.safetensors").exists()
     return path.suffix.lower() not in IMAGE_SUFFIXES
 
 

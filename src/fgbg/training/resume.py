@@ -9,6 +9,7 @@ from fgbg.errors import UserError
 from fgbg.models.checkpoint import require_intact
 from fgbg.record import EpochRecord
 from fgbg.run import Run
+from fgbg.storage import RUN_MARK
 from fgbg.training.loop import Learner
 from fgbg.training.state import Progress
 
@@ -52,7 +53,7 @@ def _require_settings(run: Run, progress: Progress) -> None:
     changed = [name for name, value in progress.settings.items() if name not in RESUMABLE and now.get(name, value) != value]
     if changed:
         raise UserError(
-            f"{run.folder / 'config.toml'} has another {', '.join(changed)} than this run was trained with: restore it, or "
+            f"{run.folder / RUN_MARK} has another {', '.join(changed)} than this run was trained with: restore it, or "
             "start a new run in another --out"
         )
 

@@ -1,0 +1,59 @@
+"""Scores of several runs that may be held against each other: of the same photos and masks, by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fgbg.data.samples import name_some
+from fgbg.errors import UserError
+from fgbg.rows import ScoreRow
+from fgbg.run import Run
+
+_MUST_AGREE = ("split", "border", "empty", "score_space")
+
+Scores = dict[str, dict[str, ScoreRow]]
+"""Folder of a run -> id of a photo -> its row, by id."""
+
+
+def read_comparable(runs: Sequence[Run], split: str) -> Scores:
+    """Every run's scores.
+
+    Raises:
+        UserError: Fewer than two runs, one of them twice, or scores of other photos, masks or rules.
+    """
+    if len(runs) < 2:
+        raise UserError("compare takes two runs or more: name another run folder")
+    folders = [str(run.folder.resolve()) for run in runs]
+    twice = [run.folder for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
+    if twice:
+        raise UserError(f"{twice[0]} is named twice: compare it with another run")
+    scored = {}
+    for run, folder in zip(runs, folders, strict=True):
+        rows = {row.id: row for row in run.scores(split)}
+        scored[folder] = dict(sorted(rows.items()))  # one order, whatever order they were scored in
+    for run in runs[1:]:
+        _require_comparable(runs[0], run, split, scored)
+    return scored
+
+
+def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> None:
+    """Refuse scores that were not measured on the same photos and masks by the same rules."""
+    mine, theirs = (set(scored[str(run.folder.resolve())]) for run in (first, other))
+    if mine != theirs:
+        alone = f"{name_some(sorted(mine - theirs) or sorted(theirs - mine), 3)}"
+        raise UserError(
+            f"{first.folder} and {other.folder} were scored on different photos ({len(mine - theirs)} only in the first, "
+            f"{len(theirs - mine)} only in the second: {alone}): evaluate both on the same data"
+        )
+    told, theirs_told = first.statement(split), other.statement(split)
+    if told["fingerprint"] != theirs_told["fingerprint"]:
+        raise UserError(
+            f"{first.folder} and {other.folder} were scored on photos or masks of the same names but other content "
+            f"(hash {told['fingerprint']} and {theirs_told['fingerprint']}): evaluate both on the same data"
+        )
+    for rule in _MUST_AGREE:
+        if told.get(rule) != theirs_told.get(rule):
+            raise UserError(
+                f"{first.folder} was scored with {rule} = {told.get(rule)}, {other.folder} with {theirs_told.get(rule)}: "
+                f"evaluate both by one rule"
+            )
