@@ -22,22 +22,22 @@ demo: .venv/ready  ## figures -> two models -> table, charts and pictures in run
 	rm -rf runs/demo
 	$(BIN)/fgbg demo --out runs/demo
 
-test: .venv/ready  ## the fast tests
+test: .venv/ready  ## the fast tests: five minutes at most
 	$(PYTEST)
 
-test-all: .venv/ready  ## also the slow ones and the demo
+test-all: .venv/ready  ## also the long and slow ones, and the demo
 	$(PYTEST) -m "slow or not slow"
 	$(MAKE) demo
 
 drills: .venv/ready  ## what a kill, a full disk or a damaged file does to a run: docs/faults.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -m "slow or not slow"
 
-check: .venv/ready  ## format, lint, types, layers, tests
+check: .venv/ready  ## format, lint, types, layers, all tests but the slow ones
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
+	$(PYTEST) -m "not slow"
 
 format: .venv/ready  ## put the code into shape
 	$(BIN)/ruff format .

@@ -95,7 +95,7 @@ class PlainDataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.samples.samples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        pixels = torch.from_numpy(self.samples.samples[index].read_pixels()).permute(2, 0, 1)
+        pixels = torch.from_numpy(self.samples.samples[index].read_pixels().copy()).permute(2, 0, 1)
         target = torch.from_numpy(apply_border(self.samples.read_levels(index), "foreground"))
         image, mask = self.change(tv_tensors.Image(pixels), tv_tensors.Mask(target[None]))
         return image, mask.float()

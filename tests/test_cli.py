@@ -288,6 +288,7 @@ runpy.run_module("fgbg", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_cleanly(tmp_path: Path, discs: Path) -> None:
     words = ["train", str(discs), *SMALL, "--epochs", "500", "--out", str(tmp_path / "run")]
     command = [sys.executable, "-c", HEED_CTRL_C, *words]

@@ -10,6 +10,7 @@ import pytest
 from fgbg import cli, demo
 
 
+@pytest.mark.long
 def test_the_demo_draws_trains_scores_and_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -204,6 +204,7 @@ def tiled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tiled.onnx"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edges", [*EDGES, (200, 170)])
 def test_tiles_are_placed_and_blended_as_by_torch(tiled_file: Path, edges: tuple[int, int]) -> None:
     predictor, _ = load_model(tiled_file.with_suffix(".safetensors"), network=Wide())
@@ -217,6 +218,7 @@ def test_tiles_are_placed_and_blended_as_by_torch(tiled_file: Path, edges: tuple
         )
 
 
+@pytest.mark.long
 def test_a_model_of_tiles_is_valid_small_and_gives_its_weights_back(tiled_file: Path) -> None:
     model = onnx.load(tiled_file)
     onnx.checker.check_model(model, full_check=True)
@@ -228,6 +230,7 @@ def test_a_model_of_tiles_is_valid_small_and_gives_its_weights_back(tiled_file: 
         assert torch.equal(after[name], tensor), name
 
 
+@pytest.mark.long
 def test_a_photo_reduced_on_decoding_is_answered_at_its_own_size(
     home: Home,
     padded: tuple[Predictor, OnnxModel],

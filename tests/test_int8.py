@@ -40,7 +40,7 @@ from fgbg.ship.parity import INT8, SAME, Parity
 from fgbg.ship.photo import Photo
 from trivial import make_header, make_noise, unchecked
 
-pytestmark = pytest.mark.usefixtures("no_charts")
+pytestmark = [pytest.mark.usefixtures("no_charts"), pytest.mark.long]
 
 
 @dataclass

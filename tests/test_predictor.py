@@ -259,6 +259,7 @@ torch.testing.assert_close(*gradients)
 """
 
 
+@pytest.mark.long
 def test_narrow_networks_train_without_breaking_the_processors_library() -> None:
     # In a process of its own: what it guards against ends the process, or hangs it.
     ended = subprocess.run([sys.executable, "-c", TRAIN_NARROW], capture_output=True, text=True, check=False, timeout=120)

@@ -186,6 +186,7 @@ def test_rows_are_dealt_out_once() -> None:
     assert sorted(np.concatenate(shares).tolist()) == list(range(10))
 
 
+@pytest.mark.long
 def test_torchrun_starts_the_command_line_and_ends_well(both: Both) -> None:
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fgbg"]
     command = [*run, "evaluate", str(both.out / "folder")]

@@ -45,6 +45,7 @@ def test_every_command_in_the_readme_parses(command: str) -> None:
     parse(ARGUMENTS[verb], flags)
 
 
+@pytest.mark.long
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cells = json.loads((ROOT / "docs" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
@@ -70,6 +71,7 @@ def test_the_makefile_has_the_readmes_two_commands() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+@pytest.mark.long
 def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its training example, on the built-in figures (few of them, drawn where they would be)."""
     monkeypatch.setenv("FGBG_CACHE", str(tmp_path / "cache"))
@@ -100,6 +102,7 @@ def test_the_readmes_table_is_built_from_the_kept_runs() -> None:
     assert table.strip() in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.long
 def test_the_page_on_the_labs_claims_holds_the_tables_of_the_kept_runs() -> None:
     tables = runpy.run_path(str(ROOT / "experiments" / "claims" / "tables.py"))["make_tables"]()
     page = (ROOT / "docs" / "claims.md").read_text()

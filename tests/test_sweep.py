@@ -270,6 +270,7 @@ def test_the_first_trials_are_spread_over_every_range() -> None:
 # What becomes of trials
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_page")
 def test_trials_worse_than_the_median_are_cut_short(discs: Path, tmp_path: Path, follow: Callable[[Curve], None]) -> None:
     follow(by_learning_rate)
@@ -493,6 +494,7 @@ cli.main({words!r})
 """
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_to_the_same_bits(discs: Path, tmp_path: Path) -> None:
     """Really trained, really killed, in the second trial or the third, at any of their steps."""
     step = int(np.random.default_rng().integers(7, 19))  # trials of 2 epochs of 3 steps
@@ -522,6 +524,7 @@ def test_a_killed_search_goes_on_to_the_same_bits(discs: Path, tmp_path: Path) -
 # The test set
 
 
+@pytest.mark.long
 def test_the_test_photos_decide_nothing(tmp_path: Path) -> None:
     """The same search, with every test photo's mask turned inside out."""
     tables = []

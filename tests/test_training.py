@@ -166,6 +166,7 @@ fgbg.train(small_config(Path({out!r}), epochs=3), samples=make_samples())
 """
 
 
+@pytest.mark.long
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     step = int(np.random.default_rng(time.time_ns()).integers(1, 10))  # any step of the 9 must do
     out = tmp_path / "killed"

@@ -13,6 +13,8 @@ from PIL import Image
 from drill import Fault, Place, assert_said, assert_same_result, cut_short, flip_byte
 from fgbg.storage import LOCK
 
+pytestmark = pytest.mark.long
+
 FAULTS: dict[str, Callable[[Path], None]] = {
     "a bit flipped": flip_byte,
     "a bit flipped near the end": lambda path: flip_byte(path, 0.95),

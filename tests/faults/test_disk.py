@@ -18,6 +18,8 @@ import pytest
 
 from drill import FLAGS, SECONDS, Ended, Fault, Place, assert_said, assert_same_result, count_epochs
 
+pytestmark = pytest.mark.long
+
 CUT_OFF = ["unshare", "--user", "--map-root-user", "--mount"]
 
 

@@ -20,6 +20,8 @@ from drill import (
     wait_for,
 )
 
+pytestmark = pytest.mark.long
+
 MOMENTS = {
     "before the first step": ("fgbg.training.loop:take_step", 1),
     "between the first epoch's line and its state": ("fgbg.training.train:save_state", 1),
