@@ -117,6 +117,10 @@ def work(inputs: Path | str, out: Path, **changes: Any) -> dict[str, str]:
         ("--workers 4", "--workers goes with --engine ray: add that"),
         ("--address auto", "--address goes with --engine ray: add that"),
         ("--engine ray --workers 0", "--workers 0: at least one is needed"),
+        (
+            "--engine ray --out cut.png",
+            "--out cut.png is the file of a single photo, and --engine ray writes to a folder: choose one",
+        ),
     ],
 )
 def test_flags_that_do_not_go_together_are_named(

@@ -27,7 +27,7 @@ def plan_output(inputs: Sequence[Path], out: Path) -> tuple[list[Job], Path]:
     Raises:
         UserError: As `plan_jobs`; or `out` is a file, and there are several photos, or it would be no PNG.
     """
-    if out.suffix.lower() not in IMAGE_SUFFIXES or out.is_dir():
+    if not names_picture(out):
         return plan_jobs(inputs, out), out
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out}: predictions are PNG files: let it end in .png, or choose a folder")
@@ -35,6 +35,11 @@ def plan_output(inputs: Sequence[Path], out: Path) -> tuple[list[Job], Path]:
         raise UserError(f"--out {out} is the file of a single photo: choose a folder for what comes of several")
     _require_there(inputs[0])
     return _require_kept([Job(inputs[0], out)]), out.parent
+
+
+def names_picture(out: Path) -> bool:
+    """Whether `out` is meant as a file: it is called like a picture, and no folder is called so."""
+    return out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
 
 
 def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:

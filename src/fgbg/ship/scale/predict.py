@@ -14,6 +14,7 @@ from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.ship.going_on import Maker, hash_model, leave_out_done, write_maker
+from fgbg.ship.jobs import names_picture
 from fgbg.ship.load import describe_model, load_for_many, part_names
 from fgbg.ship.matte import require_matting
 from fgbg.ship.predict import Outcome, tell_model_from_photos
@@ -58,6 +59,8 @@ def predict_at_scale(
     name, photos = tell_model_from_photos(inputs)
     if workers < 1:
         raise UserError(f"--workers {workers}: at least one is needed")
+    if names_picture(out):
+        raise UserError(f"--out {out} is the file of a single photo, and --engine ray writes to a folder: choose one")
     if kind == "soft":
         require_matting()
     out = out.expanduser().absolute()
