@@ -196,6 +196,14 @@ def test_a_single_photo_may_become_a_file_of_any_name_beside_it(red_model: Path,
     assert run(red_model, photo, out=cut, force=True).written == [cut]
 
 
+def test_a_single_photos_file_is_never_taken_for_another_photos(red_model: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    run(red_model, write(tmp_path / "photos" / "a.png"), out=here)  # leaves word of what made it
+    with pytest.raises(UserError, match=r"a\.png exists already"):
+        run(red_model, write(tmp_path / "b.png", paint(~LEFT)), out=here / "a.png")
+    np.testing.assert_array_equal(read(here / "a.png"), LEFT * 255)
+
+
 def test_a_folder_that_is_called_like_a_picture_stays_a_folder(red_model: Path, tmp_path: Path) -> None:
     (tmp_path / "out.png").mkdir()
     run(red_model, write(tmp_path / "a.png"), out=tmp_path / "out.png")

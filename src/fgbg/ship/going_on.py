@@ -18,7 +18,6 @@ from fgbg.ship.load import part_names
 
 RECORD = ".fgbg.json"
 
-
 AnyJob = TypeVar("AnyJob", bound=Job)
 
 
@@ -80,5 +79,5 @@ def _changed_at(path: Path) -> int:
 def _read_maker(out: Path) -> Maker | None:
     try:
         return Maker(**json.loads((out / RECORD).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None

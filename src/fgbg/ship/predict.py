@@ -73,10 +73,10 @@ def predict_inputs(
     model = load_for_many(name, photo_count=len(jobs), device=device, refine=refine)
     say(describe_model(name, model))
     maker = Maker(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
-    todo = jobs if force else leave_out_done(jobs, folder, maker)
+    todo = jobs if force else leave_out_done(jobs, out, maker)
     make_folder(folder)
-    if folder == out:
-        write_maker(folder, maker)
+    if folder == out:  # a single file keeps no word of its photo, and is never taken for done
+        write_maker(out, maker)
     outcome = predict_files(model, todo, kind=kind, progress=show_progress)
     return replace(outcome, already=len(jobs) - len(todo))
 
