@@ -5,15 +5,17 @@ photo every epoch, torchvision's v2 transforms photo by photo, segmentation_mode
 
 The same network, photos, augmentations and ranges, epochs, batch, optimizer and rate; both validate after each epoch and
 keep the best weights, which then are scored alike. fgbg's time is that of the whole `fgbg.train` with an empty cache:
-decoding, self-check, epochs, record, charts and threshold. The plain loop runs in fp32 as torch lays images out, and in its
-strongest form: channels last, in bf16 where the processor has it. Wanted: 1.5 × the first, 1.15 × the second, with no
-difference in Dice that can be told.
+decoding, self-check, epochs, record, charts and threshold. It trains twice: with the plain loop's arithmetic, and with
+photos that grow to their size over the first half of the epochs (`--start-size`). The plain loop runs in fp32 as torch lays
+images out, and in its strongest form: channels last, in bf16 where the processor has it. Wanted: 1.5 × the first, 1.15 × the
+second, with no difference in Dice that can be told.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import os
 import tempfile
 import time
@@ -56,6 +58,7 @@ class Case:
     epochs: int = 4
     width: int = 64
     size: int = 128
+    start_size: int = 64
     batch_size: int = 16
     learning_rate: float = 1e-3
     threads: int = 0
@@ -141,12 +144,14 @@ def validate_plain(network: nn.Module, validation: DataLoader[tuple[Tensor, Tens
     return float(torch.cat(scores).mean())
 
 
-def train_here(case: Case, seed: int, folder: Path) -> Predictor:
+def train_here(case: Case, seed: int, folder: Path, start_size: int) -> Predictor:
     """fgbg's own loop, from nothing decoded to the end of the run, and its best model."""
     shared = {
         name: getattr(case, name) for name in ("data", "epochs", "width", "size", "batch_size", "learning_rate", "threads")
     }
-    config = fgbg.TrainConfig(out=str(folder / "run"), model="resnet34_unet", dice_reduction="batch", seed=seed, **shared)
+    config = fgbg.TrainConfig(
+        out=str(folder / "run"), model="resnet34_unet", dice_reduction="batch", seed=seed, start_size=start_size, **shared
+    )
     with empty_cache(folder / "cache"), contextlib.redirect_stdout(None):
         run = fgbg.train(config)
     return load_model(run.best)[0]
@@ -192,14 +197,15 @@ def main(case: Case) -> None:
     images = case.epochs * (len(samples.of("train").samples) // case.batch_size) * case.batch_size
     forms = (Form(), Form(in_bf16=engine.precision == "bf16", layout=torch.channels_last))
     plain = {form.name: form for form in forms}
-    rates: dict[str, list[float]] = {name: [] for name in ("fgbg", *plain)}
+    ours = {"fgbg": 0, f"fgbg, growing from {case.start_size} px": case.start_size}
+    rates: dict[str, list[float]] = {name: [] for name in (*ours, *plain)}
     dices: dict[str, list[float]] = {name: [] for name in rates}
     for seed in range(case.seeds):
         for name, measured in rates.items():
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
-                if name == "fgbg":
-                    predictor = train_here(case, seed, Path(folder))
+                if name in ours:
+                    predictor = train_here(case, seed, Path(folder), ours[name])
                 else:
                     with torch.backends.cudnn.flags(enabled=True):  # torch's own choices, not those of fgbg's engine
                         predictor = train_plain(case, samples, seed, engine, plain[name])
@@ -207,19 +213,24 @@ def main(case: Case) -> None:
             dices[name].append(score(predictor, samples.of("test"), engine.device))
             print(f"seed {seed}, {name}: {measured[-1]:.1f} img/s, test Dice {dices[name][-1]:.4f}", flush=True)
     tell(case, engine, rates, dices)
+    for own, other in itertools.product(ours, plain):
+        compare(own, other, rates, dices)
 
 
 def tell(case: Case, engine: Engine, rates: dict[str, list[float]], dices: dict[str, list[float]]) -> None:
-    """The table, and what fgbg is to each other loop."""
+    """The table."""
     print(f"\n{describe_machine()}; fgbg: {engine.describe()}; resnet34_unet, width {case.width}, {case.size} px, ", end="")
     print(f"{case.epochs} epochs, {case.seeds} seeds\n\n| loop | img/s, mean | test Dice, mean ± sd |\n| --- | --- | --- |")
     for name, values in dices.items():
         print(f"| {name} | {np.mean(rates[name]):.1f} | {np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} |")
-    for name in list(rates)[1:]:
-        speeds = np.array(rates["fgbg"]) / np.array(rates[name])
-        difference, _ = compare_seeds(np.array(dices[name]), np.array(dices["fgbg"]))
-        print(f"\nfgbg ÷ {name}: {speeds.mean():.2f} (seeds: {speeds.min():.2f} to {speeds.max():.2f}); ", end="")
-        print(f"test Dice {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]")
+
+
+def compare(own: str, other: str, rates: dict[str, list[float]], dices: dict[str, list[float]]) -> None:
+    """What one of ours is to a plain loop."""
+    speeds = np.array(rates[own]) / np.array(rates[other])
+    difference, _ = compare_seeds(np.array(dices[other]), np.array(dices[own]))
+    print(f"\n{own} ÷ {other}: {speeds.mean():.2f} (seeds: {speeds.min():.2f} to {speeds.max():.2f}); ", end="")
+    print(f"test Dice {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]", flush=True)
 
 
 if __name__ == "__main__":

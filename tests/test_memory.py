@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system: after large photos, and while a server is at rest."""
+"""Freed memory goes back to the system, after large photos and while a server is at rest; only a training keeps it."""
 
 from __future__ import annotations
 
@@ -62,6 +62,51 @@ def test_nothing_stays_of_a_large_photo_but_what_the_model_is_shown(tmp_path: Pa
     )
     shown, taken = map(float, told.split())
     assert taken < shown + 20
+
+
+@needs_glibc
+def test_a_training_asks_for_its_memory_once() -> None:
+    told = run_alone(
+        "import resource\n"
+        "from fgbg.memory import keeping_memory\n"
+        "def take_steps():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(10):\n"
+        "        first, second = (bytearray(b'1') * 100_000_000 for _ in range(2))\n"  # 2 × 24,400 pages
+        "        del first, second\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "before = resident()\n"
+        "outside = take_steps()\n"
+        "with keeping_memory():\n"
+        "    take_steps()\n"
+        "    within = take_steps()\n"
+        "    kept = resident() - before\n"
+        "print(outside, within, kept, resident() - before, take_steps())\n"
+    )
+    outside, within, kept, left, after = map(float, told.split())
+    assert outside > 20 * 20_000
+    assert within < 1000
+    assert kept > 190
+    assert left < 10
+    assert after > 20 * 20_000  # as if nothing had been
+
+
+@needs_glibc
+def test_what_a_failed_training_kept_goes_back_too() -> None:
+    told = run_alone(
+        "from fgbg.memory import keeping_memory\n"
+        "before = resident()\n"
+        "try:\n"
+        "    with keeping_memory():\n"
+        "        bytearray(b'1') * 100_000_000\n"
+        "        kept = resident() - before\n"
+        "        raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt:\n"
+        "    print(kept, resident() - before)\n"
+    )
+    kept, left = map(float, told.split())
+    assert kept > 90
+    assert left < 10
 
 
 def test_a_server_gives_back_once_for_all_work_of_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

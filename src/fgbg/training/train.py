@@ -17,6 +17,7 @@ from fgbg.errors import UserError
 from fgbg.judge.evaluate import find_seen_photos
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
+from fgbg.memory import keeping_memory
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.record import EpochRecord
@@ -62,7 +63,7 @@ def train(
         UserError: Anything in the configuration, the data or the folder that cannot be used.
     """
     training = begin_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume)
-    with training.claim:
+    with training.claim, keeping_memory():
         _train_and_record(training)
     return training.run
 
