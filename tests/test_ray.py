@@ -15,19 +15,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import fs, parquet
+from ray.exceptions import RayError
 
 from fgbg import cli
 from fgbg.cores import CORES_VARIABLE, count_cores
 from fgbg.data.rle import decode_runs
 from fgbg.errors import UserError
-from fgbg.ship.going_on import RECORD, hash_model
+from fgbg.ship.going_on import RECORD, Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.predict import predict_inputs
+from fgbg.ship.scale import flow
+from fgbg.ship.scale import plan as plan_module
 from fgbg.ship.scale import worker as worker_module
 from fgbg.ship.scale.attempts import FOLDER
 from fgbg.ship.scale.cluster import open_cluster
 from fgbg.ship.scale.parts import drop_rows, find_rows, write_part
 from fgbg.ship.scale.plan import Plan, plan_rows
 from fgbg.ship.scale.predict import predict_at_scale
+from fgbg.ship.scale.store import Store, open_store
 from fgbg.ship.scale.table import read_rows
 from fgbg.ship.scale.worker import Order, Worker
 
@@ -88,14 +92,14 @@ def predict_here(photos: Path, out: Path, **options: Any) -> dict[str, bytes]:
 
 def make_worker(plan: Plan, out: Path, **changes: Any) -> Worker:
     order = {"kind": "mask", "out": out, "photo_count": len(plan.rows), "threads": 1, "refine": "", "device": "cpu"}
-    about = {"model": "pets", "model_hash": hash_model("pets"), "filesystem": plan.filesystem}
+    about = {"model": "pets", "model_hash": hash_model("pets"), "store": plan.store}
     out.mkdir(parents=True, exist_ok=True)
     return Worker(Order(**(order | about | changes)))
 
 
 def make_batch(plan: Plan, done: frozenset[str] = frozenset()) -> Any:
     if plan.table is not None:
-        files = (read_rows(plan.table, file, plan.filesystem, done=done, at_a_time=4) for file in plan.table.files)
+        files = (read_rows(plan.table, file, done=done, at_a_time=4) for file in plan.table.files)
         return pyarrow.concat_tables(rows for file in files for rows in file)
     return pyarrow.table({"id": [row.id for row in plan.rows], "source": [str(row.source) for row in plan.rows]})
 
@@ -299,6 +303,68 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "No space left on device" in answer["refusal"]
 
 
+# A store that no path of this machine leads to
+
+
+@pytest.fixture
+def far_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose content `far://photos` names, as an object store would: its paths mean nothing to this machine."""
+    folder = tmp_path / "far"
+    folder.mkdir()
+    filesystem = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
+    monkeypatch.setattr(plan_module, "open_store", lambda name: Store(name, filesystem, "photos"))
+    return folder
+
+
+def test_a_run_over_a_store_goes_on(far_away: Path, tmp_path: Path) -> None:
+    photos, out = draw_photos(far_away / "photos"), tmp_path / "out"
+    assert set(work("far://photos", out).values()) == {""}
+    (out / FOLDER).rmdir()
+    assert read_all(out) == predict_here(photos, tmp_path / "here")
+    os.utime(photos / "002.png", (2e9, 2e9))  # newer than its mask
+    plan = plan_rows(["far://photos"], out)
+    maker = Maker(hash_model("pets"), "mask", 0.5, "", "")
+    write_maker(out, maker)
+    for target in out.rglob("*.png"):
+        os.utime(target)
+    assert [job.source.name for job in leave_out_done(plan.rows, out, maker)] == ["002.png"]
+
+
+def test_a_store_that_is_gone_ends_the_run(far_away: Path, tmp_path: Path) -> None:
+    photos = draw_photos(far_away / "photos")
+    plan = plan_rows(["far://photos"], tmp_path / "out")
+    batch, worker = make_batch(plan), make_worker(plan, tmp_path / "out")
+    photos.rename(far_away / "elsewhere")
+    refusals = {answer["refusal"] for answer in worker(batch).to_pylist()}
+    assert len(refusals) == 1
+    (refusal,) = refusals
+    assert refusal.startswith("far://photos cannot be reached any more (")
+    assert refusal.endswith("): run the same command again, it goes on from here")
+    (far_away / "elsewhere").rename(photos)
+    assert {(answer["problem"], answer["refusal"]) for answer in worker(batch).to_pylist()} == {("", "")}
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with pytest.raises(UserError) as caught:
+        open_store("strange://user:secret@host/photos")
+    assert str(caught.value).startswith("strange://host/photos cannot be reached (")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (OSError("AWS Error NETWORK_CONNECTION\nTo change retry attempts, …"), "AWS Error NETWORK_CONNECTION"),
+        (FileNotFoundError(2, "No such file", "To change retry attempts, …"), "No such file"),
+        (None, "the actor died"),
+    ],
+)
+def test_what_failed_is_told_in_a_line(raised: Exception | None, told: str) -> None:
+    error = RayError("a traceback\nthe actor died")
+    error.cause = raised  # type: ignore[attr-defined]
+    assert flow._tell_reason(error) == told
+
+
 # Parts
 
 
@@ -440,8 +506,9 @@ def test_a_cluster_too_small_and_what_a_worker_refuses_are_said(
 
 def test_file_systems_are_told_apart(tmp_path: Path) -> None:
     photos = draw_photos(tmp_path / "photos", 3)
-    assert plan_rows([str(photos)], tmp_path / "out").filesystem is None
+    assert plan_rows([str(photos)], tmp_path / "out").store is None
     plan = plan_rows([photos.as_uri()], tmp_path / "out")
-    assert isinstance(plan.filesystem, fs.LocalFileSystem)
+    assert plan.store is not None
+    assert isinstance(plan.store.filesystem, fs.LocalFileSystem)
     assert [row.id for row in plan.rows] == ["001", "002", "more/000"]
     assert all(row.changed_at == row.source.stat().st_mtime_ns for row in plan.rows)

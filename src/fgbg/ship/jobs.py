@@ -93,7 +93,8 @@ def _require_there(path: Path) -> None:
 
 def _require_kept(jobs: list[Job]) -> list[Job]:
     """Refuse to write over a photo that is read."""
-    replaced = [str(job.source) for job in jobs if job.target.exists() and job.target.samefile(job.source)]
+    written = [job for job in jobs if job.target.exists() and job.source.exists()]  # in a store a source is no path here
+    replaced = [str(job.source) for job in written if job.target.samefile(job.source)]
     if replaced:
         raise UserError(f"{name_some(replaced, 3)} would be overwritten by its own prediction: choose another --out")
     return jobs

@@ -35,7 +35,7 @@ def compute(order: Order, plan: Plan, todo: Sequence[Row], *, workers: int) -> I
     context.enable_progress_bars = False  # there is one for photos, which says more than one for tasks
     size = min(LARGEST_TASK, max(SMALLEST_TASK, math.ceil(len(todo) / (workers * TASKS_A_WORKER))))
     tasks = math.ceil(len(todo) / size)
-    photos = _list_places(todo, tasks) if plan.table is None else _read_table(plan, plan.table, todo, size)
+    photos = _list_places(todo, tasks) if plan.table is None else _read_table(plan.table, plan.rows, todo, size)
     answers = photos.map_batches(
         Worker,
         fn_constructor_args=(order,),
@@ -51,8 +51,17 @@ def compute(order: Order, plan: Plan, todo: Sequence[Row], *, workers: int) -> I
                 raise UserError(answer["refusal"])
             yield answer["id"], answer["problem"]
     except RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"the workers gave up ({reason}): run the same command again, it goes on from here") from error
+        raise UserError(
+            f"the workers gave up ({_tell_reason(error)}): run the same command again, it goes on from here"
+        ) from error
+
+
+def _tell_reason(error: Exception) -> str:
+    """What happened, in a line: of a task that failed what it raised, without its traceback and Ray's hints."""
+    raised = getattr(error, "cause", None)
+    if raised is None:
+        return str(error).strip().splitlines()[-1]
+    return getattr(raised, "strerror", None) or str(raised).strip().splitlines()[0]
 
 
 def _list_places(todo: Sequence[Row], tasks: int) -> Any:
@@ -62,13 +71,13 @@ def _list_places(todo: Sequence[Row], tasks: int) -> Any:
     return ray.data.from_items([{"id": row.id, "source": str(row.source)} for row in todo], override_num_blocks=tasks)
 
 
-def _read_table(plan: Plan, table: Table, todo: Sequence[Row], size: int) -> Any:
-    """The photos as a data set of ids and images, read file by file beside the workers."""
+def _read_table(table: Table, rows: Sequence[Row], todo: Sequence[Row], size: int) -> Any:
+    """The photos to do as a data set of ids and images, read file by file beside the workers."""
     import ray
 
-    done = frozenset(row.id for row in plan.rows) - {row.id for row in todo}
+    done = frozenset(row.id for row in rows) - {row.id for row in todo}
     files = ray.data.from_items([{"file": file} for file in table.files], override_num_blocks=len(table.files))
-    read = partial(_read_files, table=table, filesystem=plan.filesystem, done=done, at_a_time=size)
+    read = partial(_read_files, table=table, done=done, at_a_time=size)
     images = files.map_batches(read, batch_size=1, batch_format="pyarrow")
     return images.repartition(target_num_rows_per_block=size)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import pyarrow
 from pyarrow import fs
 
 from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
 from fgbg.ship.jobs import Job, assign_targets, plan_jobs
 from fgbg.ship.load import needs_ray
+from fgbg.ship.scale.store import Store, open_store
 from fgbg.ship.scale.table import Table, open_table, read_ids
 
 
@@ -25,10 +25,10 @@ class Row(Job):
 
 @dataclass(frozen=True)
 class Plan:
-    """All photos, and where they lie: on `filesystem`, or (None) on disks that every worker sees; or in a table."""
+    """All photos, and where they lie: in a store, or (None) on disks that every worker sees; or in a table of the store."""
 
     rows: list[Row]
-    filesystem: fs.FileSystem | None = None
+    store: Store | None = None
     table: Table | None = None
 
 
@@ -44,30 +44,31 @@ def plan_rows(inputs: Sequence[str], out: Path) -> Plan:
         return Plan([_to_row(job, out) for job in jobs])
     if len(inputs) > 1:
         raise UserError(f"{beyond[0]} is Parquet or an address, which are predicted alone: name one input a run")
-    filesystem, top, found = _list_files(beyond[0])
+    store = open_store(beyond[0])
+    found = store.list_files()
     tables = [info for info in found if info.extension.lower() == "parquet"]
     photos = [info for info in found if f".{info.extension.lower()}" in IMAGE_SUFFIXES]
     if bool(tables) == bool(photos):
         both = "both Parquet and photos" if tables else f"neither Parquet nor photos ({', '.join(sorted(IMAGE_SUFFIXES))})"
         raise UserError(f"{beyond[0]} holds {both}: name a folder that holds one of them")
-    return _plan_table(tables, filesystem, out) if tables else _plan_photos(photos, top, filesystem, out)
+    return _plan_table(tables, store, out) if tables else _plan_photos(photos, store, out)
 
 
-def _plan_photos(photos: Sequence[fs.FileInfo], top: PurePosixPath, filesystem: fs.FileSystem, out: Path) -> Plan:
-    places = [PurePosixPath(info.path).relative_to(top) if len(photos) > 1 else info.base_name for info in photos]
+def _plan_photos(photos: Sequence[fs.FileInfo], store: Store, out: Path) -> Plan:
+    places = [store.place(info) if len(photos) > 1 else info.base_name for info in photos]
     jobs = assign_targets([(Path(info.path), Path(place)) for info, place in zip(photos, places, strict=True)], out)
     rows = [_to_row(replace(job, changed_at=info.mtime_ns), out) for job, info in zip(jobs, photos, strict=True)]
-    return Plan(rows, filesystem)
+    return Plan(rows, store)
 
 
-def _plan_table(files: Sequence[fs.FileInfo], filesystem: fs.FileSystem, out: Path) -> Plan:
-    table = open_table([info.path for info in files], filesystem)
+def _plan_table(files: Sequence[fs.FileInfo], store: Store, out: Path) -> Plan:
+    table = open_table(store, [info.path for info in files])
     rows = [
         Row(Path(info.path), out / f"{name}.png", info.mtime_ns, id=name)
         for info in files
-        for name in read_ids(table, info.path, filesystem)
+        for name in read_ids(table, info.path)
     ]
-    return Plan(rows, filesystem, table)
+    return Plan(rows, store, table)
 
 
 def _to_row(job: Job, out: Path) -> Row:
@@ -77,25 +78,3 @@ def _to_row(job: Job, out: Path) -> Row:
 
 def _holds_parquet(path: Path) -> bool:
     return path.is_dir() and next(path.rglob("*.parquet"), None) is not None
-
-
-def _list_files(name: str) -> tuple[fs.FileSystem, PurePosixPath, list[fs.FileInfo]]:
-    """The file system of an address or path, where on it that lies, and its files by name, hidden ones left out."""
-    try:
-        address = name if "://" in name else Path(name).expanduser().absolute().as_uri()
-        filesystem, path = fs.FileSystem.from_uri(address)
-        (about,) = filesystem.get_file_info([path])
-        if about.type == fs.FileType.NotFound:
-            raise UserError(f"{name} does not exist: check it")
-        found = [about] if about.is_file else filesystem.get_file_info(fs.FileSelector(path, recursive=True))
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{name} cannot be reached ({reason}): check it, and your access to it") from None
-    top = PurePosixPath(path)
-    files = [info for info in found if info.is_file and not _is_hidden(PurePosixPath(info.path).relative_to(top))]
-    return filesystem, top, sorted(files, key=lambda info: info.path)
-
-
-def _is_hidden(place: PurePosixPath) -> bool:
-    """Whether a name begins as those of notes and unfinished files do."""
-    return any(part.startswith((".", "_")) for part in place.parts)

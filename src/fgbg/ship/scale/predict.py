@@ -79,7 +79,7 @@ def predict_at_scale(
         out=out,
         photo_count=len(plan.rows),
         threads=1 if address else max(1, count_cores() // workers),
-        filesystem=plan.filesystem,
+        store=plan.store,
     )
     problems = _compute_all(order, plan, todo, workers=workers, address=address) if todo else {}
     failed = {Path(row.id) if plan.table else row.source: problems[row.id] for row in todo if problems[row.id]}

@@ -8,29 +8,31 @@ from typing import Any
 
 import pyarrow
 import pyarrow.compute
-from pyarrow import fs, parquet
+from pyarrow import parquet
 
 from fgbg.errors import UserError
+from fgbg.ship.scale.store import Store
 
 ID_COLUMNS, IMAGE_COLUMNS = ("id", "path"), ("image", "bytes")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Parquet files with a photo in each row, as the bytes of an image file."""
+    """Parquet files of one store with a photo in each row, as the bytes of an image file."""
 
+    store: Store
     files: list[str]
     id_column: str
     image_column: str
 
 
-def open_table(files: Sequence[str], filesystem: fs.FileSystem) -> Table:
+def open_table(store: Store, files: Sequence[str]) -> Table:
     """The table that these files are parts of.
 
     Raises:
         UserError: One cannot be read, or lacks a column.
     """
-    schema = _read(parquet.read_schema, files[0], filesystem)
+    schema = _read(parquet.read_schema, files[0], store)
     columns = []
     for what, names in (("id", ID_COLUMNS), ("image", IMAGE_COLUMNS)):
         name = next((name for name in names if name in schema.names), None)
@@ -42,7 +44,7 @@ def open_table(files: Sequence[str], filesystem: fs.FileSystem) -> Table:
     held = schema.field(columns[1]).type
     if not holds_bytes(held):
         raise UserError(f"{files[0]}: column {columns[1]} is {held}, not the bytes of an image file in each row")
-    return Table(list(files), *columns)
+    return Table(store, list(files), *columns)
 
 
 def holds_bytes(held: pyarrow.DataType) -> bool:
@@ -52,26 +54,25 @@ def holds_bytes(held: pyarrow.DataType) -> bool:
     return pyarrow.types.is_binary(held) or pyarrow.types.is_large_binary(held)
 
 
-def read_ids(table: Table, file: str, filesystem: fs.FileSystem) -> list[str]:
+def read_ids(table: Table, file: str) -> list[str]:
     """The ids of a file's rows, as text.
 
     Raises:
         UserError: It cannot be read, or a row has none.
     """
-    ids = _read(parquet.read_table, file, filesystem, columns=[table.id_column], partitioning=None).column(0).to_pylist()
+    column = _read(parquet.read_table, file, table.store, columns=[table.id_column], partitioning=None).column(0)
+    ids = column.to_pylist()
     if None in ids:
         raise UserError(f"{file}: row {ids.index(None)} has no {table.id_column}: every photo needs one")
     return [str(name) for name in ids]
 
 
-def read_rows(
-    table: Table, file: str, filesystem: fs.FileSystem, *, done: frozenset[str], at_a_time: int
-) -> Iterator[pyarrow.Table]:
+def read_rows(table: Table, file: str, *, done: frozenset[str], at_a_time: int) -> Iterator[pyarrow.Table]:
     """A file's rows but those that are done, some at a time: columns `id`, as text, and `image`, as bytes or null.
 
     Ray's own reader is passed by: from several files at once it fails now and then where aiohttp is not installed (2.60).
     """
-    with parquet.ParquetFile(file, filesystem=filesystem) as opened:
+    with parquet.ParquetFile(file, filesystem=table.store.filesystem) as opened:
         for batch in opened.iter_batches(batch_size=at_a_time, columns=[table.id_column, table.image_column]):
             images, ids = batch.column(table.image_column), [str(name) for name in batch.column(table.id_column).to_pylist()]
             if pyarrow.types.is_struct(images.type):
@@ -80,9 +81,9 @@ def read_rows(
             yield rows.filter(pyarrow.array([name not in done for name in ids]))
 
 
-def _read(read: Callable[..., Any], file: str, filesystem: fs.FileSystem, **options: Any) -> Any:
+def _read(read: Callable[..., Any], file: str, store: Store, **options: Any) -> Any:
     try:
-        return read(file, filesystem=filesystem, **options)
+        return read(file, filesystem=store.filesystem, **options)
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{file} cannot be read as Parquet ({reason}): write it again or leave it out") from None

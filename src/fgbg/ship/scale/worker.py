@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 import pyarrow
-from pyarrow import fs
 
 import fgbg
 from fgbg.cores import CORES_VARIABLE
@@ -24,6 +23,7 @@ from fgbg.ship.load import Model, load_for_many
 from fgbg.ship.predict import open_jobs, predict_files
 from fgbg.ship.scale.attempts import count_attempts
 from fgbg.ship.scale.parts import write_part
+from fgbg.ship.scale.store import Store
 from fgbg.ship.serve.answer import Answer
 
 RUNS: Final = "rle"
@@ -45,7 +45,7 @@ class Order:
     out: Path
     photo_count: int
     threads: int
-    filesystem: fs.FileSystem | None = None  # where the sources lie, if not on disks that every worker sees
+    store: Store | None = None  # where the photos lie, if not on disks that every worker sees
     fgbg_version: str = fgbg.__version__
 
 
@@ -134,22 +134,17 @@ class Worker:
         jobs: dict[str, Job] = {}
         for index, (name, content) in enumerate(piece.items()):
             target = self.order.out / f"{name}.png"
-            if self.order.filesystem is None:
+            if self.order.store is None:
                 jobs[name] = Job(Path(content), target)
                 continue
             try:
-                encoded = self._read_far(content) if isinstance(content, str) else content
+                encoded = self.order.store.read(content) if isinstance(content, str) else content
             except OSError as error:
                 problems[name] = f"{content} cannot be read ({str(error).splitlines()[0]}): check your access to it"
                 continue
             jobs[name] = Job(folder / f"{index}", target)
             jobs[name].source.write_bytes(encoded or b"")
         return jobs
-
-    def _read_far(self, path: str) -> bytes:
-        assert self.order.filesystem is not None
-        with self.order.filesystem.open_input_file(path) as file:
-            return bytes(file.read())
 
     def _predict(self, jobs: dict[str, Job], answers: list[dict[str, Any]]) -> dict[Path, str]:
         """Write the pictures, or add to `answers`; returns why photos were left out."""

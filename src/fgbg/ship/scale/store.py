@@ -1,0 +1,105 @@
+"""Where photos and tables lie that are no files of this machine's disks: whatever pyarrow has a file system for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pyarrow
+from pyarrow import fs
+
+from fgbg.errors import UserError
+
+
+@dataclass(frozen=True)
+class Store:
+    """A file system, and what of it was named.
+
+    Attributes:
+        name: As the user wrote it, a password left out.
+        filesystem: Which workers open likewise.
+        top: On it, the file or folder that was named.
+    """
+
+    name: str
+    filesystem: fs.FileSystem
+    top: str
+
+    def list_files(self) -> list[fs.FileInfo]:
+        """All files at or below `top` by path, hidden ones left out.
+
+        Raises:
+            UserError: There is no such place, or it cannot be reached.
+        """
+        try:
+            (about,) = self.filesystem.get_file_info([self.top])
+            if about.type == fs.FileType.NotFound:
+                raise UserError(f"{self.name} does not exist: check it")
+            below = fs.FileSelector(self.top, recursive=True)
+            found = [about] if about.is_file else self.filesystem.get_file_info(below)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise _cannot_reach(self.name, error) from None
+        files = [info for info in found if info.is_file and not _is_hidden(self.place(info))]
+        return sorted(files, key=lambda info: info.path)
+
+    def place(self, info: fs.FileInfo) -> PurePosixPath:
+        """A file's place below `top`; of that file itself, none."""
+        return PurePosixPath(info.path).relative_to(self.top)
+
+    def read(self, path: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            UserError: Nothing in the store can be read any more.
+            OSError: This file cannot be read, or is not there.
+        """
+        try:
+            with self.filesystem.open_input_file(path) as file:
+                return bytes(file.read())
+        except OSError as error:
+            if not self._is_there():
+                reason = _first_line(error)
+                raise UserError(
+                    f"{self.name} cannot be reached any more ({reason}): run the same command again, it goes on from here"
+                ) from None
+            raise
+
+    def _is_there(self) -> bool:
+        try:
+            (about,) = self.filesystem.get_file_info([self.top])
+        except OSError:
+            return False
+        return bool(about.type != fs.FileType.NotFound)
+
+
+def open_store(name: str) -> Store:
+    """The store at an address, or the local disk for a path.
+
+    Raises:
+        UserError: No file system is known for the address, or it cannot be reached.
+    """
+    address = name if "://" in name else Path(name).expanduser().absolute().as_uri()
+    try:
+        filesystem, top = fs.FileSystem.from_uri(address)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise _cannot_reach(name, error) from None
+    return Store(_hide_password(name), filesystem, top)
+
+
+def _cannot_reach(name: str, error: Exception) -> UserError:
+    return UserError(_hide_password(f"{name} cannot be reached ({_first_line(error)}): check it, and your access to it"))
+
+
+def _hide_password(text: str) -> str:
+    """The text, with what stands before the @ of an address left out."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _is_hidden(place: PurePosixPath) -> bool:
+    """Whether a name begins as those of notes and unfinished files do."""
+    return any(part.startswith((".", "_")) for part in place.parts)
