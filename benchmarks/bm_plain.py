@@ -1,7 +1,7 @@
 """A whole training with fgbg against the loop that one would otherwise write: a Dataset and a DataLoader that decode every
 photo every epoch, torchvision's v2 transforms photo by photo, segmentation_models_pytorch's Dice loss beside torch's BCE.
 
-    FGBG_DATA=… python benchmarks/bm_plain.py [--epochs 4] [--width 64] [--threads 0] [--seeds 3] [--data oxford-pet]
+    FGBG_DATA=… python benchmarks/bm_plain.py [--epochs 3] [--width 64] [--threads 0] [--seeds 3] [--data oxford-pet]
 
 The same network, photos, augmentations and ranges, epochs, batch, optimizer and rate; both validate after each epoch and
 keep the best weights, which then are scored alike. fgbg's time is that of the whole `fgbg.train` with an empty cache:
@@ -55,7 +55,7 @@ class Case:
     """What is trained, by both."""
 
     data: str = "oxford-pet"
-    epochs: int = 4
+    epochs: int = 3
     width: int = 64
     size: int = 128
     start_size: int = 64

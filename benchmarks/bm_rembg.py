@@ -14,8 +14,8 @@ off. With the package's own versions of the libraries the masks are the package'
 Both are handed the same decoded photo, one at a time, on one thread, and give a mask of the photo's own size; decoding
 is not timed. They take turns block by block, so that a machine whose speed drifts treats them alike.
 
-Dice is told by two rules: the headline counts the trimap's band along the outline as object, which the pet model was taught
-and U2NetP was not; with the band not judged, neither gains by it.
+Dice is told by two rules: the trimap's band along the outline counts as object, which neither model was taught, or it is not
+judged, as the pet model was trained.
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ RUN = Path("runs/pets/pets-0")
 TERMS = "Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0"
 NOT_FOR = (
     "anything but one or a few cats or dogs of which much is seen: no other animals, no people, no medical or safety use. "
-    "It was trained on photos of pedigree pets, mostly of six breeds, by people who like them, and calls the band around "
-    "the outline object; fur ends up to a few pixels too far out. It always looks for a pet, and may find one where none is."
+    "It was trained on photos of pedigree pets, mostly of six breeds, by people who like them. Their masks leave a band "
+    "along the outline open, so that it was never told where fur ends, nor is it scored there; of a thin tail, which is all "
+    "band, the end may be missing. It always looks for a pet, and may find one where none is."
 )
 
 
