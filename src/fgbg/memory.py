@@ -10,7 +10,8 @@ from collections.abc import Iterator
 _TRIM_THRESHOLD = -1
 _MMAP_THRESHOLD = -3
 
-_KEPT = 1 << 30  # bytes; no tensor of a training on a processor is larger
+_KEPT = 1 << 30  # bytes: a tensor beyond that is given back as ever
+_NEVER = -1
 _GLIBC_MOST = 32 << 20  # where glibc's own rule, which follows what a program frees, ends on 64 bits
 
 
@@ -36,7 +37,7 @@ def keeping_memory() -> Iterator[None]:
         yield
         return
     libc.mallopt(_MMAP_THRESHOLD, _KEPT)
-    libc.mallopt(_TRIM_THRESHOLD, _KEPT)
+    libc.mallopt(_TRIM_THRESHOLD, _NEVER)  # a step's tensors together are far more than any of them
     try:
         yield
     finally:

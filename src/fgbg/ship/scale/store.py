@@ -58,12 +58,10 @@ class Store:
             with self.filesystem.open_input_file(path) as file:
                 return bytes(file.read())
         except OSError as error:
-            if not self._is_there():
-                reason = _first_line(error)
-                raise UserError(
-                    f"{self.name} cannot be reached any more ({reason}): run the same command again, it goes on from here"
-                ) from None
-            raise
+            if self._is_there():
+                raise
+            told = f"{self.name} cannot be reached any more ({_first_line(error)})"
+            raise UserError(_hide_password(f"{told}: run the same command again, it goes on from here")) from None
 
     def _is_there(self) -> bool:
         try:
