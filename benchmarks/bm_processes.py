@@ -33,11 +33,11 @@ import sys, torch
 from fgbg.config import TrainConfig
 from fgbg.engine import Engine, leave_processes
 from fgbg.training.loop import deal_batches, make_batch
-from fgbg.training.parts import OwnParts, prepare_learner, understand_data
+from fgbg.training.build import OwnParts, build_learner, understand_data
 data, model, width, size, batch, out = sys.argv[1:]
 config = TrainConfig(data=data, model=model, width=int(width), size=int(size), batch_size=int(batch), precision="fp32")
 engine = Engine(config.device, config.precision, config.threads)
-learner = prepare_learner(config, understand_data(config, None), engine, OwnParts())
+learner = build_learner(config, understand_data(config, None), engine, OwnParts())
 learner.predictor.eval()
 rows = next(iter(deal_batches(len(learner.store), config.batch_size, seed=0, epoch=1)))
 mixture = make_batch(learner, engine.share(rows), epoch=1, step=1)

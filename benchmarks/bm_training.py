@@ -16,8 +16,8 @@ import torch
 from fgbg.config import TrainConfig
 from fgbg.data.figures import draw_figures
 from fgbg.engine import Engine
+from fgbg.training.build import build_learner, understand_data
 from fgbg.training.loop import Learner, train_epoch
-from fgbg.training.parts import prepare_learner, understand_data
 from timing import describe_machine, images_per_second, ratio
 
 ROUNDS = 5
@@ -47,7 +47,7 @@ def run_bare_steps(learner: Learner, image: torch.Tensor, target: torch.Tensor, 
 def measure(case: dict[str, object], figures: Path) -> None:
     config = TrainConfig(data=str(figures), **case)  # type: ignore[arg-type]
     engine = Engine(config.device, config.precision, config.threads)
-    learner = prepare_learner(config, understand_data(config, None), engine)
+    learner = build_learner(config, understand_data(config, None), engine)
     steps = len(learner.store) // config.batch_size
     rows = torch.arange(config.batch_size, device=engine.device)
     image, target = learner.augment(*learner.store.take(rows, 1), rows, 1)

@@ -41,7 +41,7 @@ from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.parity import JudgedPhoto, Parity, compare_answers, require_parity
 from fgbg.ship.photo import Photo
 from fgbg.ship.predict import predict_inputs
-from fgbg.training.start import inherit_network
+from fgbg.training.initial_weights import inherit_network
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 from trivial import RedNetwork, make_header, make_network, make_noise, red_predictor, unchecked
 

@@ -15,9 +15,9 @@ from PIL import Image
 import fgbg
 from discs import make_samples, small_config, write_discs
 from fgbg.config import TrainConfig
-from fgbg.data.cut import split_by_group, split_folds
 from fgbg.data.samples import Sample, understand_samples
 from fgbg.data.split import NEAR_DUPLICATES, find_overlaps, group_samples, refuse_overlaps, split_set
+from fgbg.data.split_rules import split_by_group, split_folds
 from fgbg.errors import UserError
 from fgbg.judge.compare import compare_runs
 from fgbg.judge.runs import evaluate_run

@@ -16,9 +16,9 @@ from fgbg.data.augment_ranges import NO_CHANGE, AugmentRanges
 from fgbg.data.mix import Mixture, draw_mixes, find_partners, mix
 from fgbg.engine import Engine
 from fgbg.training import loop
+from fgbg.training.build import OwnParts, build_learner, understand_data
 from fgbg.training.loop import Learner
 from fgbg.training.losses import bce, dice_loss
-from fgbg.training.parts import OwnParts, prepare_learner, understand_data
 from fgbg.words import Fit
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -29,7 +29,7 @@ BLEND = replace(NO_CHANGE, enabled=True, mixup=1.0)
 
 def prepare(ranges: AugmentRanges, **changes: object) -> Learner:
     config = small_config(Path("unused"), augment=ranges, **changes)
-    return prepare_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
+    return build_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
 
 
 def test_how_often_and_with_whom() -> None:
@@ -108,7 +108,7 @@ def test_a_partner_comes_as_its_own_row_is_augmented(fit: Fit) -> None:
 
     config = small_config(Path("unused"), augment=CUT, fit=fit)
     samples = understand_data(config, make_samples(size=48))
-    learner = prepare_learner(config, samples, Engine("cpu", "fp32", 1), OwnParts(augment=paint))
+    learner = build_learner(config, samples, Engine("cpu", "fp32", 1), OwnParts(augment=paint))
     assert len(learner.store) > 12 or fit == "squash"
     rows = np.array([4, 0, 11, 7])
     mixture = loop.make_batch(learner, rows, 1, 1)

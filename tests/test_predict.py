@@ -23,11 +23,11 @@ from fgbg.ship import draw as drawing
 from fgbg.ship import mask_png, predict
 from fgbg.ship import photo as photo_module
 from fgbg.ship.draw import DIMMED, OUTLINE_COLOUR, Kind
-from fgbg.ship.going_on import RECORD
 from fgbg.ship.jobs import Job, plan_jobs
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import Photo
 from fgbg.ship.predict import Outcome, predict_inputs
+from fgbg.ship.provenance import RECORD
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
 

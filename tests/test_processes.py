@@ -17,7 +17,7 @@ from torch import nn
 import fgbg
 from discs import make_samples, small_config, write_discs
 from fgbg.engine import Engine
-from fgbg.training.parts import prepare_learner, understand_data
+from fgbg.training.build import build_learner, understand_data
 
 PREAMBLE = """
 import sys
@@ -174,7 +174,7 @@ def test_a_batch_that_cannot_be_shared_is_said(tmp_path: Path) -> None:
     config, engine = small_config(tmp_path, batch_size=3), Engine("cpu", "fp32", 1)
     engine.processes = 2
     with pytest.raises(fgbg.UserError, match="--batch-size 3 cannot be shared by 2 processes"):
-        prepare_learner(config, understand_data(config, make_samples()), engine)
+        build_learner(config, understand_data(config, make_samples()), engine)
 
 
 def test_rows_are_dealt_out_once() -> None:

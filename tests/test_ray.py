@@ -21,8 +21,8 @@ from fgbg import cli
 from fgbg.cores import CORES_VARIABLE, count_cores
 from fgbg.data.rle import decode_runs
 from fgbg.errors import UserError
-from fgbg.ship.going_on import RECORD, Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.predict import predict_inputs
+from fgbg.ship.provenance import RECORD, Provenance, hash_model, leave_out_done, write_provenance
 from fgbg.ship.scale import flow
 from fgbg.ship.scale import plan as plan_module
 from fgbg.ship.scale import worker as worker_module
@@ -323,11 +323,11 @@ def test_a_run_over_a_store_goes_on(far_away: Path, tmp_path: Path) -> None:
     assert read_all(out) == predict_here(photos, tmp_path / "here")
     os.utime(photos / "002.png", (2e9, 2e9))  # newer than its mask
     plan = plan_rows(["far://photos"], out)
-    maker = Maker(hash_model("pets"), "mask", 0.5, "", "")
-    write_maker(out, maker)
+    provenance = Provenance(hash_model("pets"), "mask", 0.5, "", "")
+    write_provenance(out, provenance)
     for target in out.rglob("*.png"):
         os.utime(target)
-    assert [job.source.name for job in leave_out_done(plan.rows, out, maker)] == ["002.png"]
+    assert [job.source.name for job in leave_out_done(plan.rows, out, provenance)] == ["002.png"]
 
 
 def test_a_store_that_is_gone_ends_the_run(far_away: Path, tmp_path: Path) -> None:

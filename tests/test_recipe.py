@@ -20,9 +20,9 @@ from fgbg.models import build_network
 from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.average import average_weights
-from fgbg.training.begin import begin_training
+from fgbg.training.build import OwnParts, build_learner, understand_data
 from fgbg.training.optimizer import make_optimizer, rate_at, set_learning_rate
-from fgbg.training.parts import OwnParts, prepare_learner, understand_data
+from fgbg.training.prepare import prepare_training
 from fgbg.training.train import run_epochs, size_in
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -158,7 +158,7 @@ class WithoutNorm(nn.Module):
 
 def gradients(**changes: object) -> list[torch.Tensor]:
     config = small_config(Path("unused"), batch_size=8, **changes)
-    learner = prepare_learner(
+    learner = build_learner(
         config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1), OwnParts(model=WithoutNorm())
     )
     rows = torch.arange(8)
@@ -206,7 +206,7 @@ def test_the_size_grows_over_the_first_half(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_coarser_view_shows_the_same_scene() -> None:
     config = small_config(Path("unused"), size=32)
-    learner = prepare_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
+    learner = build_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
     rows = torch.arange(4)
     batch = (*learner.store.take(rows, 1), rows, 1)
     fine, _ = learner.augment(*batch)
@@ -240,7 +240,7 @@ def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path: Path, capsys: 
 
 def test_with_everything_on_an_interrupted_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     config = small_config(tmp_path / "cut", **EVERYTHING)
-    training = begin_training(config, OwnParts(samples=make_samples()))
+    training = prepare_training(config, OwnParts(samples=make_samples()))
     with training.claim:
         assert next(run_epochs(training)).epoch == 1  # and no more of it
     resumed = fgbg.train(config, samples=make_samples(), resume=True)

@@ -25,7 +25,7 @@ from fgbg.ship import matte as matte_module
 from fgbg.ship.matte import matte
 from fgbg.ship.predict import predict_inputs
 from fgbg.ship.refine import STEPS, Refined, View, measure_cell, parse_steps
-from fgbg.ship.trial import _judge, try_steps
+from fgbg.ship.refine_trial import _judge, try_steps
 from trivial import RedNetwork, draw, make_header, make_noise, paint
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -289,7 +289,7 @@ def test_steps_are_not_chosen_on_test_photos(red_run: Run) -> None:
 
 
 def test_several_steps_that_help_are_measured_together(red_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fgbg.ship.trial.RISK", 2.0)  # everything counts as told
+    monkeypatch.setattr("fgbg.ship.refine_trial.RISK", 2.0)  # everything counts as told
     trial = try_steps(red_run)
     helping = [each.steps[0] for each in trial.effects if len(each.steps) == 1 and each.dice.difference.mean > 0]
     assert list(trial.recommended) == helping

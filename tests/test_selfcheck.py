@@ -23,6 +23,7 @@ from fgbg.config import LOSSES, read_preset
 from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.engine import Engine
 from fgbg.run import Run
+from fgbg.training.build import OwnParts, build_learner, understand_data
 from fgbg.training.checks.draws import choose_epochs, draw_pattern
 from fgbg.training.checks.finding import Finding
 from fgbg.training.checks.loss import (
@@ -36,7 +37,6 @@ from fgbg.training.checks.loss import (
 )
 from fgbg.training.checks.metric import check_metric
 from fgbg.training.losses import bce, dice_loss, make_loss
-from fgbg.training.parts import OwnParts, prepare_learner, understand_data
 from fgbg.training.selfcheck import check_learner, check_run
 from trivial import unchecked
 
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.usefixtures("no_charts")
 def check(config: fgbg.TrainConfig, samples: list[fgbg.Sample] | None = None, **parts: Any) -> list[Finding]:
     """The self-check alone, of a training on discs."""
     sample_set = understand_data(config, make_samples() if samples is None else samples)
-    learner = prepare_learner(config, sample_set, Engine("cpu", "fp32", 1), OwnParts(**parts))
+    learner = build_learner(config, sample_set, Engine("cpu", "fp32", 1), OwnParts(**parts))
     known = None if "loss" in parts else config
     return check_learner(learner, epochs=config.epochs, config=known, samples=sample_set)
 
@@ -100,7 +100,7 @@ def test_the_training_that_follows_is_the_same_to_the_bit(tmp_path: Path, own: b
 
 def test_weights_gradients_modes_and_random_states_stay(tmp_path: Path) -> None:
     config = small_config(tmp_path)
-    learner = prepare_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
+    learner = build_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
     learner.predictor.eval()
     parameter = next(learner.predictor.parameters())
     parameter.grad = torch.ones_like(parameter)
@@ -127,7 +127,7 @@ def test_an_augmentation_that_keeps_its_pictures_is_told_and_keeps_the_true_ones
     config = small_config(tmp_path, epochs=8)
     samples = make_samples()
     assert "frozen" in " ".join(alarms(check(config, samples, augment=keep)))
-    learner = prepare_learner(config, understand_data(config, samples), Engine("cpu", "fp32", 1))
+    learner = build_learner(config, understand_data(config, samples), Engine("cpu", "fp32", 1))
     for row, image in kept.items():
         pixels, _ = learner.store.take(torch.tensor([row]), 1)
         assert torch.equal(image, pixels[0, :, :32, :32].float() / 255)

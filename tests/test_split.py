@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgbg.data.cut import split_by_group, split_lab, split_official
 from fgbg.data.samples import Sample
+from fgbg.data.split_rules import split_by_group, split_lab, split_official
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.errors import UserError
 

@@ -9,7 +9,7 @@ import torch
 from fgbg.data.cache import Squares, cache_squares
 from fgbg.data.masks import apply_border
 from fgbg.data.sources import open_samples
-from fgbg.data.store import RESIDENT_SHARE, TrainingStore
+from fgbg.data.training_store import RESIDENT_SHARE, TrainingStore
 
 CPU = torch.device("cpu")
 PLENTY, NOTHING = 2**40, 0

@@ -83,7 +83,7 @@ def careless_database() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> training.Training:
     folder = tmp_path_factory.mktemp("prepared")
-    return training.begin_training(config_of(write_discs(folder), folder / "run"), say=quiet)
+    return training.prepare_training(config_of(write_discs(folder), folder / "run"), say=quiet)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, prepared: training.Training) -> Call
                 raise dice
             return Validated(0.0, dice, dice, None)
 
-        monkeypatch.setattr(trials_of, "begin_training", begin)
+        monkeypatch.setattr(trials_of, "prepare_training", begin)
         monkeypatch.setattr(training, "train_epoch", train)
         monkeypatch.setattr(training, "validate", validate)
         monkeypatch.setattr(training, "save_model", lambda path, *_: path.write_text("best"))

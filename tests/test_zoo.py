@@ -17,7 +17,7 @@ from fgbg import UserError, train
 from fgbg.models import MODELS, OWN, StridePadding, build_network, count_parameters, describe_model, require_model
 from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.models.zoo import DEFAULT_ENCODER, LIBRARY, UNET_CHANNELS
-from fgbg.training.start import start_network
+from fgbg.training.initial_weights import build_initial_network
 from trivial import make_header
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -196,14 +196,14 @@ def test_an_unknown_encoder_is_refused_before_anything_is_written(tmp_path: Path
 def test_an_encoder_of_one_size_is_refused_at_another(tmp_path: Path, sizes: dict[str, int]) -> None:
     encoder = "swin_tiny_patch4_window7_224"
     with pytest.raises(UserError, match=rf"fpn on {encoder} does not take 64 px \(.*224.*choose another size"):
-        start_network(small_config(tmp_path, model="fpn", encoder=encoder, **sizes), None)
+        build_initial_network(small_config(tmp_path, model="fpn", encoder=encoder, **sizes), None)
 
 
 def test_trying_the_sizes_moves_neither_weights_nor_random_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config(tmp_path, model="deeplabv3", encoder=TINY)
-    tried, drawn = start_network(config, None).network.state_dict(), torch.rand(3)
-    monkeypatch.setattr("fgbg.training.start._require_sizes", lambda *_: None)
-    untried = start_network(config, None).network.state_dict()
+    tried, drawn = build_initial_network(config, None).network.state_dict(), torch.rand(3)
+    monkeypatch.setattr("fgbg.training.initial_weights._require_sizes", lambda *_: None)
+    untried = build_initial_network(config, None).network.state_dict()
     assert torch.equal(torch.rand(3), drawn)
     assert all(torch.equal(tensor, untried[key]) for key, tensor in tried.items())
 

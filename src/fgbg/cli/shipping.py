@@ -146,7 +146,7 @@ def refine_verb(argv: Sequence[str]) -> int:
     from fgbg.run import open_run
     from fgbg.ship.matte import require_matting
     from fgbg.ship.refine import parse_steps
-    from fgbg.ship.trial import try_steps
+    from fgbg.ship.refine_trial import try_steps
 
     if arguments.soft:
         require_matting()

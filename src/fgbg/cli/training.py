@@ -108,7 +108,7 @@ def read_defaults(argv: Sequence[str], kind: type[TrainConfig]) -> TrainConfig:
     init = peeked["--init"] or ("" if "--resume" in argv else base.init)
     if init:
         require_extra("train")
-        from fgbg.training.start import inherit_network
+        from fgbg.training.initial_weights import inherit_network
 
         # A preset or file that asks for another network stays as it is, and is refused in the end.
         fields |= {

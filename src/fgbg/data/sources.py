@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from fgbg.data.annotations import find_annotations
-from fgbg.data.cut import split_lab, split_official
 from fgbg.data.figures import draw_figures
 from fgbg.data.folders import (
     FOLDER_SPLITS,
@@ -27,6 +26,7 @@ from fgbg.data.oxford import find_oxford, is_oxford, read_oxford
 from fgbg.data.parallel import Progress
 from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
 from fgbg.data.split import Locked, lock_splits, split_set
+from fgbg.data.split_rules import split_lab, split_official
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder
 

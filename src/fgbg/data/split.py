@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from fgbg.data.cut import hold_out_validation, name_group, split_by_group, split_folds
 from fgbg.data.parallel import Progress
 from fgbg.data.samples import Sample, SampleSet, name_some
+from fgbg.data.split_rules import hold_out_validation, name_group, split_by_group, split_folds
 from fgbg.errors import UserError
 
 NEAR_DUPLICATES = "near-duplicates"

@@ -24,7 +24,7 @@ from fgbg.search.space import Space, check_space, read_space, read_space_file, w
 from fgbg.search.study import DATABASE, is_exhausted, open_study, quiet_optuna, work_alone
 from fgbg.search.trial import Search, TimeIsOver, drop_weights, take_turn
 from fgbg.storage import LOCK, make_empty_folder, make_folder, replace_when_whole
-from fgbg.training.parts import understand_data
+from fgbg.training.build import understand_data
 from fgbg.training.resume import RESUMABLE
 
 MAY_CHANGE = RESUMABLE - {"epochs", "patience"}

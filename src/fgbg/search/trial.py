@@ -22,8 +22,8 @@ from fgbg.search.results import Sweep, TrialRecord, read_sweep, run_of
 from fgbg.search.space import Space, apply_values
 from fgbg.search.study import SENTENCE, count_combinations, is_repeat, next_trial, suggest_values
 from fgbg.storage import is_run
-from fgbg.training.begin import Training, begin_training
-from fgbg.training.parts import understand_data
+from fgbg.training.build import understand_data
+from fgbg.training.prepare import Training, prepare_training
 from fgbg.training.track import open_tracker
 from fgbg.training.train import run_epochs
 
@@ -106,7 +106,7 @@ def _begin_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, lou
     is_begun = is_run(run.folder)
     if not is_begun and run.folder.exists():
         shutil.rmtree(run.folder)  # a kill came before the run was one
-    training = begin_training(config, resume=is_begun, say=search.say if loud else _say_nothing)
+    training = prepare_training(config, resume=is_begun, say=search.say if loud else _say_nothing)
     return replace(training, say=_say_nothing)
 
 

@@ -17,11 +17,11 @@ from fgbg.data.parallel import Progress, map_in_order, show_progress
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.ship.draw import Kind, grade, write_picture
-from fgbg.ship.going_on import Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.jobs import Job, plan_output
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
 from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_photo, weigh_pixels
+from fgbg.ship.provenance import Provenance, hash_model, leave_out_done, write_provenance
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import make_folder
 
@@ -72,11 +72,11 @@ def predict_inputs(
     jobs, folder = plan_output([Path(path).expanduser() for path in photos], out)
     model = load_for_many(name, photo_count=len(jobs), device=device, refine=refine)
     say(describe_model(name, model))
-    maker = Maker(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
-    todo = jobs if force else leave_out_done(jobs, out, maker)
+    provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
+    todo = jobs if force else leave_out_done(jobs, out, provenance)
     make_folder(folder)
     if folder == out:  # a single file keeps no word of its photo, and is never taken for done
-        write_maker(out, maker)
+        write_provenance(out, provenance)
     outcome = predict_files(model, todo, kind=kind, progress=show_progress)
     return replace(outcome, already=len(jobs) - len(todo))
 

@@ -22,16 +22,16 @@ from fgbg.data.cache import Photos
 from fgbg.data.masks import apply_border
 from fgbg.data.mix import Mixture, draw_mixes, find_partners, mix
 from fgbg.data.patches import PatchStore
-from fgbg.data.store import TrainingStore
 from fgbg.data.streams import Purpose, open_stream
+from fgbg.data.training_store import TrainingStore
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.metrics import count_pixels, dice_of
 from fgbg.judge.score import PhotoAndTarget, score_photos
 from fgbg.models.predictor import Predictor
+from fgbg.training.initial_weights import InitialWeights
 from fgbg.training.losses import Loss
 from fgbg.training.optimizer import set_learning_rate
-from fgbg.training.start import Start
 from fgbg.words import Border
 
 Metric = Callable[[Bool[Tensor, "height width"], UInt8[Tensor, "height width"]], float]
@@ -68,7 +68,7 @@ class Learner:
     metric: Metric | None
     batch_size: int
     seed: int
-    start: Start  # what the weights were before the first step
+    initial: InitialWeights  # what the weights were before the first step
     rate: Callable[[int], float]  # learning rate of a step, counted from 0 over the whole run
     accumulate: int = 1  # parts of a step's images that go through the network one after the other
     clip_norm: float = 0.0  # 0: gradients as they are

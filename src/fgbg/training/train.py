@@ -22,10 +22,10 @@ from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.record import EpochRecord
 from fgbg.run import Run
-from fgbg.training.begin import Training, begin_training
+from fgbg.training.build import OwnParts
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
-from fgbg.training.parts import OwnParts
+from fgbg.training.prepare import Training, prepare_training
 from fgbg.training.resume import best_before
 from fgbg.training.state import Progress, save_state
 from fgbg.training.track import open_tracker
@@ -62,7 +62,7 @@ def train(
     Raises:
         UserError: Anything in the configuration, the data or the folder that cannot be used.
     """
-    training = begin_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume)
+    training = prepare_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume)
     with training.claim, keeping_memory():
         _train_and_record(training)
     return training.run

@@ -13,11 +13,11 @@ from fgbg.data.parallel import show_progress
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
-from fgbg.ship.going_on import Maker, hash_model, leave_out_done, write_maker
 from fgbg.ship.jobs import names_picture
 from fgbg.ship.load import describe_model, load_for_many, part_names
 from fgbg.ship.matte import require_matting
 from fgbg.ship.predict import Outcome, tell_model_from_photos
+from fgbg.ship.provenance import Provenance, hash_model, leave_out_done, write_provenance
 from fgbg.ship.refine import parse_steps
 from fgbg.ship.scale.attempts import forget_attempts
 from fgbg.ship.scale.cluster import open_cluster
@@ -68,11 +68,11 @@ def predict_at_scale(
     _require_names(plan.rows, kind)
     model = load_for_many(name, photo_count=len(plan.rows), device="cpu", refine=refine)
     say(describe_model(name, model))
-    maker = Maker(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
-    todo = _begin(plan.rows, out, maker, force=force)
+    provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
+    todo = _begin(plan.rows, out, provenance, force=force)
     order = Order(
         model=_name_everywhere(name),
-        model_hash=maker.model,
+        model_hash=provenance.model,
         refine=refine,
         device=device if device.startswith("cuda") else "cpu",
         kind=kind,
@@ -106,14 +106,14 @@ def _require_names(rows: Sequence[Row], kind: str) -> None:
         raise UserError(f"id {name_some(strange, 3)} cannot name a file below --out: choose other ids, or --kind {RUNS}")
 
 
-def _begin(rows: Sequence[Row], out: Path, maker: Maker, *, force: bool) -> list[Row]:
+def _begin(rows: Sequence[Row], out: Path, provenance: Provenance, *, force: bool) -> list[Row]:
     """The rows that are still to do; the folder is ready for their answers then, and holds none of them."""
-    held = find_rows(out) if maker.kind == RUNS else {}
-    if maker.kind == RUNS:  # a row's file is the part that holds it, if one does
+    held = find_rows(out) if provenance.kind == RUNS else {}
+    if provenance.kind == RUNS:  # a row's file is the part that holds it, if one does
         rows = [replace(row, target=held.get(row.id, out / "no part")) for row in rows]
-    todo = list(rows) if force else leave_out_done(rows, out, maker)
+    todo = list(rows) if force else leave_out_done(rows, out, provenance)
     make_folder(out)
-    write_maker(out, maker)
+    write_provenance(out, provenance)
     drop_rows(held, {row.id for row in todo})
     forget_attempts(out)
     return todo

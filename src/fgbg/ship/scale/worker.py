@@ -17,10 +17,10 @@ import fgbg
 from fgbg.cores import CORES_VARIABLE
 from fgbg.errors import UserError
 from fgbg.ship.draw import Kind
-from fgbg.ship.going_on import hash_model
 from fgbg.ship.jobs import Job
 from fgbg.ship.load import Model, load_for_many
 from fgbg.ship.predict import open_jobs, predict_files
+from fgbg.ship.provenance import hash_model
 from fgbg.ship.scale.attempts import count_attempts
 from fgbg.ship.scale.parts import write_part
 from fgbg.ship.scale.store import Store

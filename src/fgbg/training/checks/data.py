@@ -6,7 +6,7 @@ import torch
 
 from fgbg.data.patches import PatchStore
 from fgbg.data.samples import SPLITS, SampleSet, name_some
-from fgbg.data.store import TrainingStore
+from fgbg.data.training_store import TrainingStore
 from fgbg.training.checks.finding import Finding, doubted, passed
 from fgbg.words import GROUND, OBJECT
 

@@ -19,11 +19,11 @@ from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
 from fgbg.run import Run, create_run, open_run
 from fgbg.storage import free_name, holds_nothing, write_alone
+from fgbg.training.build import OwnParts, build_learner, understand_data
+from fgbg.training.initial_weights import InitialWeights, describe_initial_weights, require_same_network
 from fgbg.training.loop import Learner
-from fgbg.training.parts import OwnParts, prepare_learner, understand_data
 from fgbg.training.resume import describe_resumption, require_intact_run, require_same_settings
 from fgbg.training.selfcheck import check_before_training
-from fgbg.training.start import Start, describe_start, require_same_network
 from fgbg.training.state import Progress, restore_state
 from fgbg.training.track import require_tracker
 
@@ -49,7 +49,7 @@ class Training:
         return self.config.track if self.learner.engine.is_main else "none"
 
 
-def begin_training(
+def prepare_training(
     config: TrainConfig, own: OwnParts | None = None, *, resume: bool = False, say: Callable[[str], None] = print
 ) -> Training:
     """Everything up to the first epoch: data understood, parts built, run folder written, self-check passed.
@@ -95,7 +95,7 @@ def _prepare(
     if resume and run.fingerprint not in ("", sample_set.fingerprint):
         raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
     resumed = run.best if resume and run.last.exists() and run.best.exists() else None
-    learner = prepare_learner(config, sample_set, engine, own, resumed=resumed)
+    learner = build_learner(config, sample_set, engine, own, resumed=resumed)
     _announce(config, sample_set, learner, say)
     progress = restore_state(run.last, learner) if resume else Progress()
     if resume:
@@ -106,7 +106,7 @@ def _prepare(
     engine.wait()  # who reads the record from here on finds no epoch in it that is about to be replayed
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, own_loss=own.loss is not None)
-    header = _describe_model(config, sample_set, learner.start)
+    header = _describe_model(config, sample_set, learner.initial)
     return Training(run, config, header, sample_set.of("validation"), learner, progress, say, ExitStack())
 
 
@@ -121,7 +121,7 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
     name = describe_model(config.model, width=config.width, encoder=config.encoder)
     say(f"{name}, {parameters:,} parameters, {config.size} px · {learner.engine.describe()}")
     say(_describe_steps(config, learner.engine.processes))
-    for line in describe_start(config, learner.start):
+    for line in describe_initial_weights(config, learner.initial):
         say(line)
     if config.loss in PLAIN_TVERSKY and config.false_positive_weight == config.false_negative_weight == 0.5:
         same = config.loss.replace("tversky", "dice")
@@ -171,12 +171,12 @@ def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
     return run
 
 
-def _describe_model(config: TrainConfig, samples: SampleSet, start: Start) -> ModelHeader:
+def _describe_model(config: TrainConfig, samples: SampleSet, initial: InitialWeights) -> ModelHeader:
     """The header of this run's models; epoch and score are filled in when one is saved.
 
     What trained and chose the model that this one started from is taken over: its photos can judge neither.
     """
-    before, pretrained = start.header, start.pretrained
+    before, pretrained = initial.header, initial.pretrained
     return ModelHeader(
         network=config.model,
         width=config.width,
@@ -196,8 +196,8 @@ def _describe_model(config: TrainConfig, samples: SampleSet, start: Start) -> Mo
         training_images=_join(samples.of("train").image_keys, before.training_images if before else ()),
         validation_images=_join(samples.of("validation").image_keys, before.validation_images if before else ()),
         overlap_count=len(find_overlaps(samples)),
-        mean=start.mean,
-        deviation=start.deviation,
+        mean=initial.mean,
+        deviation=initial.deviation,
     )
 
 

@@ -23,7 +23,7 @@ from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """A network before its first step.
 
     Attributes:
@@ -43,7 +43,7 @@ class Start:
     resumed: bool = False
 
 
-def start_network(config: TrainConfig, own: nn.Module | None, *, resumed: Path | None = None) -> Start:
+def build_initial_network(config: TrainConfig, own: nn.Module | None, *, resumed: Path | None = None) -> InitialWeights:
     """The network that the configuration asks for, or the user's own.
 
     Args:
@@ -59,35 +59,35 @@ def start_network(config: TrainConfig, own: nn.Module | None, *, resumed: Path |
     if own is not None:
         if config.init or config.pretrained != "none":
             raise UserError("--init and --pretrained are for fgbg's models: load the weights of your own network yourself")
-        return Start(wrap_network(own))
+        return InitialWeights(wrap_network(own))
     if resumed and (config.init or config.pretrained != "none"):
         network, header = build_network(config.model, width=config.width, encoder=config.encoder), read_header(resumed)
-        return Start(network, header.mean, header.deviation, header=header, resumed=True)
+        return InitialWeights(network, header.mean, header.deviation, header=header, resumed=True)
     if config.init:
         require_same_network(config)
         predictor, header = load_model(find_model_file(config.init))
         network = wrap_network(predictor.network.train())
         _require_sizes(network, config)
-        return Start(network, header.mean, header.deviation, header=header)
+        return InitialWeights(network, header.mean, header.deviation, header=header)
     network = build_network(config.model, width=config.width, encoder=config.encoder)
     _require_sizes(network, config)
     if config.pretrained == "none":
-        return Start(network)
+        return InitialWeights(network)
     found = load_pretrained(
         network.network, config.model, width=config.width, encoder=config.encoder, choice=config.pretrained
     )
-    return Start(network, found.mean, found.deviation, pretrained=found)
+    return InitialWeights(network, found.mean, found.deviation, pretrained=found)
 
 
-def describe_start(config: TrainConfig, start: Start) -> list[str]:
+def describe_initial_weights(config: TrainConfig, initial: InitialWeights) -> list[str]:
     """Where the weights begin, and what is other than where they come from, as lines to print."""
-    if start.pretrained:
-        return [start.pretrained.describe()]
-    if not start.header or start.resumed:
+    if initial.pretrained:
+        return [initial.pretrained.describe()]
+    if not initial.header or initial.resumed:
         return []
-    lines = [f"starts from {config.init}: epoch {start.header.epoch} on {start.header.data}"]
+    lines = [f"starts from {config.init}: epoch {initial.header.epoch} on {initial.header.data}"]
     for name in ("size", "fit", "border"):
-        theirs, ours = getattr(start.header, name), getattr(config, name)
+        theirs, ours = getattr(initial.header, name), getattr(config, name)
         if theirs != ours:
             lines.append(f"note: that model has {name} {theirs}, this run {ours}: {_CHANGED[name]}")
     return lines

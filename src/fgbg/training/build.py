@@ -18,15 +18,15 @@ from fgbg.data.patches import PatchStore
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
 from fgbg.data.split import refuse_overlaps, split_set
-from fgbg.data.store import TrainingStore
+from fgbg.data.training_store import TrainingStore
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.models.predictor import Predictor
 from fgbg.training.average import average_weights
+from fgbg.training.initial_weights import build_initial_network, refuse_known_photos
 from fgbg.training.loop import Learner, Metric, Trainable
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.optimizer import make_optimizer, rate_at
-from fgbg.training.start import refuse_known_photos, start_network
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> Sa
     return sample_set
 
 
-def prepare_learner(
+def build_learner(
     config: TrainConfig,
     samples: SampleSet,
     engine: Engine,
@@ -89,15 +89,15 @@ def prepare_learner(
     """
     own = own or OwnParts()
     _check_shares(config, engine)
-    start = start_network(config, own.model, resumed=resumed)
-    network = start.network
-    if start.header and not (start.resumed or config.allow_overlap):
-        refuse_known_photos(start.header, samples)
+    initial = build_initial_network(config, own.model, resumed=resumed)
+    network = initial.network
+    if initial.header and not (initial.resumed or config.allow_overlap):
+        refuse_known_photos(initial.header, samples)
     if config.batch_size == engine.processes and config.size <= network.stride:
         raise UserError(
             f"--batch-size {config.batch_size} at --size {config.size} leaves the deepest batch norm one value: raise either"
         )
-    predictor = Predictor(network, size=config.size, fit=config.fit, mean=start.mean, deviation=start.deviation)
+    predictor = Predictor(network, size=config.size, fit=config.fit, mean=initial.mean, deviation=initial.deviation)
     optimizer = make_optimizer(
         predictor,
         network.network,
@@ -156,7 +156,7 @@ def prepare_learner(
         rate=_plan_rate(config, len(store) // config.batch_size),
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
-        start=start,
+        initial=initial,
         average=average_weights(predictor, config.ema) if config.ema else None,
     )
 

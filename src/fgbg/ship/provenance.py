@@ -1,4 +1,4 @@
-"""A folder of predictions knows what made it, so that the same command goes on where it was stopped."""
+"""What made a folder of predictions, kept beside them, so that the same command goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 @dataclass(frozen=True)
-class Maker:
-    """What decides the pixels of a prediction, next to the photo."""
+class Provenance:
+    """Everything but the photo that decides the pixels of a prediction."""
 
     model: str  # a hash of its file
     kind: str
@@ -41,31 +41,32 @@ def hash_model(name: str) -> str:
     return ",".join(hashes)
 
 
-def leave_out_done(jobs: Sequence[AnyJob], out: Path, maker: Maker) -> list[AnyJob]:
-    """The jobs that are still to do, where `maker` has written to `out` before.
+def leave_out_done(jobs: Sequence[AnyJob], out: Path, provenance: Provenance) -> list[AnyJob]:
+    """The jobs that are still to do, where predictions of this provenance may lie in `out` already.
 
     Raises:
-        UserError: A file to be written is there already, and another maker's.
+        UserError: A file to be written is there already, and of another provenance.
     """
     existing = [job for job in jobs if job.target.exists()]
     if not existing:
         return list(jobs)
-    before = _read_maker(out)
-    # What is older than the word that this maker left is another's, which --force has passed by.
-    began = _changed_at(out / RECORD) if before == maker else None
+    before = _read_provenance(out)
+    # A file older than the record was written by another model: a run with --force began the record and never reached it.
+    began = _changed_at(out / RECORD) if before == provenance else None
     strange = [str(job.target) for job in existing if began is None or _changed_at(job.target) < began]
     if not strange:
         return [job for job in jobs if not job.target.exists() or _changed_at(job.target) < _photo_changed_at(job)]
     verb = "exists" if len(strange) == 1 else "exist"
-    changed = before and [name for name, value in dataclasses.asdict(maker).items() if getattr(before, name) != value]
+    ours = dataclasses.asdict(provenance)
+    changed = before and [name for name, value in ours.items() if getattr(before, name) != value]
     reason = f" and came of another {' and '.join(changed).replace('_', ' ')}" if changed else ""
     raise UserError(f"{name_some(strange, 3)} {verb} already{reason}: choose another --out, or --force to overwrite")
 
 
-def write_maker(out: Path, maker: Maker) -> None:
-    """Leave word in the folder, unless it is this maker's already: its age tells what came after it."""
-    if _read_maker(out) != maker:
-        (out / RECORD).write_text(json.dumps(dataclasses.asdict(maker)) + "\n", encoding="utf-8")
+def write_provenance(out: Path, provenance: Provenance) -> None:
+    """Leave a record in the folder. One that says the same is left alone: its age tells which files came after it."""
+    if _read_provenance(out) != provenance:
+        (out / RECORD).write_text(json.dumps(dataclasses.asdict(provenance)) + "\n", encoding="utf-8")
 
 
 def _photo_changed_at(job: Job) -> int:
@@ -76,8 +77,8 @@ def _changed_at(path: Path) -> int:
     return path.stat().st_mtime_ns
 
 
-def _read_maker(out: Path) -> Maker | None:
+def _read_provenance(out: Path) -> Provenance | None:
     try:
-        return Maker(**json.loads((out / RECORD).read_text(encoding="utf-8")))
+        return Provenance(**json.loads((out / RECORD).read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
