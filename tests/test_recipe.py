@@ -204,6 +204,14 @@ def test_the_size_grows_over_the_first_half(tmp_path: Path, monkeypatch: pytest.
     assert seen == [32] * 3 + [64] * 3 + [96] * 6
 
 
+def test_only_our_own_augmentation_grows(tmp_path: Path) -> None:
+    def augment(pixels: torch.Tensor, target: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        return pixels / 255, target
+
+    with pytest.raises(fgbg.UserError, match="--start-size grows what fgbg's own augmentation makes"):
+        fgbg.train(small_config(tmp_path / "run", size=64, start_size=32), samples=make_samples(), augment=augment)
+
+
 def test_a_coarser_view_shows_the_same_scene() -> None:
     config = small_config(Path("unused"), size=32)
     learner = build_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
@@ -211,7 +219,7 @@ def test_a_coarser_view_shows_the_same_scene() -> None:
     batch = (*learner.store.take(rows, 1), rows, 1)
     fine, _ = learner.augment(*batch)
     assert isinstance(learner.augment, PairedAugmentation)
-    learner.augment.show(16)
+    learner.augment.set_size(16)
     coarse, _ = learner.augment(*batch)
     assert coarse.shape[-1] == 16
     assert (nn.functional.avg_pool2d(fine, 2) - coarse).abs().mean() < 0.1
@@ -240,8 +248,7 @@ def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path: Path, capsys: 
 
 def test_with_everything_on_an_interrupted_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     config = small_config(tmp_path / "cut", **EVERYTHING)
-    training = prepare_training(config, OwnParts(samples=make_samples()))
-    with training.claim:
+    with prepare_training(config, OwnParts(samples=make_samples())) as training:
         assert next(run_epochs(training)).epoch == 1  # and no more of it
     resumed = fgbg.train(config, samples=make_samples(), resume=True)
     whole = trained(tmp_path / "whole", **EVERYTHING)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -81,9 +82,10 @@ def careless_database() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> training.Training:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[training.Training]:
     folder = tmp_path_factory.mktemp("prepared")
-    return training.prepare_training(config_of(write_discs(folder), folder / "run"), say=quiet)
+    with training.prepare_training(config_of(write_discs(folder), folder / "run"), say=quiet) as ready:
+        yield ready
 
 
 @pytest.fixture
@@ -96,12 +98,13 @@ def follow(monkeypatch: pytest.MonkeyPatch, prepared: training.Training) -> Call
     def set_curve(curve: Curve) -> None:
         now: dict[str, Any] = {}
 
-        def begin(config: TrainConfig, *, resume: bool, say: Callable[[str], None]) -> training.Training:
+        @contextmanager
+        def prepare(config: TrainConfig, *, resume: bool, say: Callable[[str], None]) -> Iterator[training.Training]:
             made = open_run(Path(config.out)) if resume else create_run(Path(config.out))
             now["curve"] = curve(config)
             made.write_config(config)
             say("20 pairs")
-            return replace(prepared, run=made, config=config, progress=Progress(len(made.epochs())), say=say)
+            yield replace(prepared, run=made, config=config, progress=Progress(len(made.epochs())), say=say)
 
         def train(_learner: object, epoch: int, _title: str) -> Trained:
             now["epoch"] = epoch
@@ -113,7 +116,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, prepared: training.Training) -> Call
                 raise dice
             return Validated(0.0, dice, dice, None)
 
-        monkeypatch.setattr(trials_of, "prepare_training", begin)
+        monkeypatch.setattr(trials_of, "prepare_training", prepare)
         monkeypatch.setattr(training, "train_epoch", train)
         monkeypatch.setattr(training, "validate", validate)
         monkeypatch.setattr(training, "save_model", lambda path, *_: path.write_text("best"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,16 @@ class ModelHeader:
     mean: tuple[float, ...] = IMAGENET_MEAN
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
     arithmetic: Arithmetic = "fp32"  # int8: the file does not hold the weights that were trained
+
+
+def require_one_fit(fits: Iterable[Fit]) -> None:
+    """Refuse to average models that fit photos in different ways.
+
+    Raises:
+        UserError: They do.
+    """
+    if len(found := sorted(set(fits))) > 1:
+        raise UserError(f"these models were trained with --fit {' and '.join(found)}: an ensemble needs one of them")
 
 
 def write_header(header: ModelHeader) -> str:

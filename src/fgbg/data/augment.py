@@ -57,12 +57,12 @@ class PairedAugmentation:
     ) -> None:
         self.ranges, self.aspects, self.seed, self.device = ranges.in_force(), aspects, seed, device
         self.reach = reach
-        self.show(size)
+        self.set_size(size)
         self._epoch = 0
         self._table: dict[str, Tensor] = {}
 
-    def show(self, size: int) -> None:
-        """From now on, images of this edge in pixels: the same views, finer or coarser."""
+    def set_size(self, size: int) -> None:
+        """Make images of this edge in pixels from now on: the same views, finer or coarser."""
         ticks = (torch.arange(size, device=self.device, dtype=torch.float32) * 2 + 1) / size - 1
         y, x = torch.meshgrid(ticks, ticks, indexing="ij")
         # Homogeneous places of the output pixels, as a matrix: one small product makes a whole batch's grid.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,22 @@ def estimate_mean(scores: NDArray[np.float64], *, groups: Sequence[str] | None =
     """
     low, high = np.percentile(resample_means(scores, groups=groups, seed=seed), [2.5, 97.5])
     return Estimate(float(scores.mean()), float(low), float(high))
+
+
+class Member(Protocol):
+    """An image that may belong to a group: a sample, or a row of scores."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def group(self) -> str: ...
+
+
+def find_groups(members: Iterable[Member]) -> list[str] | None:
+    """What a bootstrap draws as one: each member's group, or it alone if it has none. None if no member has a group."""
+    members = list(members)
+    return [member.group or f"alone: {member.id}" for member in members] if any(each.group for each in members) else None
 
 
 class Test(NamedTuple):

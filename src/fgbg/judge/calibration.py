@@ -62,17 +62,20 @@ class Choice(NamedTuple):
     sentence: str
 
 
-def choose_threshold(by_threshold: NDArray[np.int64], objective: str = "dice") -> Choice:
+def choose_threshold(
+    by_threshold: NDArray[np.int64], objective: str = "dice", *, groups: Sequence[str] | None = None
+) -> Choice:
     """The threshold for an objective, chosen on validation photos.
 
     - dice, iou: the candidate with the highest mean over photos, if its paired gain over 0.5 excludes 0 and there are
-      FEWEST_PHOTOS or more; else 0.5;
+      FEWEST_PHOTOS or more (groups of photos, where there are groups); else 0.5;
     - recall:R: the highest candidate whose mean recall, over photos with an object, is at least R;
     - none: 0.5.
 
     Args:
         by_threshold: (photos, 2, candidates + 1), as in `Histograms`.
         objective: See `fgbg.config.OBJECTIVES`.
+        groups: (photos,) what the bootstrap draws as one, see `find_groups`.
     """
     counts = count_at_candidates(by_threshold)
     if check_objective(objective).startswith("recall"):
@@ -82,7 +85,7 @@ def choose_threshold(by_threshold: NDArray[np.int64], objective: str = "dice") -
     # Among equals the one nearest to 0.5: a plateau's middle is not known to be better than what everybody assumes.
     best = min(np.flatnonzero(means == means.max()), key=lambda place: abs(CANDIDATES[place] - DEFAULT_THRESHOLD))
     half = int(np.flatnonzero(CANDIDATES == DEFAULT_THRESHOLD)[0])
-    gain = estimate_mean(scores[:, best] - scores[:, half])
+    gain = estimate_mean(scores[:, best] - scores[:, half], groups=groups)
     name = {"iou": "IoU"}.get(objective, "Dice")
     told = (
         f"{CANDIDATES[best]:g} gains {gain.mean:.4f} [{gain.low:.4f}, {gain.high:.4f}] "
@@ -90,8 +93,9 @@ def choose_threshold(by_threshold: NDArray[np.int64], objective: str = "dice") -
     )
     if objective == "none":
         return Choice(DEFAULT_THRESHOLD, means, gain, f"0.5, as asked for; {told}")
-    if len(scores) < FEWEST_PHOTOS:
-        return Choice(DEFAULT_THRESHOLD, means, gain, f"0.5 stays: {len(scores)} validation photos are too few to choose on")
+    units, kind = (len(set(groups)), "groups of validation photos") if groups else (len(scores), "validation photos")
+    if units < FEWEST_PHOTOS:
+        return Choice(DEFAULT_THRESHOLD, means, gain, f"0.5 stays: {units} {kind} are too few to choose on")
     if gain.low > 0:
         return Choice(float(CANDIDATES[best]), means, gain, f"{told} over 0.5")
     if best == half:
@@ -171,9 +175,11 @@ def fit_temperature(by_logit: NDArray[np.int64]) -> float:
 _LOGITS = (LOGIT_EDGES[:-1] + LOGIT_EDGES[1:]) / 2
 
 
-def describe_calibration(histograms: Histograms, objective: str, pairs: int, split: str) -> dict[str, Any]:
+def describe_calibration(
+    histograms: Histograms, objective: str, pairs: int, split: str, groups: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Everything above, as it is kept in calibration.json."""
-    choice = choose_threshold(histograms.by_threshold, objective)
+    choice = choose_threshold(histograms.by_threshold, objective, groups=groups)
     before = measure_reliability(histograms.by_logit)
     temperature = fit_temperature(histograms.by_logit)
     return {

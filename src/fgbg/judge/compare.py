@@ -17,7 +17,7 @@ import numpy as np
 from fgbg.config import flatten
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate, adjust_holm, check_difference
+from fgbg.judge.bootstrap import Estimate, adjust_holm, check_difference, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import TIE, Comparison, Pair, Question
 from fgbg.judge.names import LAB_NAMES, name_runs
@@ -105,8 +105,7 @@ def _compare_models(runs: Sequence[Run], recipes: list[list[Run]], scored: Score
             else f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"
         )
         pairs, notes = _pair_up([scored[a]], [scored[b]])
-        grouped = [scored[a][pair.id].group for pair in pairs]
-        groups = grouped if all(grouped) else None
+        groups = find_groups(scored[a][pair.id] for pair in pairs)
         test = check_difference(np.array([pair.b - pair.a for pair in pairs]), groups=groups, seed=seed)
         if test.units < FEWEST_PHOTOS:
             notes = [*notes, f"fewer than {FEWEST_PHOTOS} {'groups' if groups else 'photos'} are too few for a verdict"]

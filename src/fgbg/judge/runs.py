@@ -13,6 +13,7 @@ from fgbg.data.sources import has_outlines, open_samples
 from fgbg.data.split import lock_splits
 from fgbg.engine import Engine
 from fgbg.errors import UserError
+from fgbg.judge.bootstrap import find_groups
 from fgbg.judge.calibration import describe_calibration
 from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find_seen_photos
 from fgbg.judge.panels import draw_best_and_worst
@@ -127,7 +128,8 @@ def choose_on_validation(
     before = run.calibration()
     objective = threshold_for or (before["threshold"]["objective"] if before else run.config.threshold_for)
     histograms = count_by_probability(predictor, samples, engine=engine, border=header.border, progress=show_progress)
-    calibration = describe_calibration(histograms, objective, len(samples.samples), "validation")
+    groups = find_groups(samples.samples)
+    calibration = describe_calibration(histograms, objective, len(samples.samples), "validation", groups)
     chosen = calibration["threshold"]
     predictor.threshold = chosen["value"]
     header = replace(

@@ -15,7 +15,7 @@ from torch import Tensor
 from fgbg.fit import fit_target, resize_target
 from fgbg.judge.metrics import Counts, count_pixels
 from fgbg.models.ensemble import Ensemble
-from fgbg.models.predictor import CHUNK, Predictor
+from fgbg.models.predictor import CHUNK, Answer, Predictor
 
 PhotoAndTarget = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Pixels (height, width, 3) and target (height, width): 0 ground, 1 object, 255 not judged."""
@@ -47,31 +47,29 @@ def score_photos(predictor: Scorer, photos: Iterable[PhotoAndTarget]) -> Iterato
     """Score photos one by one, in order: enlarge the probability to the photo first, threshold last."""
     photos = iter(photos)
     while chunk := list(islice(photos, CHUNK)):
-        answers = predictor.logits_at_size([torch.tensor(pixels) for pixels, _ in chunk])
-        for logits, (pixels, target) in zip(answers, chunk, strict=True):
-            yield _score_photo(predictor, logits, pixels, torch.tensor(target).to(logits.device))
+        answers = predictor.answer(
+            [torch.tensor(pixels) for pixels, _ in chunk], [(target.shape[0], target.shape[1]) for _, target in chunk]
+        )
+        for answer, (pixels, target) in zip(answers, chunk, strict=True):
+            yield _score_photo(predictor, answer, pixels, torch.tensor(target).to(predictor.device))
 
 
 def _score_photo(
-    predictor: Scorer,
-    logits: Float[Tensor, "_ _"],
-    pixels: NDArray[np.uint8],
-    target: UInt8[Tensor, "height width"],
+    predictor: Scorer, answer: Answer, pixels: NDArray[np.uint8], target: UInt8[Tensor, "height width"]
 ) -> ScoredPhoto:
-    at_size = logits.sigmoid()
-    probability = predictor.enlarge(at_size, target.shape[0], target.shape[1])
-    prediction = probability > predictor.threshold
+    prediction = answer.probability > predictor.threshold
+    prediction_at_size = answer.logits_at_size.sigmoid() > predictor.threshold
     if predictor.fit == "crop":
-        target_at_size = resize_target(target, logits.shape[0], logits.shape[1])
+        target_at_size = resize_target(target, prediction_at_size.shape[0], prediction_at_size.shape[1])
     else:
         target_at_size = fit_target(target, predictor.size, predictor.fit)
     return ScoredPhoto(
         pixels=pixels,
         counts=count_pixels(prediction, target),
-        counts_at_size=count_pixels(at_size > predictor.threshold, target_at_size),
-        probability=probability,
+        counts_at_size=count_pixels(prediction_at_size, target_at_size),
+        probability=answer.probability,
         prediction=prediction,
         target=target,
-        logits_at_size=logits,
+        logits_at_size=answer.logits_at_size,
         target_at_size=target_at_size,
     )

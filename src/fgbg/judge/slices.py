@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fgbg.judge.bootstrap import Estimate, estimate_mean
+from fgbg.judge.bootstrap import Estimate, estimate_mean, find_groups
 from fgbg.rows import ScoreRow
 
 THIRDS = ("low", "middle", "high")
@@ -58,7 +58,7 @@ def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
         else:
             slices += _slice_by_number(rows, trait, title, meaning, values)
     for column in dict.fromkeys(name for row in rows for name in row.metadata):
-        words = {row.id: row.metadata[column] for row in rows if row.metadata.get(column, "")}
+        words = {row.id: row.metadata[column] for row in rows if row.metadata.get(column, "").lower() not in ("", "nan")}
         numbers = _read_numbers(words)
         if numbers and len(set(numbers.values())) > MOST_VALUES:
             slices += _slice_by_number(rows, column, column, "", numbers)
@@ -94,7 +94,7 @@ def _slice_by_word(
             continue
         ids = tuple(row.id for row in members)
         numbers = [values[sample_id] for sample_id in ids] if values else [math.nan]
-        dice = estimate_mean(np.array([row.dice for row in members]))
+        dice = estimate_mean(np.array([row.dice for row in members]), groups=find_groups(members))
         slices.append(Slice(trait, title, meaning, word, min(numbers), max(numbers), ids, dice))
     return slices if len(slices) > 1 else []
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import estimate_mean
+from fgbg.judge.bootstrap import estimate_mean, find_groups
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
@@ -33,9 +33,8 @@ def make_statement(
     judged = ~np.isnan(scores)
     if not judged.any():
         raise UserError("every truth and every prediction is empty: with --empty nan there is nothing to average")
-    groups = [row.group for row, counted in zip(rows, judged, strict=True) if counted]
-    grouped = groups if all(groups) else None
-    estimate = estimate_mean(scores[judged], groups=grouped)
+    groups = find_groups(row for row, counted in zip(rows, judged, strict=True) if counted)
+    estimate = estimate_mean(scores[judged], groups=groups)
     counts = Counts(*(np.array([getattr(row, name) for row in rows]) for name in Counts._fields))
     pooled = Counts(*(int(values.sum()) for values in counts))
     without_object = counts.TP + counts.FN == 0
@@ -44,7 +43,7 @@ def make_statement(
         "fingerprint": samples.fingerprint,
         "split": split,
         "pairs": len(rows),
-        "groups": len(set(grouped)) if grouped else 0,
+        "groups": len(set(groups)) if groups else 0,
         "border": border,
         "threshold": predictor.threshold,
         "threshold_reason": header.threshold_reason,

@@ -5,7 +5,8 @@ Validation, `evaluate`, `predict` and exports all go through `Predictor`, so wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 CHUNK = 8
 """Photos (or tiles of them) that go through the network at a time when scoring. Fixed, and the last chunk is filled up with
 black, so that a photo's score does not depend on how many others there are."""
-
 
 FEWEST_CHANNELS = 16
 """Of a strided 1 × 1 convolution whose gradient can be trusted in `channels_last`."""
@@ -37,6 +37,13 @@ def choose_layout(network: nn.Module) -> torch.memory_format:
         part.kernel_size == (1, 1) and max(part.stride) > 1 and part.in_channels < FEWEST_CHANNELS for part in convolutions
     )
     return torch.contiguous_format if is_unsafe else torch.channels_last
+
+
+class Answer(NamedTuple):
+    """What a model makes of one photo, in fp32."""
+
+    logits_at_size: Float[Tensor, "height_at_size width_at_size"]
+    probability: Float[Tensor, "height width"]  # of object, at the photo's own size
 
 
 class Predictor(nn.Module):
@@ -150,10 +157,20 @@ class Predictor(nn.Module):
             return self.logits(squares)[: len(photos), 0]
 
     @torch.inference_mode()
+    def answer(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], sizes: Sequence[tuple[int, int]]) -> Iterator[Answer]:
+        """Up to `CHUNK` photos, one after the other: what every score and every mask is made of.
+
+        Args:
+            photos: RGB photos, which may have been reduced on decode.
+            sizes: Their own heights and widths.
+        """
+        for logits, (height, width) in zip(self.logits_at_size(photos), sizes, strict=True):
+            yield Answer(logits, self.enlarge(logits.sigmoid(), height, width))
+
     def probability(self, pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
         """One photo's probability (height, width), computed as all scores are; `pixels` may be a reduced photo."""
-        answer = self.logits_at_size([torch.tensor(pixels)])[0].sigmoid()
-        return self.enlarge(answer, height, width).cpu().numpy()
+        (answer,) = self.answer([torch.tensor(pixels)], [(height, width)])
+        return answer.probability.cpu().numpy()
 
     def enlarge(self, probability: Float[Tensor, "_ _"], height: int, width: int) -> Tensor:
         """The probability, at the training size, at the photo's own size, (height, width). Enlarge first, threshold last."""

@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,10 @@ def take_turn(search: Search, *, loud: bool) -> TrialRecord | None:
 def _train_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, loud: bool) -> bool:
     """Train a trial, or go on with it, to its end or until it was pruned. Returns whether it was."""
     reported = search.study.trials[trial.number].intermediate_values
-    training = _begin_trial(search, trial, values, loud=loud)
-    with training.claim, open_tracker(training.run, training.tracker, after_epoch=training.progress.epoch) as track:
+    with (
+        _prepare_trial(search, trial, values, loud=loud) as training,
+        open_tracker(training.run, training.tracker, after_epoch=training.progress.epoch) as track,
+    ):
         for record in _all_epochs(training):
             if record.epoch > training.progress.epoch:
                 track(record)
@@ -100,14 +103,15 @@ def _train_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, lou
     return False
 
 
-def _begin_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, loud: bool) -> Training:
+@contextmanager
+def _prepare_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, loud: bool) -> Iterator[Training]:
     run = search.run_of(trial.number)
     config = replace(apply_values(search.base, values), out=str(run.folder))
     is_begun = is_run(run.folder)
     if not is_begun and run.folder.exists():
         shutil.rmtree(run.folder)  # a kill came before the run was one
-    training = prepare_training(config, resume=is_begun, say=search.say if loud else _say_nothing)
-    return replace(training, say=_say_nothing)
+    with prepare_training(config, resume=is_begun, say=search.say if loud else _say_nothing) as training:
+        yield replace(training, say=_say_nothing)
 
 
 def _all_epochs(training: Training) -> Iterator[EpochRecord]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
-from fgbg.model_file import PETS, ModelHeader, find_model_file
+from fgbg.model_file import PETS, ModelHeader, find_model_file, require_one_fit
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 from fgbg.ship.refine import Refined, parse_steps
@@ -120,9 +120,13 @@ class Together:
 
     Attributes:
         header: The first one's, with all networks' names.
+
+    Raises:
+        UserError: Their photos are fitted in different ways, so that `fgbg evaluate --ensemble` could not score them.
     """
 
     def __init__(self, members: Sequence[Model]) -> None:
+        require_one_fit(member.header.fit for member in members)
         self.members = list(members)
         self.one_by_one = all(member.one_by_one for member in members)
         self.threshold = float(np.mean([member.threshold for member in members]))

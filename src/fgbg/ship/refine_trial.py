@@ -12,7 +12,7 @@ from PIL import Image
 
 from fgbg.data.parallel import Progress
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate, Test, adjust_holm, check_difference, estimate_mean
+from fgbg.judge.bootstrap import Estimate, Test, adjust_holm, check_difference, estimate_mean, find_groups
 from fgbg.judge.distances import boundary_iou
 from fgbg.judge.metrics import count_pixels, dice_of
 from fgbg.judge.runs import open_run_data
@@ -139,13 +139,14 @@ def try_steps(
 
     scores = measure(ways)
     plain, tried = scores[:, 0], scores[:, 1:]
-    effects = _judge(ways, tried - plain[:, None])
+    groups = find_groups(samples.samples)
+    effects = _judge(ways, tried - plain[:, None], groups)
     name = f"{split} photos of {samples.name}"
-    dice, outline = (estimate_mean(plain[:, column]) for column in (0, 1))
+    dice, outline = (estimate_mean(plain[:, column], groups=groups) for column in (0, 1))
     trial = Trial(str(run.folder), split, name, len(scores), model.threshold, dice, outline, effects)
     if len(trial.recommended) > 1:
         together = measure([trial.recommended])
-        effects += _judge([trial.recommended], together[:, 1:] - together[:, :1])
+        effects += _judge([trial.recommended], together[:, 1:] - together[:, :1], groups)
     return trial
 
 
@@ -166,10 +167,12 @@ def _score(
     return [(dice_of(count_pixels(mask, photo.target)), float(boundary_iou(mask, photo.target))) for mask in masks]
 
 
-def _judge(ways: Sequence[tuple[str, ...]], differences: NDArray[np.float64]) -> list[Effect]:
+def _judge(
+    ways: Sequence[tuple[str, ...]], differences: NDArray[np.float64], groups: Sequence[str] | None
+) -> list[Effect]:
     """Effects of (photos, ways, 2) differences of Dice and boundary IoU."""
-    tests = [check_difference(differences[:, index, 0]) for index in range(len(ways))]
-    outlines = [check_difference(differences[:, index, 1]).difference for index in range(len(ways))]
+    tests = [check_difference(differences[:, index, 0], groups=groups) for index in range(len(ways))]
+    outlines = [check_difference(differences[:, index, 1], groups=groups).difference for index in range(len(ways))]
     signs = np.sign(differences[:, :, 0])
     adjusted = adjust_holm([test.p for test in tests])
     return [

@@ -56,6 +56,7 @@ class TorchModel:
         """Each photo with its probability, in order, computed in chunks as all scores are."""
         photos = iter(photos)
         while chunk := list(islice(photos, CHUNK)):
-            answers = self.predictor.logits_at_size([torch.tensor(photo.pixels) for photo in chunk])
-            for photo, logits in zip(chunk, answers, strict=True):
-                yield photo, self.predictor.enlarge(logits.sigmoid(), photo.height, photo.width).cpu().numpy()
+            pixels = [torch.tensor(photo.pixels) for photo in chunk]
+            answers = self.predictor.answer(pixels, [(photo.height, photo.width) for photo in chunk])
+            for photo, answer in zip(chunk, answers, strict=True):
+                yield photo, answer.probability.cpu().numpy()

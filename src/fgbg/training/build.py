@@ -89,6 +89,8 @@ def build_learner(
     """
     own = own or OwnParts()
     _check_shares(config, engine)
+    if config.start_size and own.augment is not None:
+        raise UserError("--start-size grows what fgbg's own augmentation makes: leave it at 0 with an augmentation of yours")
     initial = build_initial_network(config, own.model, resumed=resumed)
     network = initial.network
     if initial.header and not (initial.resumed or config.allow_overlap):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,6 +96,16 @@ class Trained(NamedTuple):
     dice: float
     images_per_second: float
     learning_rate: float  # of the last step
+
+
+class _PhotoScores(NamedTuple):
+    """What validation finds in one photo."""
+
+    index: int
+    loss: float
+    dice: float  # at the training size
+    dice_photo: float  # at its own size
+    own_metric: float
 
 
 class Validated(NamedTuple):
@@ -207,14 +218,14 @@ def validate(learner: Learner) -> Validated:
             pixels, levels = learner.validation[index]
             yield pixels, apply_border(levels, learner.border)
 
-    results: list[tuple[int, float, float, float, float]] = []
+    mine: list[_PhotoScores] = []
     for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
         loss = learner.loss(scored.logits_at_size[None, None], scored.target_at_size[None]).item()
-        own = learner.metric(scored.prediction, scored.target) if learner.metric else 0.0
-        results.append((index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), float(own)))
-    gathered = sorted(learner.engine.gather(results, lambda result: result[0]))  # one order: one sum, to the last bit
-    loss, at_size, at_photo, own = np.array(gathered, np.float64).mean(0)[1:].tolist()
-    return Validated(loss, at_size, at_photo, own if learner.metric else None)
+        own = float(learner.metric(scored.prediction, scored.target)) if learner.metric else math.nan
+        mine.append(_PhotoScores(index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), own))
+    everyone = sorted(learner.engine.gather(mine, lambda scores: scores.index))  # one order: one sum, to the last bit
+    _, loss, dice, dice_photo, own = np.mean(everyone, axis=0).tolist()
+    return Validated(loss, dice, dice_photo, own if learner.metric else None)
 
 
 def deal_batches(images: int, batch_size: int, *, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:

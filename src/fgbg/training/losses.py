@@ -36,7 +36,7 @@ def bce(logits: Float[Tensor, "batch 1 height width"], target: UInt8[Tensor, "ba
     """
     truth, judged = _split_target(target)
     pixelwise = F.binary_cross_entropy_with_logits(logits.squeeze(1).float(), truth, weight=judged, reduction="none")
-    return (pixelwise.sum((1, 2)) / judged.sum((1, 2)).clamp(min=1)).mean()
+    return _mean_over_images(pixelwise, judged)
 
 
 def tversky_loss(
@@ -51,7 +51,7 @@ def tversky_loss(
 
     Source: Salehi, Erdogmus, Gholipour 2017, whose alpha weighs false positives and beta false negatives.
     """
-    return _miss_index(logits, target, false_positive_weight, false_negative_weight, reduction).mean()
+    return _tversky_distance(logits, target, false_positive_weight, false_negative_weight, reduction).mean()
 
 
 def dice_loss(
@@ -77,7 +77,7 @@ def focal(
     margin = logits.squeeze(1).float() * (2 * truth - 1)  # logit of the truth
     # (1 - p)^gamma by its logarithm: a power below 1 has no finite slope where 1 - p underflows to 0.
     pixelwise = (-gamma * F.softplus(margin)).exp() * F.softplus(-margin) * judged
-    return (pixelwise.sum((1, 2)) / judged.sum((1, 2)).clamp(min=1)).mean()
+    return _mean_over_images(pixelwise, judged)
 
 
 def boundary_bce(
@@ -92,7 +92,7 @@ def boundary_bce(
     near = _find_band(truth, judged, max(1, round(BAND_SHARE * target.shape[-1])))
     weights = judged * (1 + weight * near)
     pixelwise = F.binary_cross_entropy_with_logits(logits.squeeze(1).float(), truth, weight=weights, reduction="none")
-    return (pixelwise.sum((1, 2)) / weights.sum((1, 2)).clamp(min=1)).mean()
+    return _mean_over_images(pixelwise, weights)
 
 
 def focal_tversky_loss(
@@ -105,7 +105,7 @@ def focal_tversky_loss(
     reduction: Reduction = "image",
 ) -> Float[Tensor, ""]:
     """(1 - Tversky index)^(1 / gamma): above gamma 1, images that are nearly right still pull (Abraham and Khan 2019)."""
-    missed = _miss_index(logits, target, false_positive_weight, false_negative_weight, reduction)
+    missed = _tversky_distance(logits, target, false_positive_weight, false_negative_weight, reduction)
     # At 0 the root has no slope: what is that near is taken for 0.
     return (missed.clamp(min=1e-6) ** (1 / gamma) * (missed > 1e-6)).mean()
 
@@ -117,7 +117,7 @@ def log_cosh_dice_loss(
     reduction: Reduction = "image",
 ) -> Float[Tensor, ""]:
     """log cosh (1 - Dice): a square near 0, so that images that are nearly right pull less (Jadon 2020)."""
-    return _miss_index(logits, target, 0.5, 0.5, reduction).cosh().log().mean()
+    return _tversky_distance(logits, target, 0.5, 0.5, reduction).cosh().log().mean()
 
 
 def lovasz_hinge(
@@ -191,10 +191,21 @@ def make_loss(
     return loss
 
 
-def _miss_index(
-    logits: Tensor, target: Tensor, false_positive_weight: float, false_negative_weight: float, reduction: Reduction
-) -> Tensor:
-    """1 - Tversky index, (batch,) or, over the batch, one."""
+def _mean_over_images(
+    pixelwise: Float[Tensor, "batch height width"], weights: Float[Tensor, "batch height width"]
+) -> Float[Tensor, ""]:
+    """Each image's weighted mean (`pixelwise` is weighted already; 0 where nothing weighs), then the mean over images."""
+    return (pixelwise.sum((1, 2)) / weights.sum((1, 2)).clamp(min=1)).mean()
+
+
+def _tversky_distance(
+    logits: Float[Tensor, "batch 1 height width"],
+    target: UInt8[Tensor, "batch height width"],
+    false_positive_weight: float,
+    false_negative_weight: float,
+    reduction: Reduction,
+) -> Float[Tensor, "*images"]:
+    """1 - Tversky index: (batch,), or a scalar over the whole batch."""
     truth, judged = _split_target(target)
     probability = logits.squeeze(1).float().sigmoid() * judged
     axes = (1, 2) if reduction == "image" else (0, 1, 2)
@@ -202,6 +213,7 @@ def _miss_index(
     false_positive = probability.sum(axes) - hit
     false_negative = truth.sum(axes) - hit
     missed = false_positive_weight * false_positive + false_negative_weight * false_negative
+    # Halved, so that with both weights at 0.5 it is the usual (2 hit + SMOOTH) / (2 hit + FP + FN + SMOOTH).
     return 1 - (hit + SMOOTH / 2) / (hit + missed + SMOOTH / 2)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,7 +41,6 @@ class Training:
     learner: Learner
     progress: Progress  # where it begins
     say: Callable[[str], None]
-    claim: ExitStack  # while it is open no other process writes into the run folder; who trains closes it
 
     @property
     def tracker(self) -> str:
@@ -49,13 +48,13 @@ class Training:
         return self.config.track if self.learner.engine.is_main else "none"
 
 
+@contextmanager
 def prepare_training(
     config: TrainConfig, own: OwnParts | None = None, *, resume: bool = False, say: Callable[[str], None] = print
-) -> Training:
-    """Everything up to the first epoch: data understood, parts built, run folder written, self-check passed.
+) -> Iterator[Training]:
+    """A training that is ready to begin. Within it, no other process writes into the run folder.
 
-    Errors are those of `train`; `say` is told by the main process what there is to tell. The run folder is claimed until
-    the training's `claim` is closed.
+    Errors are those of `train`; `say` is told by the main process what there is to tell.
     """
     own = own or OwnParts()
     require_tracker(config.track)
@@ -69,18 +68,16 @@ def prepare_training(
         batch = config.batch_size // engine.processes // config.accumulate
         require_model(config.model, encoder=config.encoder, batch=batch)  # before anything is read or written
     run = _open_folder(config, resume, engine)
-    with ExitStack() as claim:
-        if engine.is_main:
-            claim.enter_context(write_alone(run.folder))
-            if not resume:
-                create_run(run.folder)  # again: another training may have come and gone since
+    with write_alone(run.folder) if engine.is_main else nullcontext():
+        if engine.is_main and not resume:
+            create_run(run.folder)  # again: another training may have come and gone since
         try:
-            ready = _prepare(replace(config, out=str(run.folder)), own, run, engine, say, resume=resume)
+            training = _prepare(replace(config, out=str(run.folder)), own, run, engine, say, resume=resume)
         except UserError:
             if engine.is_main and holds_nothing(run.folder):
-                shutil.rmtree(run.folder, ignore_errors=True)  # while it is still claimed
+                shutil.rmtree(run.folder, ignore_errors=True)  # while no other process can write into it
             raise
-        return replace(ready, claim=claim.pop_all())
+        yield training
 
 
 def _prepare(
@@ -107,7 +104,7 @@ def _prepare(
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, own_loss=own.loss is not None)
     header = _describe_model(config, sample_set, learner.initial)
-    return Training(run, config, header, sample_set.of("validation"), learner, progress, say, ExitStack())
+    return Training(run, config, header, sample_set.of("validation"), learner, progress, say)
 
 
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:

@@ -62,10 +62,10 @@ def train(
     Raises:
         UserError: Anything in the configuration, the data or the folder that cannot be used.
     """
-    training = prepare_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume)
-    with training.claim, keeping_memory():
-        _train_and_record(training)
-    return training.run
+    with prepare_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume) as training:
+        with keeping_memory():
+            _train_and_record(training)
+        return training.run
 
 
 def _train_and_record(training: Training) -> None:
@@ -108,7 +108,7 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
             training.say(f"stopping: {config.patience} epochs brought nothing better than epoch {best_epoch}")
             return
         if config.start_size and isinstance(learner.augment, PairedAugmentation):
-            learner.augment.show(size_in(epoch, config))
+            learner.augment.set_size(size_in(epoch, config))
         start = time.perf_counter()
         trained = train_epoch(learner, epoch, f"Epoch {epoch}/{config.epochs}")
         validated = validate(learner)
