@@ -21,9 +21,10 @@ from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.average import average_weights
 from fgbg.training.build import OwnParts, build_learner, understand_data
-from fgbg.training.optimizer import make_optimizer, rate_at, set_learning_rate
+from fgbg.training.optimizer import make_optimizer, set_learning_rate
 from fgbg.training.prepare import prepare_training
-from fgbg.training.train import run_epochs, size_in
+from fgbg.training.schedule import rate_at, size_in
+from fgbg.training.train import run_epochs
 
 pytestmark = pytest.mark.usefixtures("no_charts")
 

@@ -1,4 +1,4 @@
-"""Device, precision, threads and processes. No other file knows that they exist.
+"""Device, precision, threads and processes: where a training computes, and with whom.
 
 Hugging Face Accelerate places the model, wraps it for several processes, autocasts and runs the backward pass. Everything
 else that it offers (data loaders, saving, metrics) stays with us, where it can be seen.
@@ -9,21 +9,24 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fgbg.cores import count_cores
 from fgbg.errors import UserError
 
 Row = TypeVar("Row")
+Shared = TypeVar("Shared", range, NDArray[np.int64])
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 
 
@@ -105,25 +108,27 @@ class Engine:
         """Shorten the module's gradient, all weights taken together, to at most this length."""
         self._accelerator.clip_grad_norm_(module.parameters(), norm)
 
-    def share(self, items: Any) -> Any:
-        """This process's part of `items`: every n-th. Together the processes cover each item once."""
+    def share(self, items: Shared) -> Shared:
+        """This process's part of `items`, a sequence or an array: every n-th. Together the processes cover each item once."""
         return items[self.rank :: self.processes]
 
-    def gather(self, rows: Sequence[Row], identify: Any) -> list[Row]:
+    def gather(self, rows: Sequence[Row], identify: Callable[[Row], Hashable]) -> list[Row]:
         """The rows of all processes, on every process.
 
         Raises:
             RuntimeError: Two processes computed the same row (by `identify(row)`).
         """
         everywhere: list[Row] = gather_object(list(rows)) if self.processes > 1 else list(rows)
-        names: list[Hashable] = [identify(row) for row in everywhere]
+        names = [identify(row) for row in everywhere]
         if len(set(names)) < len(names):
             raise RuntimeError("processes computed the same rows: they do not share the work")
         return everywhere
 
-    def sum(self, values: Tensor) -> Tensor:
+    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The element-wise sum over processes."""
-        return self._accelerator.reduce(values, "sum") if self.processes > 1 else values
+        if self.processes == 1:
+            return values
+        return self._accelerator.reduce(torch.tensor(values, device=self.device), "sum").cpu().numpy()
 
     def align_buffers(self, module: nn.Module) -> None:
         """Give every process the main one's buffers: running statistics differ, and a score must not."""
@@ -169,7 +174,7 @@ def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
         # Accelerate keeps its choices for the life of the process; another run in it may choose otherwise.
         AcceleratorState._reset_state(reset_partial_state=True)
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
-    # `cpu=True` must be said: torchrun on a CPU would else silently start separate one-process trainings.
+    # `cpu=True` must be said: torchrun on a CPU would otherwise silently start separate one-process trainings.
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
     if accelerator.num_processes != world:
         raise UserError(

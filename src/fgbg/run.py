@@ -168,12 +168,46 @@ class Run:
         """
         rows = self.scores_path(split)
         if not rows.exists():
-            raise UserError(f"{self.folder} has no {rows.name}: run fgbg evaluate {self.folder} --split {split} first")
+            named = f"--split {split}" if split in SPLITS else "DATA"
+            raise UserError(f"{self.folder} has no {rows.name}: run fgbg evaluate {self.folder} {named} first")
         if not has_these_columns(rows):
             raise UserError(f"{rows} was written by another version of fgbg: run fgbg evaluate {self.folder} again")
         return read_sealed_json(
             self.folder / f"scores_{split}.json", "score the photos again with fgbg evaluate", beside=rows
         )
+
+    def scored(self) -> list[str]:
+        """What has been scored: splits of the run's own data in their order, then other data by the name of their scores."""
+        labels = [path.stem.removeprefix("scores_") for path in sorted(self.folder.glob("scores_*.csv"))]
+        return sorted(labels, key=lambda label: SPLITS.index(label) if label in SPLITS else len(SPLITS))
+
+    def find_stale(self, split: str) -> str:
+        """How the run's model has changed since that split was scored, and the cure; empty where it has not.
+
+        A run that goes on may find a better epoch, and another threshold may be chosen: what was scored before is a model
+        that is gone.
+        """
+        told, calibration = self.statement(split), self.calibration()
+        best = max((record.epoch for record in self.epochs() if record.best), default=0)
+        threshold = calibration["threshold"]["value"] if calibration else told["threshold"]
+        changes = []
+        if best and told["epoch"] != best:
+            changes.append(f"of epoch {told['epoch']}, and the model is of epoch {best} now")
+        if threshold != told["threshold"]:
+            changes.append(f"of threshold {told['threshold']:g}, and the model's is {threshold:g} now")
+        data = f"--split {split}" if split in SPLITS else "DATA"
+        cure = f"run fgbg evaluate {self.folder} {data} again"
+        return f"the {split} scores are {'; '.join(changes)}: {cure}" if changes else ""
+
+    def list_stale(self) -> list[str]:
+        """A sentence for all scores that are no longer those of the run's model, or can no longer be read."""
+        told = []
+        for split in self.scored():
+            try:
+                told.append(self.find_stale(split))
+            except UserError as error:
+                told.append(str(error))
+        return list(filter(None, told))
 
     def write_calibration(self, calibration: Mapping[str, Any]) -> None:
         """Write what the validation photos said of the probabilities and of the threshold (see judge.calibration)."""

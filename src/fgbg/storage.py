@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import platformdirs
@@ -17,6 +17,12 @@ from fgbg.errors import UserError
 
 RUN_MARK = "config.toml"
 """The file that makes a folder a run."""
+
+LOCK = ".lock"
+"""Held by the process that writes into a run folder."""
+
+PARTIAL = ".*.partial"
+"""What a file is called until it is whole."""
 
 
 def cache_folder() -> Path:
@@ -84,9 +90,7 @@ def make_once(folder: Path, make: Callable[[Path], None], find_damage: Callable[
     """
     if folder.exists() and not find_damage(folder):
         return folder
-    locks = cache_folder() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with hold_lock(locks / folder.name, waits=True):
+    with _hold_cache_lock(folder):
         if folder.exists():  # damaged, or made by another process just now
             damage = find_damage(folder)
             if not damage:
@@ -94,7 +98,7 @@ def make_once(folder: Path, make: Callable[[Path], None], find_damage: Callable[
             print(f"fgbg: {folder} is damaged ({damage}): making it anew", file=sys.stderr)
             shutil.rmtree(folder)
         aside = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(aside, ignore_errors=True)  # a killed process's: whoever lives has the lock
+        shutil.rmtree(aside, ignore_errors=True)  # left by a process that was killed: a live one would hold the lock
         aside.mkdir(parents=True)
         try:
             make(aside)
@@ -107,7 +111,34 @@ def make_once(folder: Path, make: Callable[[Path], None], find_damage: Callable[
     return folder
 
 
-PARTIAL = ".*.partial"  # what a file is called until it is whole
+def fill_once(folder: Path, fill: Callable[[Path], None], *, last: str) -> Path:
+    """A folder of the cache that holds all that `fill` writes into it; one process fills it, others wait.
+
+    What a process that was killed has left is gone over again, so that a download need not begin from nothing.
+
+    Args:
+        folder: Made if it is not there.
+        fill: Fills it.
+        last: The file that `fill` writes last.
+
+    Returns:
+        `folder`.
+    """
+    if (folder / last).exists():
+        return folder
+    with _hold_cache_lock(folder):
+        if not (folder / last).exists():  # not filled by another process just now
+            fill(folder)
+    return folder
+
+
+def _hold_cache_lock(folder: Path) -> AbstractContextManager[None]:
+    """Within it no other process makes this folder of the cache."""
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return hold_lock(locks / folder.name, waits=True)
+
+
 FULL_DISK_BYTES = 1_000_000  # less than this left after a failed write: the disk was the reason
 
 
@@ -187,10 +218,6 @@ def free_name(folder: Path) -> Path:
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
     return free
-
-
-LOCK = ".lock"
-"""Held by the process that writes into a run folder."""
 
 
 @contextmanager

@@ -7,6 +7,7 @@ inside the verbs, so that `--help` answers at once.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; 0 on success, 2 on a user's mistake, said in a sentence."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(_overview())

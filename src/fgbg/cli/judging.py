@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,12 +60,21 @@ def evaluate_verb(argv: Sequence[str]) -> int:
     """Score a run, or several as one model."""
     require_extra("train", argv)
     arguments = parse(EvaluateArguments, argv)
-    from fgbg.judge.conventions import describe_conventions
+    from fgbg.judge.conventions import describe_conventions, reproduce_conventions
 
     runs, data = _part_runs_from_data(arguments.inputs, several=arguments.ensemble)
     evaluation, note = _score(arguments, runs, data)
     if is_main():
-        print(json.dumps(evaluation.statement, indent=2) if arguments.json else evaluation.describe() + note)
+        if arguments.json:
+            content = evaluation.statement
+            if arguments.conventions:
+                known = {each.name: each.value for each in reproduce_conventions(evaluation.rows)}
+                content = content | {
+                    "conventions": {name: None if math.isnan(value) else value for name, value in known.items()}
+                }
+            print(json.dumps(content, indent=2))
+            return 0
+        print(evaluation.describe() + note)
         if arguments.conventions:
             print(f"\n{describe_conventions(evaluation.rows)}")
     return 0
@@ -72,7 +82,7 @@ def evaluate_verb(argv: Sequence[str]) -> int:
 
 def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tuple[Any, str]:
     """The evaluation of one run, or of several models or views as one, and what to add to its description."""
-    from fgbg.judge.runs import evaluate_run, warn_of_stale_scores
+    from fgbg.judge.runs import evaluate_run
     from fgbg.judge.together import evaluate_together
     from fgbg.run import open_run
 
@@ -95,10 +105,8 @@ def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tup
     if arguments.out:
         raise UserError("--out: a run's scores stay in its own folder; --out is for --ensemble and --tta")
     evaluation = evaluate_run(runs[0], data, threshold_for=arguments.threshold_for, **options)
-    stale = ""
-    if arguments.split == "validation" and not data:
-        stale = warn_of_stale_scores(open_run(runs[0]), evaluation.statement["threshold"])
-    return evaluation, f"\nnote: {stale}" if stale else ""
+    # What was scored before may have been another epoch, or have had another threshold.
+    return evaluation, "".join(f"\nnote: {stale}" for stale in open_run(runs[0]).list_stale())
 
 
 def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[Path], str]:

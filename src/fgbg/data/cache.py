@@ -110,7 +110,8 @@ def cache_photos(samples: SampleSet, *, pixel_for_pixel: bool = False, progress:
         return pixels, levels
 
     def build(append: Append) -> None:
-        for pixels, levels in map_in_order(read, range(len(samples.samples)), progress, "decoding photos"):
+        indices = range(len(samples.samples))
+        for pixels, levels in map_in_order(read, indices, progress, "decoding photos", weigh=samples.weigh):
             append("pixels", pixels)
             append("levels", levels)
             append("shapes", np.array([*pixels.shape[:2], *levels.shape], np.int64))

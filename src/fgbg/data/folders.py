@@ -157,7 +157,9 @@ def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[
     known = set(ids)
     rows = {}
     for row in reader:
-        name = row.pop("id")
+        name = (row.pop("id") or "").strip()
+        if not name and not any(row.values()):
+            continue  # a line of nothing but commas, as spreadsheets leave them at the end
         sample_id = name if name in known else Path(name).stem
         if sample_id not in known:
             sentence = f"{path} has a row for '{name}', which is none of the photos: ids are names of photos"

@@ -5,6 +5,7 @@ Of a file with several frames or pages (GIF, TIFF, WebP, PNG) the first is read.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from fgbg.errors import UserError
 from fgbg.quiet import without_warnings
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+"""What a file is read as, whatever its name. Pillow knows more: EPS, for one, which it hands to Ghostscript to be run."""
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error)
+"""What Pillow's decoders and readers of metadata raise on damaged files."""
 LARGEST_PHOTO_PIXELS = 24_000_000  # beyond it a photo is reduced on decode: networks see 256 px, memory sees all of it
 _TRANSPOSED = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange width and height
 EXIF_ORIENTATION = 0x0112
@@ -220,7 +225,7 @@ def open_image(path: Path) -> Iterator[ImageFile]:
     try:
         # Pillow warns from 89 megapixels on; a photo of that size is a photo. From 179 on it refuses, and so do we.
         # It also warns of metadata that it cannot read, which say nothing of the pixels.
-        with without_warnings, Image.open(path) as image:
+        with without_warnings, Image.open(path, formats=FORMATS) as image:
             _refuse_misread(image, path)
             yield image
     except FileNotFoundError:
@@ -233,7 +238,7 @@ def open_image(path: Path) -> Iterator[ImageFile]:
         raise UserError(f"{path} is not an image that can be read: replace it or leave it out") from None
     except Image.DecompressionBombError:
         raise UserError(f"{path} has more than 179 million pixels: reduce it first") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise on damaged files
+    except DECODING_ERRORS as error:
         raise UserError(f"{path} is damaged ({error}): replace it or leave it out") from None
 
 

@@ -71,7 +71,7 @@ def _place_mask(encoded: str, corner: Point, height: int, width: int) -> dict[st
     Raises:
         ValueError: The box does not lie within the photo.
     """
-    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+    with Image.open(io.BytesIO(base64.b64decode(encoded)), formats=FORMATS) as picture:
         box = np.asarray(picture.convert("L")) > 0
     left, top = (round(value) for value in corner)
     bottom, right = top + box.shape[0], left + box.shape[1]

@@ -11,7 +11,7 @@ from fgbg.data.folders import Fault, read_text, say_unlisted
 from fgbg.data.images import list_images
 from fgbg.data.samples import Sample, name_some
 from fgbg.errors import UserError
-from fgbg.storage import cache_folder
+from fgbg.storage import cache_folder, fill_once
 
 PET_ARCHIVES = {  # published by the authors of the data set, with their MD5 sums as torchvision knows them
     "images.tar.gz": "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c",
@@ -37,8 +37,10 @@ def download_oxford(folder: Path, *, address: str = PET_ADDRESS, archives: Mappi
     Raises:
         UserError: An archive cannot be fetched or is not what it should be.
     """
-    if is_oxford(folder) and (folder / "complete").exists():
-        return folder
+    return fill_once(folder, lambda folder: _fetch_archives(folder, address, archives), last="complete")
+
+
+def _fetch_archives(folder: Path, address: str, archives: Mapping[str, str]) -> None:
     import pooch
 
     for name, known_hash in archives.items():
@@ -53,7 +55,6 @@ def download_oxford(folder: Path, *, address: str = PET_ADDRESS, archives: Mappi
             tar.extractall(folder, filter="data")
         Path(archive).unlink()
     (folder / "complete").touch()
-    return folder
 
 
 def is_oxford(folder: Path) -> bool:

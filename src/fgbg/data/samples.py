@@ -18,6 +18,7 @@ from fgbg.errors import UserError
 from fgbg.words import HASH_DIGITS
 
 SPLITS = ("train", "validation", "test")
+LIGHT_PIXELS = 3_000_000  # up to here a photo counts as one of those that are read ahead; 100 megapixels fill the queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,10 @@ class SampleSet:
             inspections=tuple(self.inspections[index] for index in keep),
         )
 
+    def weigh(self, index: int) -> float:
+        """How much of the memory for photos that wait a sample takes: 1, and more from `LIGHT_PIXELS` on."""
+        return max(1.0, self.inspections[index].height * self.inspections[index].width / LIGHT_PIXELS)
+
     def read_levels(self, index: int) -> NDArray[np.uint8]:
         """Levels (height, width) of one sample: 0 ground, 1 object, 2 band."""
         sample = self.samples[index]
@@ -177,6 +182,14 @@ def understand_samples(
     ]
     if strange:
         raise UserError(f"{name_some(strange)}: an id names files, so it may not be empty, hold '/' or begin with '.'")
+    unwritable = [make_printable(sample.id) for sample in samples if make_printable(sample.id) != sample.id]
+    if unwritable:
+        raise UserError(f"{name_some(unwritable)}: a name that is not in UTF-8 cannot be kept; rename the files")
+    splits = {sample.split for sample in samples}
+    if unknown := sorted(splits - {"", *SPLITS}):
+        raise UserError(f"{name} has samples of split '{unknown[0]}': use {', '.join(SPLITS)}, or none for all of them")
+    if "" in splits and len(splits) > 1:
+        raise UserError(f"{name} has samples with a split and others without one: give all of them one, or none")
     twice = [sample_id for sample_id, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
         raise UserError(f"{name} has {name_some(twice)} more than once: give every pair a name of its own")
@@ -221,6 +234,15 @@ def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str,
     fits = array.ndim == 3 and array.shape[2] == 3 if shape.endswith("3") else array.ndim == 2
     if str(array.dtype) not in types or not fits:
         raise UserError(f"{name} is {array.dtype} {array.shape}: must be {' or '.join(types)} ({shape})")
+
+
+def make_printable(name: str) -> str:
+    """A file's name with what is no text in it, since it was not in UTF-8, shown as its bytes.
+
+    >>> make_printable("caf\\udce9")
+    'caf\\\\udce9'
+    """
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def name_some(names: Sequence[str], most: int = 5) -> str:

@@ -28,7 +28,7 @@ from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
 from fgbg.data.split import Locked, lock_splits, split_set
 from fgbg.data.split_rules import split_lab, split_official
 from fgbg.errors import UserError, unknown_name
-from fgbg.storage import cache_folder
+from fgbg.storage import cache_folder, fill_once
 
 SplitRule = Literal["official", "lab"]
 NAMES = ("oxford-pet", "figures")
@@ -79,7 +79,9 @@ def open_samples(
     Raises:
         UserError: The data do not exist, do not pair up, or cannot be understood.
     """
-    listing = list_samples(data, split=split, categories=categories, fault=pass_over if only else refuse)
+    # A list of what counts says by itself that the rest does not: files that do not pair up are no fault then.
+    fault = pass_over if only or locked is not None else refuse
+    listing = list_samples(data, split=split, categories=categories, fault=fault)
     samples, remark = listing.samples, listing.remark
     if locked is not None:
         samples = tuple(lock_splits(samples, locked))
@@ -153,10 +155,7 @@ def _find_folder(data: str | Path) -> tuple[str, Path]:
 
 
 def _draw_default_figures() -> Path:
-    folder = cache_folder() / "figures"
-    if not (folder / "test.txt").exists():  # written last
-        draw_figures(folder)
-    return folder
+    return fill_once(cache_folder() / "figures", draw_figures, last="test.txt")
 
 
 def has_outlines(folder: Path) -> bool:

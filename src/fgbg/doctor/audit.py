@@ -244,6 +244,8 @@ def _find_other_types(samples: Sequence[Sample], decoded: Mapping[str, PairLook]
     for sample in samples:
         ending = sample.image.suffix.lower().lstrip(".") if isinstance(sample.image, Path) else ""
         kind = decoded[sample.id].photo.format
+        if kind == "MPO":
+            kind = "JPEG"  # with a second picture behind the first, as many phones write it
         if kind != TYPES.get(ending, ending.upper()):
             found[sample.id] = kind
     return found

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 from fgbg.storage import cache_folder
 
-MEANINGS = {  # everything that fgbg writes there
-    "checks.sqlite": "results of earlier checks",
-    "decoded": "decoded photos for training",
-    "figures": "drawn figures",
-    "fingerprints": "fingerprints for the search for duplicates",
-    "locks": "who decodes photos or draws masks",
-    "masks": "masks drawn from annotations",
-    "oxford-pet": "Oxford-IIIT Pet as downloaded",
+
+class Entry(NamedTuple):
+    """Something that fgbg keeps in the cache folder."""
+
+    meaning: str
+    content: str = ""  # a pattern of the names in it, where it is a folder
+
+
+_KEY = r"[0-9a-f]{24}"
+ENTRIES = {
+    "checks.sqlite": Entry("results of earlier checks"),
+    "decoded": Entry("decoded photos for training", rf"{_KEY}(\.partial)?"),
+    "figures": Entry("drawn figures", r"images|masks|metadata\.csv|(train|val|test)\.txt"),
+    "fingerprints": Entry("fingerprints for the search for duplicates", r"\d+"),
+    "locks": Entry("who decodes photos or draws masks", rf"{_KEY}|figures|oxford-pet"),
+    "masks": Entry("masks drawn from annotations", rf"{_KEY}(\.partial)?"),
+    "oxford-pet": Entry("Oxford-IIIT Pet as downloaded", r"images|annotations|complete|(images|annotations)\.tar\.gz"),
 }
 
 
 def clear_cache() -> str:
     """Remove what fgbg keeps in the cache folder, and say what went and how large it was.
 
-    All of it can be made or fetched again. What has another name stays: FGBG_CACHE may name a folder that holds more.
+    All of it can be made or fetched again. What has another name or other content stays: FGBG_CACHE may name a folder that
+    holds more, and a user's `masks/` is not ours.
     """
     folder = cache_folder()
-    entries = [folder / name for name in MEANINGS if (folder / name).exists()]
+    entries = [folder / name for name, entry in ENTRIES.items() if _is_ours(folder / name, entry)]
     if not entries:
         return f"{folder} holds nothing of fgbg: nothing to remove"
     lines = []
@@ -32,9 +44,16 @@ def clear_cache() -> str:
     for entry in entries:
         size = _measure_size(entry)
         total += size
-        lines.append(f"  {_say_size(size):>9}  {entry.name}: {MEANINGS[entry.name]}")
+        lines.append(f"  {_say_size(size):>9}  {entry.name}: {ENTRIES[entry.name].meaning}")
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     return "\n".join([f"removed {_say_size(total)} from {folder}:", *lines])
+
+
+def _is_ours(path: Path, entry: Entry) -> bool:
+    """Whether the path is there and holds nothing but what fgbg writes into it."""
+    if not path.is_dir():
+        return path.is_file() and not entry.content
+    return bool(entry.content) and all(re.fullmatch(entry.content, child.name) for child in path.iterdir())
 
 
 def _measure_size(entry: Path) -> int:

@@ -69,7 +69,7 @@ def _name_group(
     ordered = sorted(names, key=lambda name: RANKS.get(samples[name].split, len(RANKS)))
     images = tuple(files[name][0] for name in names)
     problems = [Problem(kind, images, detail, tuple(ordered[1:]))]
-    splits = [samples[name].split for name in names]
+    splits = [samples[name].split for name in names if samples[name].split]  # what cannot be read has none
     if len(set(splits)) > 1:
         problems.append(Problem("leak", images, f"in {' and '.join(splits)}: {detail}", tuple(ordered[1:])))
     return problems
@@ -79,7 +79,7 @@ def _name_group_leaks(samples: Mapping[str, Sample], files: Mapping[str, tuple[s
     """Groups of groups.csv that lie in several splits."""
     members: dict[str, list[str]] = defaultdict(list)
     for name, sample in samples.items():
-        if sample.group:
+        if sample.group and sample.split:  # what cannot be read has no split
             members[sample.group].append(name)
     problems = []
     for group, names in members.items():

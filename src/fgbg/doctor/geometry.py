@@ -113,7 +113,7 @@ def _measure_cut(levels: NDArray[np.uint8], body: NDArray[np.bool_]) -> float:
         extent = part.sum(0)
         ends = (inside[:, :-1] & outside[:, 1:]).sum(0)
         margin, step = max(2, round(AT_FRAME * part.shape[1])), max(3, round(AT_FRAME * part.shape[1]))
-        before = np.concatenate([np.zeros(step, extent.dtype), extent[:-step]])[:-1]
+        before = np.concatenate([np.zeros(step, extent.dtype), extent])[: len(extent) - 1]
         sudden = ends >= 0.3 * extent[:-1] if has_band else (ends >= 0.7 * extent[:-1]) & (extent[:-1] >= 0.75 * before)
         sudden &= ends >= max(CUT_PIXELS, CUT_EDGE * part.shape[0])
         ends = (ends * sudden)[margin:-margin]

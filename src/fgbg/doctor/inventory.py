@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fgbg.data.samples import Sample, name_some
+from fgbg.data.samples import Sample, make_printable, name_some
 from fgbg.data.sources import Listing, SplitRule, list_samples
 from fgbg.doctor.problems import Problem
 from fgbg.errors import UserError
@@ -39,13 +39,14 @@ def take_inventory(data: str | Path, *, split: SplitRule = "official", categorie
     listing = list_samples(data, split=split, categories=categories, fault=note)
     if not listing.samples and not faults:
         raise UserError(f"{listing.name} holds no pairs of a photo and a mask")
-    samples, repeated = _drop_repeated(listing.samples, listing.folder)
-    return Inventory(replace(listing, samples=samples), (*_word_faults(faults, listing), *repeated))
+    named, unnamed = _drop_unprintable(listing.samples, listing.folder)
+    samples, repeated = _drop_repeated(named, listing.folder)
+    return Inventory(replace(listing, samples=samples), (*_word_faults(faults, listing), *unnamed, *repeated))
 
 
 def relative_name(path: Path, folder: Path) -> str:
-    """The path below the data folder, with `/` on every system."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+    """The path below the data folder, with `/` on every system, as text that can be printed and kept."""
+    return make_printable(path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix())
 
 
 def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: Listing) -> list[Problem]:
@@ -61,15 +62,29 @@ def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: L
             left_out = tuple(sample.id for sample in listing.samples if {sample.image, sample.mask} & set(files))
             problems.append(Problem(kind, names, sentence, left_out))
             continue
-        is_pairing = len(files) > 1 or files[0].exists() or kind == "missing-mask"
+        # A list or table may name a photo that is there and has no mask: the file it means is the photo, not a mask.
+        is_entry = kind == "missing-image" and (not files[0].exists() or files[0].parent.name == "images")
+        is_pairing = kind == "missing-mask" or (not is_entry and (len(files) > 1 or files[0].exists()))
         for path in files:
             ids = {path.name, path.stem, f"{path.parent.parent.name}_{path.stem}"}
-            if not is_pairing and kind == "missing-image" and ids & alone:
+            if is_entry and ids & alone:
                 continue
-            detail = ALONE[kind] if path.exists() and kind in ALONE else sentence
+            detail = ALONE[kind] if kind in ALONE and is_pairing else sentence
             problems.append(Problem(kind, (relative_name(path, listing.folder),), detail))
             alone |= ids if is_pairing else set()
     return problems
+
+
+def _drop_unprintable(samples: Sequence[Sample], folder: Path) -> tuple[list[Sample], list[Problem]]:
+    """The samples whose names are text; the others are a problem."""
+    named, problems = [], []
+    for sample in samples:
+        if make_printable(sample.id) == sample.id:
+            named.append(sample)
+        else:
+            files = tuple(relative_name(path, folder) for path in (sample.image, sample.mask) if isinstance(path, Path))
+            problems.append(Problem("corrupt", files, "the name is not in UTF-8: rename the files"))
+    return named, problems
 
 
 def _drop_repeated(samples: Sequence[Sample], folder: Path) -> tuple[tuple[Sample, ...], list[Problem]]:

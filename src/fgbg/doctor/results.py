@@ -11,7 +11,7 @@ from typing import Any
 
 from fgbg.storage import cache_folder
 
-COMMIT_EVERY = 500  # results: what a check that is cut short has measured so far is kept
+SAVE_EVERY = 500  # results: what a check that is cut short has measured so far is kept
 
 
 def results_path() -> Path:
@@ -24,7 +24,7 @@ class Results:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._unsaved = 0
+        self._unsaved: list[tuple[str, str, bytes]] = []
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> Results:
@@ -38,32 +38,38 @@ class Results:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._connection:
-            self._try("commit")
+            self._save()
             self._connection.close()
 
     def recall(self, key: str) -> tuple[dict[str, Any], bytes] | None:
         """What was kept under the key."""
-        row = self._try("select", key)
-        return (json.loads(row[0]), row[1]) if row else None
-
-    def keep(self, key: str, told: dict[str, Any], content: bytes) -> None:
-        """Keep a result."""
-        self._try("insert", key, json.dumps(told), content)
-
-    def _try(self, what: str, *values: Any) -> Any:
-        """One access to the file; a failure loses what would have been kept, and nothing else."""
         with self._lock:
             if self._connection is None:
                 return None
             try:
-                if what == "select":
-                    return self._connection.execute("select told, bytes from result where key = ?", values).fetchone()
-                if what == "insert":
-                    self._connection.execute("insert or replace into result values (?, ?, ?)", values)
-                    self._unsaved += 1
-                if what == "commit" or self._unsaved >= COMMIT_EVERY:
-                    self._connection.commit()
-                    self._unsaved = 0
-            except sqlite3.Error:
+                row = self._connection.execute("select told, bytes from result where key = ?", (key,)).fetchone()
+            except sqlite3.Error:  # measure anew
                 return None
-        return None
+        return (json.loads(row[0]), row[1]) if row else None
+
+    def keep(self, key: str, told: dict[str, Any], content: bytes) -> None:
+        """Keep a result."""
+        with self._lock:
+            if self._connection is None:
+                return
+            self._unsaved.append((key, json.dumps(told), content))
+            if len(self._unsaved) >= SAVE_EVERY:
+                self._save()
+
+    def _save(self) -> None:
+        """Write what is not yet written, all at once: another check that runs beside this one hardly waits.
+
+        A failure loses these results, and nothing else.
+        """
+        assert self._connection is not None
+        try:
+            with self._connection:  # one transaction, rolled back where it fails
+                self._connection.executemany("insert or replace into result values (?, ?, ?)", self._unsaved)
+        except sqlite3.Error:
+            pass
+        self._unsaved.clear()

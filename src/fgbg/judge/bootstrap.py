@@ -48,10 +48,12 @@ class Member(Protocol):
     """An image that may belong to a group: a sample, or a row of scores."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The image's name."""
 
     @property
-    def group(self) -> str: ...
+    def group(self) -> str:
+        """Images of one group are not independent of each other; empty where it has none."""
 
 
 def find_groups(members: Iterable[Member]) -> list[str] | None:

@@ -72,7 +72,8 @@ def compare_runs(
         comparisons = _compare_models(runs, list(recipes.values()), scored, seed)
     adjusted = adjust_holm([each.p for each in comparisons])
     judged = [_judge(each, p) for each, p in zip(comparisons, adjusted, strict=True)]
-    return [dataclasses.replace(each, notes=(*doubts, *each.notes)) for each in judged]
+    stale = [f"{run.name}: {told}" for run in runs if (told := run.find_stale(split))]
+    return [dataclasses.replace(each, notes=(*doubts, *stale, *each.notes)) for each in judged]
 
 
 def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run], split: str) -> str:

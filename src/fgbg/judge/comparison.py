@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -84,7 +85,9 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """As JSON: numbers unrounded, `interval` beside `difference`."""
         told = dataclasses.asdict(self)
-        told |= {"difference": self.difference.mean, "interval": [self.difference.low, self.difference.high]}
+        # JSON has no infinity: one photo has no interval.
+        ends = [end if math.isfinite(end) else None for end in (self.difference.low, self.difference.high)]
+        told |= {"difference": self.difference.mean, "interval": ends}
         told["pairs"] = [pair._asdict() for pair in self.pairs]
         told["question_in_words"] = QUESTIONS[self.question]
         told["most_changed"] = [pair.id for pair in self.most_changed()]

@@ -160,7 +160,8 @@ def _score_samples(
     def read(index: int) -> PhotoAndTarget:
         return samples.samples[index].read_pixels(), apply_border(samples.read_levels(index), border)
 
-    return zip(indices, score_photos(predictor, map_in_order(read, indices, progress, title)), strict=True)
+    photos = map_in_order(read, indices, progress, title, weigh=samples.weigh)
+    return zip(indices, score_photos(predictor, photos), strict=True)
 
 
 class SeenPhotos(NamedTuple):

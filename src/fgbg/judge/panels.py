@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ def draw_best_and_worst(run: Run, label: str, predictor: Scorer, samples: Sample
     draw_panels(_make_panels(predictor, samples, evaluation.rows, rule), panels_path(run, label))
 
 
-def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], border: Border) -> list[Panel]:
-    """The worst, the median and the best photos with prediction and truth."""
+def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], border: Border) -> Iterator[Panel]:
+    """The worst, the median and the best photos with prediction and truth, one after the other: they may be large."""
     ranked = sorted((row for row in rows if not np.isnan(row.dice)), key=lambda row: (row.dice, row.id))
     kinds: dict[str, tuple[str, ScoreRow]] = {}
     middle = max(0, len(ranked) // 2 - PANELS // 2)
@@ -42,12 +43,10 @@ def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], bo
         for row in picked:
             kinds.setdefault(row.id, (kind, row))  # a tiny set may have one photo as worst and best
     places = {sample.id: index for index, sample in enumerate(samples.samples)}
-    panels = []
     for sample_id, (kind, row) in kinds.items():
         index = places[sample_id]
         sample = samples.samples[index]
         probability = predictor.probability(sample.read_pixels(), row.height, row.width)
         target = apply_border(samples.read_levels(index), border)
         title = f"{kind} · {sample_id} · Dice {row.dice:.4f}"
-        panels.append(Panel(title, sample.read_full_pixels(), probability > predictor.threshold, target))
-    return panels
+        yield Panel(title, sample.read_full_pixels(), probability > predictor.threshold, target)

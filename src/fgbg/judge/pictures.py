@@ -6,10 +6,11 @@ batch with its masks over it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -54,28 +55,40 @@ class Panel:
             raise TypeError(f"{self.title}: prediction is {self.prediction.dtype}, not bool: threshold it first")
 
 
-def draw_panels(panels: Sequence[Panel], path: Path) -> None:
-    """Draw one row of five pictures a panel into a PNG; its folder is made if need be.
+class _Row(NamedTuple):
+    """A panel as it is drawn."""
+
+    title: str
+    cells: list[Image.Image]  # in the order of CAPTIONS
+    has_grey: bool
+
+
+def draw_panels(panels: Iterable[Panel], path: Path) -> None:
+    """Draw one row of five pictures per panel into a PNG; its folder is made if need be.
 
     Raises:
         ValueError: There are no panels.
     """
-    if not panels:
+    rows = [
+        _Row(panel.title, [*map(_fit_into_cell, _draw_pictures(panel))], bool((panel.target == NOT_JUDGED).any()))
+        for panel in panels
+    ]
+    if not rows:
         raise ValueError("no panels to draw")
-    explains_grey = any((panel.target == NOT_JUDGED).any() for panel in panels)
-    bottom = MARGIN + CAPTION_HEIGHT + len(panels) * (TITLE_HEIGHT + CELL + GAP)
+    explains_grey = any(row.has_grey for row in rows)
+    bottom = MARGIN + CAPTION_HEIGHT + len(rows) * (TITLE_HEIGHT + CELL + GAP)
     width = 2 * MARGIN + len(CAPTIONS) * (CELL + GAP) - GAP
     sheet = Image.new("RGB", (width, bottom + (NOTE_HEIGHT if explains_grey else 0) + MARGIN - GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, caption in enumerate(CAPTIONS):
         centre = MARGIN + column * (CELL + GAP) + CELL // 2
         draw.text((centre, MARGIN), caption, fill=INK, font=_open_font(22), anchor="ma")
-    for row, panel in enumerate(panels):
-        top = MARGIN + CAPTION_HEIGHT + row * (TITLE_HEIGHT + CELL + GAP)
-        title = _shorten(panel.title, width - 2 * MARGIN, _open_font(19))
+    for number, row in enumerate(rows):
+        top = MARGIN + CAPTION_HEIGHT + number * (TITLE_HEIGHT + CELL + GAP)
+        title = _shorten(row.title, width - 2 * MARGIN, _open_font(19))
         draw.text((MARGIN, top + TITLE_HEIGHT - 12), title, fill=FAINT, font=_open_font(19), anchor="ls")
-        for column, picture in enumerate(_draw_pictures(panel)):
-            sheet.paste(_fit_into_cell(picture), (MARGIN + column * (CELL + GAP), top + TITLE_HEIGHT))
+        for column, cell in enumerate(row.cells):
+            sheet.paste(cell, (MARGIN + column * (CELL + GAP), top + TITLE_HEIGHT))
     if explains_grey:
         _explain_grey(draw, bottom, NOTE)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,15 +139,16 @@ def _explain_grey(draw: ImageDraw.ImageDraw, top: int, note: str) -> None:
     draw.text((MARGIN + 42, top + 21), note, fill=FAINT, font=_open_font(17), anchor="lm")
 
 
-def _draw_pictures(panel: Panel) -> list[NDArray[np.uint8]]:
+def _draw_pictures(panel: Panel) -> Iterator[NDArray[np.uint8]]:
     """The five pictures of a photo, uint8 (height, width, 3) at its own size, in the order of CAPTIONS."""
-    prediction = panel.prediction[:, :, None]
-    truth = (panel.target == OBJECT)[:, :, None]
+    yield panel.pixels
     white = np.full_like(panel.pixels, 255)
-    pictures = [panel.pixels, white * prediction, white * truth, panel.pixels * prediction, panel.pixels * truth]
-    for shows_truth in (pictures[2], pictures[4]):
-        shows_truth[panel.target == NOT_JUDGED] = GREY
-    return pictures
+    truth, not_judged = panel.target == OBJECT, panel.target == NOT_JUDGED
+    for paint in (white, panel.pixels):
+        yield paint * panel.prediction[:, :, None]
+        picture = paint * truth[:, :, None]
+        picture[not_judged] = GREY
+        yield picture
 
 
 def _fit_into_cell(picture: NDArray[np.uint8]) -> Image.Image:

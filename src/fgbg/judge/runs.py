@@ -148,12 +148,12 @@ def choose_on_validation(
     return evaluation
 
 
-def warn_of_stale_scores(run: Run, threshold: float) -> str:
-    """A sentence where the run's test scores are of another threshold than its model has now; empty where they are not."""
-    if not run.scores_path("test").exists() or run.statement("test")["threshold"] == threshold:
-        return ""
-    before = run.statement("test")["threshold"]
-    return f"the test scores in {run.folder} are of threshold {before:g}: run fgbg evaluate {run.folder} again"
+def _label_scores(run: Run, samples: SampleSet, split: str) -> str:
+    """What scores on other data are called: they stand beside the run's own and those of others, never in their place."""
+    label = f"{samples.name}_{split}"
+    if run.scores_path(label).exists() and run.statement(label)["fingerprint"] != samples.fingerprint:
+        return f"{label}_{samples.fingerprint}"  # of another folder of that name
+    return label
 
 
 def open_scorable(folder: Path) -> Run:
@@ -191,8 +191,7 @@ def open_run_data(
         chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
         named = open_samples(data, object_values=object_values, categories=chosen, progress=show_progress)
         if named.fingerprint != run.fingerprint:
-            # Scores on other data stand beside the run's own, never in their place.
-            return named.of(split), f"{named.name}_{split}"
+            return named.of(split), _label_scores(run, named, split)
         own = replace(named, samples=tuple(lock_splits(named.samples, locked)))
     else:
         own = open_samples(

@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from fgbg.data.samples import SPLITS
 from fgbg.errors import UserError
 from fgbg.judge.book import Book, write_cell
 from fgbg.judge.compare import compare_runs
@@ -61,7 +60,7 @@ def write_scores(book: Book, named: Mapping[str, Run]) -> None:
 
 
 def _list_scored(named: Mapping[str, Run]) -> list[tuple[str, Run, str]]:
-    return [(label, run, split) for label, run in named.items() for split in SPLITS if run.scores_path(split).exists()]
+    return [(label, run, split) for label, run in named.items() for split in run.scored()]
 
 
 def write_slices(book: Book, named: Mapping[str, Run]) -> None:
@@ -99,7 +98,7 @@ def write_failures(book: Book, named: Mapping[str, Run]) -> None:
 
 def write_comparisons(book: Book, runs: Sequence[Run]) -> None:
     """Whether one run is better than another, for each split that all of them were scored on; or why that cannot be said."""
-    splits = [split for split in SPLITS if len(runs) > 1 and all(run.scores_path(split).exists() for run in runs)]
+    splits = [split for split in runs[0].scored() if len(runs) > 1 and all(split in run.scored() for run in runs)]
     if not splits:
         return
     titles = [

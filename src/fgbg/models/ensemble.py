@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fgbg.errors import UserError
-from fgbg.fit import resize
+from fgbg.fit import place_photo, resize
 from fgbg.model_file import require_one_fit
 from fgbg.models.predictor import Answer, Predictor
 
@@ -74,9 +74,18 @@ class Ensemble:
         views = [member.logits_at_size(photos, size) for size in sizes]
         if self.tta == "flip":
             mirrored = member.logits_at_size([pixels.flip(1) for pixels in photos])
-            views.append([logits.flip(1) for logits in mirrored])
+            views.append([_mirror_back(logits, pixels, member) for logits, pixels in zip(mirrored, photos, strict=True)])
         return [[logits.sigmoid() for logits in view] for view in views]
 
     def _resize(self, probability: Float[Tensor, "_ _"]) -> Tensor:
         """A view's probability at the ensemble's training size."""
         return probability if self.fit == "crop" else resize(probability[None], self.size, self.size)[0]
+
+
+def _mirror_back(logits: Float[Tensor, "_ _"], pixels: UInt8[Tensor, "_ _ 3"], member: Predictor) -> Tensor:
+    """Logits of the mirrored photo, mirrored, so that each lies where the photo's own does."""
+    if member.fit != "pad":
+        return logits.flip(1)
+    # Of an odd margin one side has a pixel more, and it is the same side for both photos.
+    place = place_photo(pixels.shape[0], pixels.shape[1], member.size, member.fit)
+    return logits.flip(1).roll(-((member.size - place.width) % 2), 1)

@@ -90,6 +90,7 @@ def export_model(
     run = Run(file.parent) if file.name == "best.safetensors" and is_run(file.parent) else None
     if weights == "int8":
         header = replace(header, arithmetic="int8")
+    no_card = _why_no_card(run)  # before any work: damaged scores are said now
     graph = _build(predictor, header, weights, run, progress)
     photos, name = find_photos(run, header.border, progress)
     make_folder(out.parent)
@@ -100,11 +101,25 @@ def export_model(
         require_parity(parity)
         _note(graph, PARITY_KEY, json.dumps(parity.to_json()))
         _save(graph, aside)
-    if run is None or not run.scores_path("test").exists():
-        evaluate = f"fgbg evaluate {run.folder} --split test" if run else "export the run itself"
-        return Export(out, parity, None, f"it needs test scores ({evaluate})")
+    if run is None or no_card:
+        out.with_suffix(".md").unlink(missing_ok=True)  # that of the file that was replaced
+        return Export(out, parity, None, no_card)
     card = Card(name=out.stem, run=run, header=header, model=out, parity=parity, terms=terms, not_for=not_for)
     return Export(out, parity, write_card(card, out.with_suffix(".md")))
+
+
+def _why_no_card(run: Run | None) -> str:
+    """Why there can be no model card; empty where there can.
+
+    Raises:
+        UserError: The test scores are damaged.
+    """
+    if run is None:
+        return "it needs test scores (export the run itself)"
+    if not run.scores_path("test").exists():
+        return f"it needs test scores (fgbg evaluate {run.folder} --split test)"
+    run.scores("test")
+    return run.find_stale("test")
 
 
 def _require_weights(name: str) -> None:

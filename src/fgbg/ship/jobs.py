@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from pathlib import Path
 from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
+
+RECORD = ".fgbg.json"
+"""The file by which a folder of predictions is known: it says what made them."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,9 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
             # One folder's content lies directly in `out`; several keep their names.
             prefix = Path(path.resolve().name) if len(folders) > 1 else Path()
             found = _find_photos(path)
-            if out.resolve() != path.resolve() and out.resolve().is_relative_to(path.resolve()):
-                # What an earlier run wrote below the photos is not among them.
+            if out.resolve() == path.resolve():
+                raise UserError(f"--out {out} is the folder of the photos: choose another, so that they stay apart")
+            if out.resolve().is_relative_to(path.resolve()):
                 found = [photo for photo in found if not photo.resolve().is_relative_to(out.resolve())]
             if not found:
                 raise UserError(f"{path} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))}), nor is it a run")
@@ -101,10 +106,10 @@ def _require_kept(jobs: list[Job]) -> list[Job]:
 
 
 def _find_photos(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    """The photos in a folder and in those below it, but for hidden ones and what `fgbg predict` wrote before."""
+    found = []
+    for path, folders, names in os.walk(folder):
+        here = Path(path)
+        folders[:] = [name for name in folders if not (name.startswith(".") or (here / name / RECORD).exists())]
+        found += [here / name for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(path for path in found if path.is_file())

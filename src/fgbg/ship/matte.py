@@ -107,10 +107,12 @@ def _estimate(
         is_object = depth > 0.7 * depth.max()
     trimap = np.where(is_object, 1.0, np.where(is_ground, 0.0, 0.5))
     image = pixels / 255
-    if (trimap == 0.5).any() and is_ground.any():
-        with without_warnings:  # of what it does inside
-            alpha = estimate_alpha_cf(image, trimap, preconditioner=lambda matrix: ichol(matrix, shifts=SHIFTS))
-    else:
-        alpha = inside.astype(np.float64)
+    alpha = inside.astype(np.float64)
+    if (trimap == 0.5).any() and is_ground.any() and inside.any():  # specks may be lost where a large photo was reduced
+        try:
+            with without_warnings:  # of what it does inside
+                alpha = estimate_alpha_cf(image, trimap, preconditioner=lambda matrix: ichol(matrix, shifts=SHIFTS))
+        except ValueError:  # it found no solution: the edges stay hard
+            pass
     colours = estimate_foreground_ml(image, alpha)
     return (alpha * 255).round().astype(np.uint8), (colours * 255).round().astype(np.uint8)

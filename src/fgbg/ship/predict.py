@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,7 +117,8 @@ def predict_files(
     def write(photo: Opened, grades: NDArray[np.uint8]) -> Path:
         target = photo.job.target
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.partial")
+        # With the process's number, since another `fgbg predict` may be writing the same file.
+        aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
             with aside.open("wb") as file:
                 write_picture(kind, photo.job.source, photo.pixels, grades, file)
@@ -125,7 +127,7 @@ def predict_files(
             aside.unlink(missing_ok=True)
         return target
 
-    # A function: a generator that waits to be asked for the next would hold the probability while this one is painted.
+    # A function, not a generator: a suspended generator would keep the probability alive while the picture is written.
     def grade_answer(answer: tuple[Opened, NDArray[np.float32]]) -> tuple[Opened, NDArray[np.uint8]]:
         photo, probability = answer
         return photo, grade(kind, probability, model.threshold)

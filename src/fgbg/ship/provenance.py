@@ -13,10 +13,8 @@ from typing import TypeVar
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import find_model_file
-from fgbg.ship.jobs import Job
+from fgbg.ship.jobs import RECORD, Job
 from fgbg.ship.load import part_names
-
-RECORD = ".fgbg.json"
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 

@@ -167,9 +167,7 @@ def _score(
     return [(dice_of(count_pixels(mask, photo.target)), float(boundary_iou(mask, photo.target))) for mask in masks]
 
 
-def _judge(
-    ways: Sequence[tuple[str, ...]], differences: NDArray[np.float64], groups: Sequence[str] | None
-) -> list[Effect]:
+def _judge(ways: Sequence[tuple[str, ...]], differences: NDArray[np.float64], groups: Sequence[str] | None) -> list[Effect]:
     """Effects of (photos, ways, 2) differences of Dice and boundary IoU."""
     tests = [check_difference(differences[:, index, 0], groups=groups) for index in range(len(ways))]
     outlines = [check_difference(differences[:, index, 1], groups=groups).difference for index in range(len(ways))]

@@ -26,7 +26,8 @@ from fgbg.training.average import average_weights
 from fgbg.training.initial_weights import build_initial_network, refuse_known_photos
 from fgbg.training.loop import Learner, Metric, Trainable
 from fgbg.training.losses import Loss, make_loss
-from fgbg.training.optimizer import make_optimizer, rate_at
+from fgbg.training.optimizer import make_optimizer
+from fgbg.training.schedule import rate_at
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,12 @@ def build_learner(
     network = initial.network
     if initial.header and not (initial.resumed or config.allow_overlap):
         refuse_known_photos(initial.header, samples)
-    if config.batch_size == engine.processes and config.size <= network.stride:
+    smallest = config.start_size or config.size
+    if config.batch_size == engine.processes * config.accumulate and smallest <= network.stride:
+        parts = f" with --accumulate {config.accumulate}" if config.accumulate > 1 else ""
+        flag = "--start-size" if config.start_size else "--size"
         raise UserError(
-            f"--batch-size {config.batch_size} at --size {config.size} leaves the deepest batch norm one value: raise either"
+            f"--batch-size {config.batch_size}{parts} at {flag} {smallest} leaves the deepest batch norm one value: raise either"
         )
     predictor = Predictor(network, size=config.size, fit=config.fit, mean=initial.mean, deviation=initial.deviation)
     optimizer = make_optimizer(

@@ -142,9 +142,9 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
             loss, mean_dice = take_step(learner, mixture, _name_batch(learner, epoch, step, mine))
             totals += loss, mean_dice
             bar.set_description(f"{title} | Loss: {loss:.4f} | Dice: {mean_dice:.4f} | Iter: {step}/{len(batches)}", False)
-    means = learner.engine.sum(torch.tensor(totals, device=learner.engine.device)) / learner.engine.processes
+    totals = learner.engine.sum(totals) / learner.engine.processes
     seconds = time.perf_counter() - start
-    loss, mean_dice = (means / len(batches)).tolist()
+    loss, mean_dice = (totals / len(batches)).tolist()
     return Trained(
         loss, mean_dice, len(batches) * learner.batch_size / seconds, learner.rate_in(epoch, max(1, len(batches)))
     )
@@ -219,10 +219,13 @@ def validate(learner: Learner) -> Validated:
             yield pixels, apply_border(levels, learner.border)
 
     mine: list[_PhotoScores] = []
-    for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
-        loss = learner.loss(scored.logits_at_size[None, None], scored.target_at_size[None]).item()
-        own = float(learner.metric(scored.prediction, scored.target)) if learner.metric else math.nan
-        mine.append(_PhotoScores(index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), own))
+    with (
+        torch.inference_mode()
+    ):  # whose tensors a loss with weights of its own, or one that marks targets, may not use outside
+        for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
+            loss = learner.loss(scored.logits_at_size[None, None], scored.target_at_size[None]).item()
+            own = float(learner.metric(scored.prediction, scored.target)) if learner.metric else math.nan
+            mine.append(_PhotoScores(index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), own))
     everyone = sorted(learner.engine.gather(mine, lambda scores: scores.index))  # one order: one sum, to the last bit
     _, loss, dice, dice_photo, own = np.mean(everyone, axis=0).tolist()
     return Validated(loss, dice, dice_photo, own if learner.metric else None)

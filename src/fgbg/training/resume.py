@@ -11,6 +11,7 @@ from fgbg.record import EpochRecord
 from fgbg.run import Run
 from fgbg.storage import RUN_MARK
 from fgbg.training.loop import Learner
+from fgbg.training.schedule import size_in
 from fgbg.training.state import Progress
 
 RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "track", "selfcheck"})
@@ -87,12 +88,16 @@ def best_before(records: Sequence[EpochRecord], last: int) -> int:
 
 
 def describe_resumption(run: Run, before: TrainConfig, config: TrainConfig, learner: Learner, progress: Progress) -> str:
-    """Where a run goes on, and what its learning rate does there."""
+    """Where a run goes on, and what learning rate and image size do there."""
     sentence = f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is "
     if config.schedule == "constant":
-        return sentence + "constant"
-    next_rate = learner.rate_in(progress.epoch + 1, 1)
-    sentence += f"{config.schedule} over all {config.epochs} epochs, {next_rate:.2g} in the next step"
-    if config.epochs == before.epochs or not run.epochs():
-        return sentence
-    return f"{sentence} ({run.epochs()[-1].learning_rate:.2g} in the last one, of a run of {before.epochs})"
+        sentence += "constant"
+    else:
+        next_rate = learner.rate_in(progress.epoch + 1, 1)
+        sentence += f"{config.schedule} over all {config.epochs} epochs, {next_rate:.2g} in the next step"
+        if config.epochs != before.epochs and run.epochs():
+            sentence += f" ({run.epochs()[-1].learning_rate:.2g} in the last one, of a run of {before.epochs})"
+    small = [epoch for epoch in range(progress.epoch + 1, config.epochs + 1) if size_in(epoch, config) < config.size]
+    if small:
+        sentence += f"; images grow from {size_in(small[0], config)} px to {config.size} px by epoch {small[-1] + 1}"
+    return sentence

@@ -27,6 +27,7 @@ from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
 from fgbg.training.prepare import Training, prepare_training
 from fgbg.training.resume import best_before
+from fgbg.training.schedule import size_in
 from fgbg.training.state import Progress, save_state
 from fgbg.training.track import open_tracker
 
@@ -76,6 +77,8 @@ def _train_and_record(training: Training) -> None:
             for record in run_epochs(training):
                 track(record)
         _choose_threshold(training)
+        for stale in run.list_stale():  # a run that went on may have been scored before
+            training.say(f"note: {stale}")
     except KeyboardInterrupt:
         training.say(f"\nstopped {_describe_stop(run)}")
         raise
@@ -152,19 +155,6 @@ def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
     record = run.epochs()[-1]
     if not run.best.exists() or read_header(run.best).epoch != record.epoch:
         _save_best(run, learner, header, record)
-
-
-def size_in(epoch: int, config: TrainConfig) -> int:
-    """The edge that an epoch is trained at: from `start_size` to `size` over the first half of the run, by steps of 32 px.
-
-    >>> [size_in(epoch, TrainConfig(start_size=64, size=128, epochs=8)) for epoch in (1, 2, 3, 4, 5, 8)]
-    [64, 64, 96, 96, 128, 128]
-    """
-    if not config.start_size:
-        return config.size
-    progress = min(1.0, (epoch - 1) / (config.epochs / 2))
-    grown = (config.size - config.start_size) * progress
-    return config.size if progress == 1 else config.start_size + int(grown / 32) * 32
 
 
 def _describe_stop(run: Run) -> str:

@@ -169,12 +169,13 @@ def draw_differences(comparison: Any) -> Markup:
 
 def draw_difference(difference: Estimate) -> Markup:
     """The mean difference with its interval, about zero."""
-    reach = max(0.01, 1.15 * max(abs(difference.low), abs(difference.high)))
+    reach = max(0.01, *(1.15 * abs(value) for value in difference if math.isfinite(value)))
     axis = Axis(-reach, reach, 20, 420)
     parts = [line(20, 34, 420, 34, "grid"), line(220, 10, 220, 50, "axis")]
     for value in round_ticks(-reach, reach, 4):
         parts.append(text(axis.place(value), 66, f"{'+' if value > 0 else ''}{word_tick(value)}"))
-    parts.append(line(axis.place(difference.low), 34, axis.place(difference.high), 34, "whisker"))
+    low, high = max(-reach, difference.low), min(reach, difference.high)  # of one photo the interval is everything
+    parts.append(line(axis.place(low), 34, axis.place(high), 34, "whisker"))
     parts.append(tag("circle", cx=axis.place(difference.mean), cy=34, r=7, class_="dot"))
     return picture(
         440, 76, f"Difference {difference.mean:+.4f}, 95 % interval {difference.low:+.4f} to {difference.high:+.4f}.", *parts

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fgbg.data.samples import SPLITS
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
 
@@ -144,8 +145,8 @@ def list_spread(rows: Sequence[ScoreRow], linked: bool = True) -> list[Fact]:
     ]
 
 
-def list_rules(statement: dict[str, Any]) -> list[Fact]:
-    """What the numbers rest on: another choice in any of these is another number."""
+def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
+    """What the numbers rest on: another choice in any of these is another number. `stale`: see `Run.find_stale`."""
     get = statement.get
     groups, empty = get("groups") or 0, str(get("empty", "1"))
     over = f"{plural(groups, 'group')} of photos" if groups else "photos"
@@ -170,6 +171,8 @@ def list_rules(statement: dict[str, Any]) -> list[Fact]:
     ]
     if get("overlap"):
         rules.insert(1, Fact("Not a clean test", str(get("overlap")), "allowed by --allow-overlap: the score is too good"))
+    if stale:
+        rules.insert(1, Fact("Not the model as it is now", stale))
     if get("tta", "none") != "none":
         rules.append(Fact("Views", str(get("tta")), VIEWS.get(str(get("tta")), "several views of each photo are averaged")))
     if get("members"):
@@ -201,4 +204,4 @@ def describe_doubt(correlation: float | None) -> str:
 
 def describe_unscored(run: Run, split: str) -> str:
     """How to get the scores that are not there."""
-    return f"fgbg evaluate {shlex.quote(str(run.folder))} --split {split}"
+    return f"fgbg evaluate {shlex.quote(str(run.folder))} {f'--split {split}' if split in SPLITS else 'DATA'}"

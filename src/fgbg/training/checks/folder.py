@@ -39,7 +39,7 @@ def check_run(folder: Path) -> list[Finding]:
     if header:
         findings += [_check_training_photos(header, split), _check_epoch(run, header)]
     findings.append(_check_threshold(run, header, split))
-    return [*findings, *_check_scores(run, header, split)]
+    return [*findings, *_check_scores(run, split)]
 
 
 def _read_split(run: Run) -> Split:
@@ -137,7 +137,7 @@ def _check_choice(run: Run, header: ModelHeader | None, split: Split, calibratio
     return passed(name, f"{value:g}, by the validation photos alone")
 
 
-def _check_scores(run: Run, header: ModelHeader | None, split: Split) -> Iterator[Finding]:
+def _check_scores(run: Run, split: Split) -> Iterator[Finding]:
     """Rows of the right photos, and a mean that is theirs."""
     for part in ("validation", "test"):
         if not run.scores_path(part).exists():
@@ -157,12 +157,8 @@ def _check_scores(run: Run, header: ModelHeader | None, split: Split) -> Iterato
             yield failed(
                 name, f"the mean Dice is said to be {statement['mean_dice']:.4f}, and that of the rows is {mean:.4f}"
             )
-        elif header and statement["threshold"] != header.threshold:
-            yield doubted(
-                name,
-                f"they are of threshold {statement['threshold']:g}, and the model's is {header.threshold:g} now: "
-                f"run fgbg evaluate {run.folder} --split {part} again",
-            )
+        elif stale := run.find_stale(part):
+            yield doubted(name, stale)
         else:
             yield passed(name, f"of {len(rows)} photos, mean Dice {statement['mean_dice']:.4f}")
 

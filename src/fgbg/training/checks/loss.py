@@ -129,7 +129,7 @@ def expect_start(config: TrainConfig, target: UInt8[Tensor, "batch _ _"]) -> flo
     the hinge on it 1.
     """
     pixel, _, overlap = config.loss.partition("_")
-    judged, objects = (mask.sum((1, 2)).double() for mask in (target != NOT_JUDGED, target == OBJECT))
+    judged, objects = (mask.sum((1, 2)).cpu().double() for mask in (target != NOT_JUDGED, target == OBJECT))
     surprise = math.log(2) * (0.5**config.focal_gamma if pixel == "focal" else 1.0)
     over_pixels = surprise * (judged > 0).double().mean()
     if config.dice_reduction == "batch":
