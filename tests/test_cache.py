@@ -29,7 +29,7 @@ from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
 from fgbg.errors import UserError
 from fgbg.fit import fit_pixels, fit_target
-from fgbg.storage import cache_folder, replace_when_whole
+from fgbg.storage import cache_folder, fill_once, replace_when_whole
 
 
 @pytest.fixture(autouse=True)
@@ -328,6 +328,30 @@ class TestCacheFolder:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         assert cache_folder() == Path(platformdirs.user_cache_dir("fgbg", appauthor=False))
         assert list(tmp_path.iterdir()) == []
+
+
+class TestFillOnce:
+    def test_of_several_at_once_one_fills_and_the_others_wait(self, empty_cache: Path) -> None:
+        folder, filled = empty_cache / "figures", []
+
+        def fill(here: Path) -> None:
+            here.mkdir(exist_ok=True)
+            filled.append(here)
+            time.sleep(0.2)
+            (here / "test.txt").touch()
+
+        with ThreadPoolExecutor(3) as pool:
+            for made in pool.map(lambda _: fill_once(folder, fill, last="test.txt"), range(3)):
+                assert (made / "test.txt").exists()
+        assert filled == [folder]
+
+
+class TestWeight:
+    def test_large_photos_fill_the_queue(self, make_folder) -> None:
+        samples = open_samples(make_folder(2))
+        large = replace(samples.inspections[1], height=8_000, width=12_000)
+        samples = replace(samples, inspections=(samples.inspections[0], large))
+        assert (samples.weigh(0), samples.weigh(1)) == (1, 32)
 
 
 class TestReplaceWhenWhole:

@@ -176,3 +176,10 @@ def test_what_is_kept_is_json_without_nan() -> None:
     assert "mean IoU" in calibration["threshold"]["sentence"] or "best of" in calibration["threshold"]["sentence"]
     assert all(value is None or np.isfinite(value) for entry in calibration["bins"] for value in entry.values())
     assert len(calibration["threshold"]["scores"]) == len(calibration["threshold"]["candidates"]) == 99
+
+
+def test_a_gain_of_few_groups_chooses_nothing() -> None:
+    made = tally(photos(20, shift=-1.0)).by_threshold
+    assert choose_threshold(made).value != 0.5
+    choice = choose_threshold(made, groups=[f"patient {index // 10}" for index in range(20)])
+    assert (choice.value, choice.sentence) == (0.5, "0.5 stays: 2 groups of validation photos are too few to choose on")

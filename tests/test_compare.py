@@ -31,6 +31,8 @@ STATEMENT = {
     "score_space": "photo",
     "tta": "none",
     "members": [],
+    "epoch": 3,
+    "threshold": 0.5,
 }
 
 
@@ -119,6 +121,14 @@ def test_whole_groups_are_drawn_where_there_are_some(tmp_path: Path) -> None:
     a = make_run(tmp_path / "a", np.full(200, 0.5), groups=groups)
     b = make_run(tmp_path / "b", 0.5 + gains, groups=groups, model="resnet34_unet")
     assert compare_runs([a, b])[0].sample == "20 groups of photos"
+
+
+def test_a_photo_without_a_group_is_drawn_alone(tmp_path: Path) -> None:
+    """groups.csv may name only the photos that belong together."""
+    groups = ["cat"] * 6 + ["dog"] * 5 + [""] * 9
+    a = make_run(tmp_path / "a", steps(count=20), groups=groups)
+    b = make_run(tmp_path / "b", steps(0.6, count=20), groups=groups, model="resnet34_unet")
+    assert compare_runs([a, b])[0].sample == "11 groups of photos"
 
 
 def test_photos_without_a_score_are_left_out_of_both(tmp_path: Path) -> None:
@@ -262,6 +272,11 @@ def test_json_has_everything(tmp_path: Path) -> None:
     assert read["interval"] == pytest.approx([0.1, 0.1])
     assert read["pairs"][0] == {"id": "photo_00", "a": 0.5, "b": 0.6}
     assert len(read["most_changed"]) == 10
+
+
+def test_json_of_a_single_photo_is_json(tmp_path: Path) -> None:
+    told = compare_two(tmp_path, steps(count=1), steps(0.6, count=1))
+    assert json.loads(json.dumps(told.to_json(), allow_nan=False))["interval"] == [None, None]
 
 
 def test_what_is_printed(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from fgbg.data.figures import draw_figures
 from fgbg.data.sources import open_samples
 from fgbg.doctor.audit import Audit, check_data
 from fgbg.doctor.problems import KINDS
+from fgbg.doctor.results import SAVE_EVERY, Results
 from fgbg.errors import UserError
 
 FIGURES = 24
@@ -227,9 +230,12 @@ def test_lists_and_tables_that_name_what_is_not_there(figures: Path, tmp_path: P
     ]
 
 
-def test_a_list_that_names_a_photo_without_a_mask_says_nothing_new(figures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["", ".png"])
+def test_a_list_that_names_a_photo_without_a_mask_says_nothing_new(figures: Path, tmp_path: Path, ending: str) -> None:
     folder = shutil.copytree(figures, tmp_path / "set")
     mask(folder, 0).unlink()
+    for file in folder.glob("*.txt"):
+        file.write_text("".join(f"{name}{ending}\n" for name in file.read_text().split()))
     assert facts(check_data(folder)) == [("missing-mask", ("images/figure_00000.png",))]
 
 
@@ -353,14 +359,19 @@ def test_clear_cache_names_what_goes(
     cache = tmp_path / "cache"
     monkeypatch.setenv("FGBG_CACHE", str(cache))
     check_data(figures)
-    (cache / "decoded" / "a").mkdir(parents=True)
-    (cache / "decoded" / "a" / "pixels.npy").write_bytes(bytes(2_500_000))
+    entry = cache / "decoded" / ("a1" * 12)
+    entry.mkdir(parents=True)
+    (entry / "pixels").write_bytes(bytes(2_500_000))
     (cache / "thesis.tex").write_text("years of work")  # FGBG_CACHE may name a folder that holds more
+    for name in ("masks", "figures", "locks"):  # and more of these names
+        (cache / name).mkdir(exist_ok=True)
+        (cache / name / "drawn by hand.png").write_bytes(b"days of work")
     assert main(["check", "--clear-cache"]) == 0
     said = capsys.readouterr().out
     assert "2.5 MB  decoded: decoded photos for training" in said
     assert "checks.sqlite: results of earlier checks" in said
-    assert [path.name for path in cache.iterdir()] == ["thesis.tex"]
+    assert sorted(path.name for path in cache.iterdir()) == ["figures", "locks", "masks", "thesis.tex"]
+    assert len(list(cache.rglob("drawn by hand.png"))) == 3
     assert main(["check", "--clear-cache"]) == 0
     assert "nothing to remove" in capsys.readouterr().out
 
@@ -392,3 +403,52 @@ def test_the_page_shows_every_problem(drawn: Path, tmp_path: Path) -> None:
 
 def test_check_is_public(figures: Path) -> None:
     assert fgbg.check is check_data
+
+
+def test_a_photo_that_cannot_be_read_is_in_no_split_and_no_leak(drawn: Path) -> None:
+    names = [path.stem for path in sorted((drawn / "images").iterdir())]
+    (drawn / "groups.csv").write_text("id,group\n" + "".join(f"{name},{index // 3}\n" for index, name in enumerate(names)))
+    image(drawn, 1).write_bytes(b"")
+    audit = check_data(drawn)
+    assert kinds_of(audit, image(drawn, 1).name) == {"corrupt"}
+    assert audit.of("leak") == []
+
+
+def test_a_mask_of_one_pixel_width_is_looked_at(drawn: Path) -> None:
+    for kind in ("images", "masks"):
+        path = drawn / kind / "figure_00000.png"
+        Image.open(path).crop((60, 0, 61, 128)).save(path)
+    assert check_data(drawn).understood
+
+
+def test_a_phones_second_picture_makes_no_other_type(drawn: Path) -> None:
+    photo = Image.open(image(drawn, 0)).convert("RGB")
+    photo.save(image(drawn, 0).with_suffix(".jpg"), format="MPO", save_all=True, append_images=[photo])
+    image(drawn, 0).unlink()
+    assert not any("another type" in remark for remark in check_data(drawn).remarks)
+
+
+def test_a_name_that_is_no_text_is_named(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("images", "masks"):
+        path = drawn / kind / "figure_00000.png"
+        path.rename(path.with_name(os.fsdecode(b"caf\xe9.png")))
+    audit = check_data(drawn)
+    assert kinds_of(audit, r"caf\udce9.png") == {"corrupt"}
+    assert len(audit.samples) == FIGURES - 1
+    assert main(["check", str(drawn)]) == 1
+    assert r"caf\udce9.png" in capsys.readouterr().out
+    assert main(["train", str(drawn), "--out", str(drawn / "run")]) == 2
+    assert "not in UTF-8" in capsys.readouterr().err
+
+
+def test_two_checks_at_once_hardly_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FGBG_CACHE", str(tmp_path))
+    started = time.perf_counter()
+    with Results() as first, Results() as second:
+        for number in range(3 * SAVE_EVERY):
+            first.keep(f"first {number}", {"told": number}, b"")
+            second.keep(f"second {number}", {"told": number}, b"")
+            assert second.recall(f"first {number - SAVE_EVERY}") is not None or number < SAVE_EVERY
+    assert time.perf_counter() - started < 20  # it was 30 s per result
+    with Results() as third:
+        assert third.recall(f"second {3 * SAVE_EVERY - 1}") == ({"told": 3 * SAVE_EVERY - 1}, b"")

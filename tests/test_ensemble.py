@@ -137,3 +137,22 @@ def test_members_that_do_not_belong_together_are_refused() -> None:
     members = [cast("Model", SimpleNamespace(header=SimpleNamespace(fit=fit))) for fit in ("pad", "squash")]
     with pytest.raises(UserError, match="--fit pad and squash: an ensemble needs one of them"):
         Together(members)
+
+
+@pytest.mark.parametrize("edges", [(6, 3), (3, 6), (8, 5), (7, 4), (6, 6)])
+def test_flip_of_a_padded_photo_lies_where_the_photo_does(edges: tuple[int, int]) -> None:
+    """Of an odd margin the mirror image has its larger half on the other side."""
+    member = Predictor(Red(), size=8, fit="pad", mean=(0.5,) * 3, deviation=IMAGENET_DEVIATION).eval()
+    pixels = make_noise(*edges)
+    plain, flipped = (Ensemble([member], tta).probability(pixels, *edges) for tta in TTAS)
+    np.testing.assert_allclose(flipped, plain, atol=1e-6)
+
+
+class Red(nn.Module):
+    """How red each pixel is: the same answer for a photo and its mirror image."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image[:, :1]
+
+
+TTAS: tuple[Tta, Tta] = ("none", "flip")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 from PIL import Image
 
@@ -16,10 +17,14 @@ import fgbg
 from discs import small_config, write_discs
 from fgbg.errors import UserError
 from fgbg.judge.calibration import CANDIDATES
+from fgbg.judge.compare import compare_runs
 from fgbg.judge.metrics import dice
-from fgbg.judge.runs import evaluate_run, warn_of_stale_scores
+from fgbg.judge.page.render import render_page
+from fgbg.judge.report import write_report
+from fgbg.judge.runs import evaluate_run
 from fgbg.judge.together import evaluate_together
 from fgbg.models.checkpoint import load_model, read_header, replace_header
+from fgbg.ship.export import export_model
 
 pytestmark = pytest.mark.usefixtures("no_charts")
 
@@ -82,11 +87,12 @@ def test_the_threshold_can_be_chosen_anew_for_something_else(home: Path, tmp_pat
     assert chosen.statement["threshold"] == header.threshold != 0.5
     assert chosen.statement["mean_recall"] >= 0.99
     assert "recall" in header.threshold_reason
-    assert "of threshold" in warn_of_stale_scores(run, header.threshold)
+    assert "the test scores are of threshold 0.5" in run.find_stale("test")
+    assert run.list_stale() == [run.find_stale("test")]
     again = evaluate_run(run.folder, split="validation", device="cpu", threads=1)  # keeps what it was chosen for
     assert again.statement == chosen.statement
     evaluate_run(run.folder, device="cpu", threads=1)
-    assert warn_of_stale_scores(run, header.threshold) == ""
+    assert run.list_stale() == []
     assert all((tensor == weights[name]).all() for name, tensor in load_model(run.best)[0].state_dict().items())
 
 
@@ -172,3 +178,66 @@ def test_pictures_of_outcomes_lie_over_the_thumbnails(home: Path, tmp_path: Path
             assert ((alpha == 0) == (np.asarray(outcome) == 0)).all()  # ground that was left alone hides nothing
         with Image.open(run.thumbnails("test") / f"{row.id}.webp") as photo:
             assert photo.size == (32, 32)
+
+
+def test_scores_of_an_epoch_that_is_no_longer_the_best_are_said_to_be_old(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever goes on with a run that was scored must not ship the old score."""
+    run = copy_run(home / "first", tmp_path)
+    evaluate_run(run.folder, device="cpu", threads=1)
+    scored = run.statement("test")["epoch"]
+    config = replace(run.config, out=str(run.folder), epochs=8)
+    values = iter([0.1] * 16 + [1.0] * 100)
+
+    def metric(*_: object) -> float:
+        return next(values)
+
+    fgbg.train(config, metric=metric, resume=True)
+    best = read_header(run.best).epoch
+    assert best > scored
+    told = f"the test scores are of epoch {scored}, and the model is of epoch {best} now"
+    assert told in run.find_stale("test")
+    assert f"note: {told}" in capsys.readouterr().out
+    (comparison,) = compare_runs([run, fgbg.open_run(scored_copy(home / "second", tmp_path))])
+    assert any(told in note for note in comparison.notes)
+    assert told in render_page([run], "test").replace("&#39;", "'")
+    exported = export_model(run.folder, tmp_path / "old.onnx")
+    assert exported.card is None
+    assert told in exported.note
+
+
+def scored_copy(folder: Path, into: Path) -> Path:
+    run = copy_run(folder, into, "other")
+    evaluate_run(run.folder, device="cpu", threads=1)
+    return run.folder
+
+
+def test_two_data_sets_of_one_name_keep_their_own_scores(home: Path, tmp_path: Path) -> None:
+    run = copy_run(home / "first", tmp_path)
+    means = []
+    for site, count in (("a", 20), ("b", 30)):
+        data = write_discs(tmp_path / site, count)
+        for path in (data / "images").iterdir():  # other photos than those that trained the model
+            Image.fromarray(255 - np.asarray(Image.open(path)) // 2).save(path)
+        for _ in range(2):
+            means.append(evaluate_run(run.folder, str(data), device="cpu", threads=1).mean_dice.mean)
+    assert len(set(means)) == 2
+    first, second = (label for label in run.scored() if label.startswith("discs_test"))
+    assert (first, len(run.scores(first)), len(run.scores(second))) == ("discs_test", 4, 6)
+    assert second == f"discs_test_{run.statement(second)['fingerprint']}"
+    write_report([run], tmp_path / "report", first)
+    sheets = openpyxl.load_workbook(tmp_path / "report" / "performance.xlsx")["Scores"]
+    assert {first, second} <= {row[1].value for row in sheets.iter_rows()}
+
+
+def test_a_run_on_a_list_of_photos_can_be_scored(tmp_path: Path) -> None:
+    """What is not on the list does not matter, then or later."""
+    data = write_discs(tmp_path)
+    (data / "masks" / "disc_03.png").unlink()
+    keep = [path.stem for path in sorted((data / "images").iterdir()) if path.stem != "disc_03"]
+    (tmp_path / "keep.txt").write_text("\n".join(keep))
+    for name in ("train", "val", "test"):
+        (data / f"{name}.txt").unlink()
+    run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(data), only=str(tmp_path / "keep.txt")))
+    assert len(evaluate_run(run.folder, device="cpu", threads=1).rows) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -705,3 +706,28 @@ def test_onnx_runtime_tells_its_makers_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HOME", str(tmp_path))
     run_alone("import fgbg\nfgbg.load('pets')")
     assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name], "where it keeps what is to be sent"
+
+
+def test_a_card_of_the_file_that_was_replaced_goes(home: Home, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    with unchecked():
+        assert export_model(home.run.folder, out).card
+        export_model(own_run(tmp_path, home), out, force=True)
+    assert not out.with_suffix(".md").exists()
+
+
+def own_run(tmp_path: Path, home: Home) -> Path:
+    """The run before it was scored."""
+    folder = shutil.copytree(home.run.folder, tmp_path / "unscored")
+    for path in folder.glob("scores_test.*"):
+        path.unlink()
+    return folder
+
+
+def test_damaged_scores_are_said_before_anything_is_written(home: Home, tmp_path: Path) -> None:
+    folder = shutil.copytree(home.run.folder, tmp_path / "damaged")
+    rows = folder / "scores_test.csv"
+    rows.write_text(rows.read_text().replace("disc_01", "disc_00"))
+    with pytest.raises(UserError, match="score the photos again"):
+        export_model(folder, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()

@@ -391,3 +391,19 @@ class TestUnreadable:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             read(path)
+
+
+def test_a_cut_off_exif_block_is_said_or_passed_over(tmp_path: Path) -> None:
+    path = save(noise(6, 9, 3), tmp_path / "a.png", exif=b"Exif\0\0II*\0")
+    try:
+        assert read_photo(path).shape == (6, 9, 3)
+    except UserError as error:
+        assert "a.png is damaged" in str(error)
+
+
+def test_a_program_is_no_photo(tmp_path: Path) -> None:
+    """Pillow would hand PostScript to Ghostscript, which runs it."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n")
+    with pytest.raises(UserError, match="not an image that can be read"):
+        read_photo_size(path)

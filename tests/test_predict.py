@@ -579,3 +579,17 @@ def test_no_more_is_begun_than_weighs_what_may_wait() -> None:
     next(results)
     assert len(begun) == 3  # 5 is not
     assert len(list(results)) == 4
+
+
+def test_earlier_predictions_are_not_taken_for_photos(red_model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    write(photos / "a.webp", lossless=True)
+    run(red_model, photos, out=photos / "masks")
+    run(red_model, photos, out=photos / "cutouts", kind="cutout")
+    assert files_below(photos) == ["a.webp", "cutouts/a.png", "masks/a.png"]
+
+
+def test_predictions_do_not_go_among_the_photos(red_model: Path, tmp_path: Path) -> None:
+    write(tmp_path / "photos" / "a.webp", lossless=True)
+    with pytest.raises(UserError, match="is the folder of the photos: choose another"):
+        run(red_model, tmp_path / "photos", out=tmp_path / "photos")

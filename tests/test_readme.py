@@ -45,6 +45,14 @@ def test_every_command_in_the_readme_parses(command: str) -> None:
     parse(ARGUMENTS[verb], flags)
 
 
+def test_every_module_is_on_the_map() -> None:
+    names = set(re.findall(r"`(?:\w+/)*(\w+)(?:\.py)?`", (ROOT / "CONTRIBUTING.md").read_text()))
+    package = ROOT / "src" / "fgbg"
+    modules = [path for path in package.glob("**/*.py") if len(path.relative_to(package).parts) <= 2]
+    missing = [path.stem for path in modules if path.stem not in names and not path.stem.startswith("__")]
+    assert [name for name in missing if (package / "search" / f"{name}.py") not in modules] == []
+
+
 @pytest.mark.long
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

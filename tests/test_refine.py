@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -297,3 +298,11 @@ def test_several_steps_that_help_are_measured_together(red_run: Run, monkeypatch
         assert trial.effects[-1].steps == trial.recommended
     assert "largest" in helping
     assert f"--refine {','.join(helping)}" in trial.describe()
+
+
+def test_soft_edges_of_specks_that_are_lost_in_a_reduced_photo_stay_hard() -> None:
+    mask = np.zeros((1500, 2000), np.uint8)
+    for row, column in itertools.product((101, 1399), (101, 102, 1899)):
+        mask[row, column] = 255
+    found = matte(Image.new("RGB", (2000, 1500), (40, 90, 60)), mask)
+    assert found.size == (2000, 1500)

@@ -533,3 +533,8 @@ def test_a_curve_breaks_where_a_value_is_missing(run: Run) -> None:
 
 def test_markup_is_escaped_in_text_and_attributes() -> None:
     assert tag("text", "<b>", title='"&"') == '<text title="&#34;&amp;&#34;">&lt;b&gt;</text>'
+
+
+def test_one_photo_has_no_interval_to_draw(tmp_path: Path) -> None:
+    runs = [write_fake_run(tmp_path / name, count=1, seed=seed, model=name) for seed, name in enumerate(("unet", "linknet"))]
+    assert "cannot tell which is better" in Page(render_page(runs, "test")).words

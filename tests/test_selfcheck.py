@@ -500,7 +500,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Run:
         ("scores_test.csv", "disc_01", "disc_99", "are of photos that are not in that split"),
         ("scores_test.json", '"mean_dice":', '"mean_dice": 0.9, "before":', "the mean Dice is said to be 0.9"),
         ("epochs.jsonl", '"best": true', '"best": false', "validation chose none"),
-        ("scores_test.json", '"threshold": 0.5', '"threshold": 0.4', "they are of threshold 0.4"),
+        ("scores_test.json", '"threshold": 0.5', '"threshold": 0.4', "the test scores are of threshold 0.4"),
     ],
 )
 def test_what_was_changed_in_a_run_is_reported(

@@ -83,3 +83,20 @@ def test_few_numbers_are_taken_as_they_are() -> None:
         "0.50": 10,
         "1.00": 10,
     }
+
+
+def test_a_value_that_is_nan_is_none() -> None:
+    made = [replace(row, metadata={"age": "NaN" if index % 3 == 0 else f"{index:d}"}) for index, row in enumerate(rows(60))]
+    assert {value: len(each.ids) for value, each in of(slice_rows(made), "age").items()} == {
+        "low": 14,
+        "middle": 13,
+        "high": 13,
+    }
+
+
+def test_groups_are_drawn_as_one() -> None:
+    together = [replace(row, group=f"animal {index // 5}", touches_frame=index < 15) for index, row in enumerate(rows())]
+    alone = [replace(row, group="") for row in together]
+    wide, narrow = (of(slice_rows(made), "touches_frame")["yes"].dice for made in (together, alone))
+    assert wide.mean == pytest.approx(narrow.mean)
+    assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)

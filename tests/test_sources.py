@@ -25,6 +25,7 @@ from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE
 from fgbg.data.oxford import download_oxford
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
+from fgbg.data.split import split_set
 from fgbg.errors import UserError
 
 
@@ -408,6 +409,16 @@ class TestTables:
             splits.setdefault(sample.group, set()).add(sample.split)
         assert all(len(found) == 1 for found in splits.values())
 
+    def test_lines_of_nothing_but_commas_are_passed_over(self, tmp_path: Path) -> None:
+        folder = write_set(tmp_path / "set", "photo_00", "photo_01", "photo_02")
+        (folder / "metadata.csv").write_text("camera,id\nphone,photo_00\n,\n,,\nphone\n".replace("\nphone\n", "\n"))
+        assert open_samples(folder).samples[0].metadata == {"camera": "phone"}
+
+    def test_a_line_without_its_id_is_named(self, tmp_path: Path) -> None:
+        folder = write_set(tmp_path / "set", "photo_00", "photo_01", "photo_02")
+        (folder / "metadata.csv").write_text("camera,id\nphone\n")
+        assert "metadata.csv has a row for ''" in refusal(folder)
+
 
 class TestOxford:
     names = tuple(f"Cat_{index}" for index in range(25))
@@ -520,6 +531,19 @@ EMPTY_ID = pytest.param("")
 
 
 class TestOwnSamples:
+    @pytest.mark.parametrize(
+        ("splits", "sentence"),
+        [
+            (("train", "val"), "samples of split 'val': use train, validation, test, or none for all of them"),
+            (("train", ""), "samples with a split and others without one"),
+        ],
+    )
+    def test_splits_that_cannot_be_meant(self, splits: tuple[str, str], sentence: str) -> None:
+        pixels, mask = np.zeros((4, 4, 3), np.uint8), np.eye(4, dtype=np.uint8)
+        samples = [Sample(f"photo_{index}", pixels, mask, split=split) for index, split in enumerate(splits)]
+        with pytest.raises(UserError, match=sentence):
+            split_set(understand_samples("own", samples))
+
     def test_arrays_are_understood_as_files_are(self) -> None:
         samples = understand_samples("own", own_samples(3))
         assert samples.encoding is ZERO_255

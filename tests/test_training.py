@@ -350,6 +350,10 @@ def test_every_epoch_deals_each_image_at_most_once_in_another_order() -> None:
         ({"device": "tpu"}, "--device tpu: choose one of"),
         ({"border": "ignore"}, "ambiguity band"),
         ({"batch_size": 1, "size": 16}, "--batch-size 1 at --size 16 leaves the deepest batch norm one value"),
+        (
+            {"batch_size": 4, "accumulate": 4, "size": 64, "start_size": 16},
+            "--batch-size 4 with --accumulate 4 at --start-size 16 leaves the deepest batch norm one value",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_said(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
@@ -416,3 +420,14 @@ def test_records_hold_every_field(tmp_path: Path) -> None:
     run = fgbg.train(small_config(tmp_path / "run", epochs=1), samples=make_samples())
     line = json.loads((run.folder / "epochs.jsonl").read_text())
     assert set(line) == {field.name for field in dataclasses.fields(run.epochs()[0])} | {"crc32"}
+
+
+def test_a_loss_with_weights_of_its_own_and_one_that_marks_targets_validate(tmp_path: Path) -> None:
+    weight = torch.ones((), requires_grad=True)
+
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        target[target == 255] = 0
+        return weight * nn.functional.binary_cross_entropy_with_logits(logits[:, 0], target.float())
+
+    run = fgbg.train(small_config(tmp_path / "run", epochs=1), samples=make_samples(8), loss=loss)
+    assert run.epochs()[0].val_loss > 0

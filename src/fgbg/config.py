@@ -51,7 +51,7 @@ class TrainConfig:
     init: str = ""
     """Start from this MODEL's weights: a run, a model file, or pets. Model, width and encoder are then its own."""
     size: int = 256
-    """Edge of the square the network sees, in pixels; by --fit crop, in pixels of the photo."""
+    """Edge of the square the network sees, in pixels; with --fit crop, in pixels of the photo."""
     fit: Fit = "squash"
     """How a photo becomes that square: stretched (squash, the lab's), or kept in shape with black margins (pad); or it stays
     at its own scale (crop): trained on patches of that size, predicted in overlapping tiles."""
@@ -74,35 +74,36 @@ class TrainConfig:
     boundary_weight: float = 4.0
     """What boundary adds to the weight of pixels within 2 % of the edge from an outline; 0 is BCE."""
     dice_reduction: Literal["image", "batch"] = "image"
-    """One ratio an image (as the score is measured), or one over the whole batch (the lab's)."""
+    """One ratio per image (as the score is measured), or one over the whole batch (the lab's)."""
 
     epochs: int = 200
     """Passes over the training set."""
     batch_size: int = 32
-    """Images a step, over all processes together."""
+    """Images per step, over all processes together."""
     accumulate: int = 1
-    """Parts into which a step's images are cut, one after the other, where memory is short. Batch norm sees a part."""
+    """Gradient accumulation: micro-batches per step, where memory is short. Batch norm sees one micro-batch."""
     optimizer: Literal["adam", "adamw"] = "adam"
-    """adam is the lab's; adamw decays weights directly."""
+    """adam is the lab's; adamw decays weights apart from the gradient (decoupled)."""
     learning_rate: float = 1e-3
-    """Step size at its peak."""
+    """Learning rate at its peak."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     """How the learning rate goes over the run: constant as in the lab, down along half a cosine, or up and then down."""
     warmup_epochs: float = 0.0
-    """Epochs in which the learning rate rises from 0, in a straight line. one_cycle has its own."""
+    """Linear warm-up: epochs in which the learning rate rises from 0. one_cycle has its own."""
     encoder_rate: float = 1.0
-    """Factor on the learning rate of an encoder's first block; its blocks step up evenly to 1 at the last."""
+    """Layer-wise learning rates: factor for the encoder's first block; it steps up evenly to 1 at the last block."""
     weight_decay: float = 0.0
-    """How strongly weights are drawn to 0; norms and biases are not."""
+    """Weight decay (L2 with adam, decoupled with adamw); norms and biases are not decayed. 0: off."""
     clip_norm: float = 0.0
-    """Longest gradient, over all weights together; longer ones are shortened to it. 0: any."""
+    """Gradient clipping: the largest global L2 norm. 0: off."""
     ema: float = 0.0
-    """Share of itself that a running average of the weights keeps each step, for instance 0.99; the average is then what is
-    validated and kept. 0: no average."""
+    """Exponential moving average (EMA) of the weights: its decay per step, for instance 0.99. The average is what is
+    validated and kept. 0: off."""
     start_size: int = 0
-    """Edge in pixels that the first epochs are trained at; it grows to --size over the first half of the run. 0: --size."""
+    """Progressive resizing: edge in pixels of the first epochs' images, which grow to --size over the first half of the
+    run. 0: off."""
     patience: int = 0
-    """Stop after so many epochs without a better one. 0: never."""
+    """Early stopping: epochs without a better one. 0: off."""
     seed: int = 0
     """Decides initial weights, order and augmentation."""
 

@@ -109,7 +109,7 @@ class Engine:
         self._accelerator.clip_grad_norm_(module.parameters(), norm)
 
     def share(self, items: Shared) -> Shared:
-        """This process's part of `items`, a sequence or an array: every n-th. Together the processes cover each item once."""
+        """This process's part of `items`: every n-th. Together the processes cover each item once."""
         return items[self.rank :: self.processes]
 
     def gather(self, rows: Sequence[Row], identify: Callable[[Row], Hashable]) -> list[Row]:

@@ -1,6 +1,7 @@
 """How a photo becomes the square a network sees, and how the answer becomes the photo's size again.
 
-This is the only resize in the package: the cache, training's view of a target, and every prediction go through it.
+This is the only resize between a decoded photo and the network, and back: the cache, training's view of a target, and every
+prediction go through it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Placement:
 
 
 def place_photo(height: int, width: int, size: int, fit: Fit) -> Placement:
-    """Where a photo of `height` x `width` pixels lies in a square of edge `size`; by `crop`, where a piece of it does.
+    """Where a photo of `height` x `width` pixels lies in a square of edge `size`; for `crop`, where a piece of it does.
 
     >>> place_photo(100, 200, 64, "pad")
     Placement(top=16, left=0, height=32, width=64)

@@ -185,11 +185,6 @@ def understand_samples(
     unwritable = [make_printable(sample.id) for sample in samples if make_printable(sample.id) != sample.id]
     if unwritable:
         raise UserError(f"{name_some(unwritable)}: a name that is not in UTF-8 cannot be kept; rename the files")
-    splits = {sample.split for sample in samples}
-    if unknown := sorted(splits - {"", *SPLITS}):
-        raise UserError(f"{name} has samples of split '{unknown[0]}': use {', '.join(SPLITS)}, or none for all of them")
-    if "" in splits and len(splits) > 1:
-        raise UserError(f"{name} has samples with a split and others without one: give all of them one, or none")
     twice = [sample_id for sample_id, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
         raise UserError(f"{name} has {name_some(twice)} more than once: give every pair a name of its own")

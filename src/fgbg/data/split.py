@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from fgbg.data.parallel import Progress
-from fgbg.data.samples import Sample, SampleSet, name_some
+from fgbg.data.samples import SPLITS, Sample, SampleSet, name_some
 from fgbg.data.split_rules import hold_out_validation, name_group, split_by_group, split_folds
 from fgbg.errors import UserError
 
@@ -32,6 +32,12 @@ def split_set(
         UserError: Too few groups, an unknown column, or groups for a cut that lists have made already.
     """
     given = {sample.split for sample in samples.samples}
+    if unknown := sorted(given - {"", *SPLITS}):
+        raise UserError(
+            f"{samples.name} has samples of split '{unknown[0]}': use {', '.join(SPLITS)}, or none for all of them"
+        )
+    if "" in given and len(given) > 1:
+        raise UserError(f"{samples.name} has samples with a split and others without one: give all of them one, or none")
     is_listed = given != {""}
     if group_by and is_listed and not folds:
         raise UserError(

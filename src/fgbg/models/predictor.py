@@ -1,6 +1,7 @@
-"""The one inference path: uint8 pixels in, a probability for every one of them out.
+"""The one way from pixels to probabilities: uint8 pixels in, a probability for every one of them out.
 
-Validation, `evaluate`, `predict` and exports all go through `Predictor`, so what was scored is what ships.
+Validation, `evaluate` and `predict` go through `Predictor.answer`, and an export is compared with it before it is written, so
+what was scored is what ships.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Predictor(nn.Module):
     Args:
         network: Normalised images (batch, 3, size, size) to logits (batch, 1, size, size).
         size: Edge of the square the network sees, in pixels.
-        fit: How a photo becomes that square; by `crop`, it is gone over in tiles of that size at its own scale.
+        fit: How a photo becomes that square; with `crop` it is gone over in tiles of that size, at its own scale.
         threshold: Probability above which a pixel is object.
     """
 
@@ -82,7 +83,9 @@ class Predictor(nn.Module):
         return self.mean.device
 
     def forward(self, pixels: UInt8[Tensor, "height width 3"], size: tuple[int, int] | None = None) -> Float[Tensor, "_ _"]:
-        """Probability of object for every pixel of one RGB photo, in fp32.
+        """Probability of object for every pixel of one RGB photo, in fp32: what an export becomes a graph of.
+
+        Alone in its batch, a photo is answered 8 times as fast as by `answer`, and with other last digits.
 
         Args:
             pixels: The photo.

@@ -96,13 +96,7 @@ def build_learner(
     network = initial.network
     if initial.header and not (initial.resumed or config.allow_overlap):
         refuse_known_photos(initial.header, samples)
-    smallest = config.start_size or config.size
-    if config.batch_size == engine.processes * config.accumulate and smallest <= network.stride:
-        parts = f" with --accumulate {config.accumulate}" if config.accumulate > 1 else ""
-        flag = "--start-size" if config.start_size else "--size"
-        raise UserError(
-            f"--batch-size {config.batch_size}{parts} at {flag} {smallest} leaves the deepest batch norm one value: raise either"
-        )
+    _require_values_for_norms(config, engine, network.stride)
     predictor = Predictor(network, size=config.size, fit=config.fit, mean=initial.mean, deviation=initial.deviation)
     optimizer = make_optimizer(
         predictor,
@@ -181,6 +175,19 @@ def _check_shares(config: TrainConfig, engine: Engine) -> None:
             f"--accumulate {config.accumulate} does not divide the {share} images that a process has of --batch-size "
             f"{config.batch_size}: use a divisor"
         )
+
+
+def _require_values_for_norms(config: TrainConfig, engine: Engine, stride: int) -> None:
+    """A batch norm needs more than one value per channel, also at the network's deepest level.
+
+    Raises:
+        UserError: It would have one: a single image at a time, no larger than the network's stride.
+    """
+    smallest, flag = (config.start_size, "--start-size") if config.start_size else (config.size, "--size")
+    if config.batch_size == engine.processes * config.accumulate and smallest <= stride:
+        batch = f"--batch-size {config.batch_size}"
+        batch += f" with --accumulate {config.accumulate}" if config.accumulate > 1 else ""
+        raise UserError(f"{batch} at {flag} {smallest} leaves the deepest batch norm one value: raise either")
 
 
 def _plan_rate(config: TrainConfig, steps_an_epoch: int) -> Callable[[int], float]:

@@ -24,15 +24,15 @@ from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """A network before its first step.
+    """A network before its first step, and where its weights came from.
 
     Attributes:
-        network: With its padding.
-        mean: What the network's input is normalised with.
-        deviation: Likewise.
-        pretrained: What its encoder came with.
-        header: Of the model that it continues.
-        resumed: That model is the run's own, which goes on.
+        network: In its padding to the stride.
+        mean: Per channel, of the normalisation that its weights expect.
+        deviation: Per channel, the standard deviation of that normalisation.
+        pretrained: The encoder's pretrained weights, if it has any.
+        header: Of the model that it continues: that of `--init`, or the run's own where it is resumed.
+        resumed: Whether the run continues itself.
     """
 
     network: StridePadding
@@ -94,14 +94,14 @@ def describe_initial_weights(config: TrainConfig, initial: InitialWeights) -> li
 
 
 _CHANGED = {
-    "size": "objects appear to it larger or smaller than it knows, which some epochs mend",
-    "fit": "photos reach it in another shape or scale than it knows, which some epochs mend",
+    "size": "objects appear to it larger or smaller than it knows, which some epochs fix",
+    "fit": "photos reach it in another shape or scale than it knows, which some epochs fix",
     "border": "it learns the new rule at the outlines; scores by the two rules cannot be compared",
 }
 
 
 def refuse_known_photos(header: ModelHeader, samples: SampleSet) -> None:
-    """Stop where photos that shall judge have trained the model that the run starts from.
+    """Refuse to start from a model that was trained on photos of the validation or test split.
 
     Raises:
         UserError: Some have.

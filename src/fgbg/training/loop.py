@@ -172,10 +172,10 @@ def _take_and_augment(learner: Learner, rows: NDArray[np.int64], epoch: int) -> 
 
 
 def take_step(learner: Learner, mixture: Mixture, where: str) -> tuple[float, float]:
-    """Forward, backward, update; the batch's loss and mean Dice over its images, of a blended one with its larger part.
+    """One optimizer step. Returns the batch's loss and its mean Dice; a MixUp image is scored by the mask of larger share.
 
-    The batch may go through in parts: their gradients are averaged, which is the whole batch's gradient where the loss is a
-    mean over images and no batch norm looks at its neighbours.
+    With `accumulate` the batch goes through in parts whose gradients are averaged. That is the whole batch's gradient if the
+    loss is a mean over images and the network has no batch norm.
 
     Raises:
         UserError: The loss is not finite; `where` says in the sentence where that was.
@@ -219,9 +219,8 @@ def validate(learner: Learner) -> Validated:
             yield pixels, apply_border(levels, learner.border)
 
     mine: list[_PhotoScores] = []
-    with (
-        torch.inference_mode()
-    ):  # whose tensors a loss with weights of its own, or one that marks targets, may not use outside
+    # Scores are inference tensors: outside this mode a loss with weights could not use them, nor one that edits its target.
+    with torch.inference_mode():
         for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
             loss = learner.loss(scored.logits_at_size[None, None], scored.target_at_size[None]).item()
             own = float(learner.metric(scored.prediction, scored.target)) if learner.metric else math.nan

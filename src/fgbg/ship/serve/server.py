@@ -50,9 +50,9 @@ def serve(
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told, not the console
     model = load_for_many(name, photo_count=limits.computing, device=device, refine=refine)
     app = make_app(model, name, limits, hosts=(*LOCAL_HOSTS, host, *hosts))
-    # Beside the start, which shall not wait for it; whoever asks for soft edges meanwhile waits for the rest.
-    Thread(target=prepare_matting, daemon=True).start()
     with _listen(host, port) as listener:
+        # In the background: the start must not wait for it. A request for soft edges that comes earlier waits for the rest.
+        Thread(target=prepare_matting, daemon=True).start()
         say(describe_model(name, model))
         say(f"page: {name_page(host, listener.getsockname()[1])}   stop it with Ctrl-C")
         server = uvicorn.Server(
