@@ -72,7 +72,7 @@ _HOMES = {
     "train": "fgbg.training.train",
 }
 
-_NAMES = {"check": "check_data", "export": "export_model"}  # what a name is called at home, where that differs
+_NAMES = {"check": "check_data", "export": "export_model"}  # the name in its module, where it differs
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - every name is a string
 

@@ -1,11 +1,11 @@
-"""How many cores there are to work with."""
+"""Number of cores available to this process."""
 
 from __future__ import annotations
 
 import os
 
 CORES_VARIABLE = "FGBG_CORES"
-"""The environment may leave this process fewer cores than the machine has, where others work beside it."""
+"""Environment variable that caps the cores this process uses, for when other work shares the machine."""
 
 
 def count_cores() -> int:

@@ -1,4 +1,4 @@
-"""The whole life of two models in minutes: draw figures, train both networks of the lab, score, compare, report."""
+"""A complete example in minutes: draw figures, train both networks of the lab, score, compare, report."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FIGURES = 800
 FIGURE_PIXELS = 96
 EPOCHS = 36
 MODELS = {"unet": 64, "resnet34_unet": 96}
-"""Name -> training size. ResNet34_UNet halves its input before the first block, so it is shown more pixels."""
+"""Name -> training size. ResNet34_UNet halves its input before the first block, so it gets larger images."""
 WIDTH = 16  # narrow, so that two cores train each network in a minute and a half
-# In so few epochs the lab's strong augmentation would still be teaching what an upright animal looks like.
+# Flips only: these epochs are too few for the lab's strong augmentation.
 AUGMENT = replace(NO_CHANGE, enabled=True, flip=0.5)
 
 
 def run_demo(out: Path, *, seed: int = 0) -> str:
-    """Everything into `out`; a table of both models and two baselines, and where to look, as text.
+    """Run the demo into `out`. Returns a table of both models and two baselines, and the result paths, as text.
 
     Raises:
         UserError: `out` is not empty or cannot be written.

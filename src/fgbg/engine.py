@@ -1,7 +1,7 @@
-"""Device, precision, threads and processes: where a training computes, and with whom.
+"""Device, precision, threads and processes of a training.
 
 Hugging Face Accelerate places the model, wraps it for several processes, autocasts and runs the backward pass. Everything
-else that it offers (data loaders, saving, metrics) stays with us, where it can be seen.
+else that it offers (data loaders, saving, metrics) is done by fgbg's own code.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Engine:
 
     Attributes:
         device: The device of this process.
-        precision: Of training: `fp32` or `bf16`. Scoring is always fp32.
+        precision: Training precision: `fp32` or `bf16`. Scoring is always fp32.
         threads: CPU threads of this process.
-        processes: How many processes work on this run.
-        rank: Which one this is, from 0.
+        processes: Number of processes that work on this run.
+        rank: Index of this process, from 0.
 
     Raises:
         UserError: The device does not exist here, or cannot compute in the precision asked for, or the processes that
@@ -48,12 +48,12 @@ class Engine:
     def __init__(self, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
         wanted = resolve_device(device)
         self.precision = _resolve_precision(precision, wanted)
-        # A product in TensorFloat-32 is no fp32 product; bf16 training loses nothing by this.
+        # TensorFloat-32 products are not fp32; bf16 training loses nothing by this.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True  # a resumed run must end with the same weights
         self._accelerator = _start_accelerator(wanted, self.precision)
-        # After Accelerate, which sets the threads of torchrun's processes by its own rule; the last bit of a sum may
-        # depend on their number.
+        # After Accelerate, which sets the thread count of torchrun's processes by its own rule; the last bit of a sum
+        # may depend on it.
         self.threads = threads or _share_of_cores()
         torch.set_num_threads(self.threads)
         self.device: torch.device = self._accelerator.device
@@ -68,11 +68,11 @@ class Engine:
 
     @property
     def processor(self) -> str:
-        """The name of what computes, as it calls itself: of the GPU, or of the CPU where one tells."""
+        """Name of the GPU, or of the CPU as `name_cpu` finds it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else name_cpu()
 
     def describe(self) -> str:
-        """Where it computes, in a few words."""
+        """Device, precision, threads and processes, in a few words."""
         name = self.processor if self.device.type == "cuda" else self.device.type
         words = [name, f"training in {self.precision}", f"{self.threads} threads"]
         return ", ".join(words + ([f"{self.processes} processes"] if self.processes > 1 else []))
@@ -83,12 +83,12 @@ class Engine:
         """The module and optimizer for training: on the device, autocast, gradients averaged over processes.
 
         Args:
-            module: What is trained.
-            optimizer: Of its weights.
-            sync_norms: Let batch norms in it use the images of all processes. Weights keep their names and identity.
+            module: The module to train.
+            optimizer: The optimizer of its weights.
+            sync_norms: Let batch norms use the images of all processes. Weights keep their names and identity.
 
         Raises:
-            UserError: torch has such norms for CUDA GPUs only, and this is none.
+            UserError: `sync_norms` without a CUDA GPU, for which alone torch has it.
         """
         if sync_norms:
             if self.device.type != "cuda":
@@ -101,11 +101,11 @@ class Engine:
         self._accelerator.backward(loss)
 
     def sharing_gradients(self, module: nn.Module, *, when: bool) -> AbstractContextManager[Any]:
-        """Within it, a backward pass averages gradients over processes, or (`when` is False) keeps them to itself."""
+        """Context in which a backward pass averages gradients over processes, or (`when` is False) keeps them local."""
         return nullcontext() if when else self._accelerator.no_sync(module)
 
     def clip_gradients(self, module: nn.Module, norm: float) -> None:
-        """Shorten the module's gradient, all weights taken together, to at most this length."""
+        """Clip the module's gradient, over all weights together, to at most this norm."""
         self._accelerator.clip_grad_norm_(module.parameters(), norm)
 
     def share(self, items: Shared) -> Shared:
@@ -131,38 +131,38 @@ class Engine:
         return self._accelerator.reduce(torch.tensor(values, device=self.device), "sum").cpu().numpy()
 
     def align_buffers(self, module: nn.Module) -> None:
-        """Give every process the main one's buffers: running statistics differ, and a score must not."""
+        """Copy the main process's buffers to all: running statistics differ between processes, scores must not."""
         if self.processes > 1:
             for buffer in module.buffers():
                 torch.distributed.broadcast(buffer, 0)
 
     def wait(self) -> None:
-        """Go on once all processes are here."""
+        """Wait until all processes are here."""
         self._accelerator.wait_for_everyone()
 
     @property
     def has_lost_its_launcher(self) -> bool:
-        """Whether what started the processes of this run has died: nobody would see them end."""
+        """Whether the launcher of this run's processes has died, so that nobody would see them end."""
         return self.processes > 1 and os.getppid() != self._launcher
 
     def has_lost_another(self, error: RuntimeError) -> bool:
-        """Whether the error is that another process of this run no longer answers."""
-        # Gloo, which a CPU's processes talk through, has no error class of its own; it names its source file.
+        """Whether the error means that another process of this run no longer responds."""
+        # Gloo, the backend on CPUs, has no error class of its own, but its messages name its source file.
         return self.processes > 1 and (isinstance(error, torch.distributed.DistError) or "gloo/" in str(error))
 
     def free_bytes(self) -> int:
-        """Memory that is free on the device; 0 on a CPU, whose memory-mapped files need no copy."""
+        """Free memory on the device; 0 on a CPU, where memory-mapped files need no copy."""
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0
 
 
 def leave_processes(status: int) -> NoReturn:
-    """End this process at once with an exit status, everything printed and written.
+    """Flush all output and exit at once with this status, skipping Python's own shutdown.
 
-    Where several processes worked together, Python's own way out now and then aborts in Gloo's threads ("terminate called
-    without an active exception"; about one exit in ten with torch 2.15 on a CPU), and a finished run would count as failed.
+    After a run in several processes that shutdown sometimes aborts in Gloo's threads ("terminate called without an active
+    exception"; about one exit in ten with torch 2.15 on a CPU), and a finished run would count as failed.
     """
     if torch.distributed.is_initialized() and status == 0:
-        torch.distributed.barrier()  # nobody leaves while another still talks to it
+        torch.distributed.barrier()  # no process exits while another still communicates with it
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -171,10 +171,10 @@ def leave_processes(status: int) -> NoReturn:
 def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        # Accelerate keeps its choices for the life of the process; another run in it may choose otherwise.
+        # Accelerate keeps its settings for the life of the process; a later run in it may need others.
         AcceleratorState._reset_state(reset_partial_state=True)
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
-    # `cpu=True` must be said: torchrun on a CPU would otherwise silently start separate one-process trainings.
+    # `cpu=True` must be explicit: torchrun on a CPU would otherwise silently start separate one-process trainings.
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
     if accelerator.num_processes != world:
         raise UserError(
@@ -213,7 +213,7 @@ def _resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def name_cpu() -> str:
-    """The processor, as it calls itself; where the system does not say, its kind."""
+    """The CPU's model name, or its architecture where the system does not report one."""
     told = Path("/proc/cpuinfo")
     lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -221,15 +221,15 @@ def name_cpu() -> str:
 
 
 def _cuda_has_bf16() -> bool:
-    return torch.cuda.get_device_capability()[0] >= 8  # Ampere; older ones only emulate it, slowly
+    return torch.cuda.get_device_capability()[0] >= 8  # Ampere; older GPUs emulate it, slowly
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether the processor multiplies in bf16 (AVX512-BF16 or AMX); one that emulates it is slower than in fp32."""
+    """Whether the CPU multiplies in bf16 (AVX512-BF16 or AMX); emulated bf16 is slower than fp32."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _share_of_cores() -> int:
-    """This process's share of the cores it may use. torchrun would leave one thread to each process."""
+    """This process's share of the cores it may use. torchrun's default is one thread per process."""
     return max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -1,4 +1,4 @@
-"""What else decides an outcome beside the settings: command, commit, versions, machine. Never imports torch."""
+"""What determines a result besides the settings: command, commit, versions, machine. Never imports torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECORDED_PACKAGES = ("fgbg", "torch", "torchvision", "accelerate", "numpy", "pil
 
 
 def describe_environment() -> dict[str, Any]:
-    """The command line, the commit of fgbg's source, the versions of what computes, the operating system."""
+    """The command line, the commit of fgbg's source, the versions of Python and libraries, the operating system."""
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         **_find_commit(),
@@ -33,14 +33,14 @@ def _installed_versions() -> dict[str, str]:
 
 
 def _find_commit() -> dict[str, Any]:
-    """The commit of fgbg's own source and whether it was changed since; nothing where it is no checkout."""
+    """The commit of fgbg's own source and whether it was changed since; None for both outside a checkout."""
 
     def ask(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        ask("ls-files", "--error-unmatch", __file__)  # an installed copy inside somebody's checkout is not that checkout
+        ask("ls-files", "--error-unmatch", __file__)  # a copy installed inside another checkout is not part of it
         return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "--", "."))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}

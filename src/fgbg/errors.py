@@ -1,4 +1,4 @@
-"""What a user did wrong, said in one sentence that names the cure."""
+"""User errors: what is wrong and how to fix it, in one sentence."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the command line prints the sentence alone and exits with status 2.
+    """A mistake that the user can fix: the command line prints only the message and exits with status 2.
 
-    The sentence names the value, what is allowed, and the cure.
+    The message names the value, what is allowed, and the fix.
     """
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a list, with the nearest one offered.
+    """The error for a name that is not in `known`; it suggests the nearest one.
 
     >>> print(unknown_name("model", "unte", ["unet", "resnet34_unet"]))
     unknown model 'unte': choose one of unet, resnet34_unet (did you mean 'unet'?)

@@ -1,7 +1,7 @@
-"""How a photo becomes the square a network sees, and how the answer becomes the photo's size again.
+"""Resize a photo to the square that a network sees, and the network's answer back to the photo's size.
 
-This is the only resize between a decoded photo and the network, and back: the cache, training's view of a target, and every
-prediction go through it.
+This is the only resize between a decoded photo and the network, and back: the cache, training targets and every prediction
+use it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Placement:
 
 
 def place_photo(height: int, width: int, size: int, fit: Fit) -> Placement:
-    """Where a photo of `height` x `width` pixels lies in a square of edge `size`; for `crop`, where a piece of it does.
+    """Where a photo of `height` x `width` pixels lies in a square of edge `size`; for `crop`, where a tile of it does.
 
     >>> place_photo(100, 200, 64, "pad")
     Placement(top=16, left=0, height=32, width=64)
 
     Raises:
-        ValueError: `crop` changes no size, and the piece is larger than the square.
+        ValueError: With `crop`, which does not resize, the tile is larger than the square.
     """
     if fit == "squash":
         return Placement(0, 0, size, size)
@@ -47,7 +47,7 @@ def place_photo(height: int, width: int, size: int, fit: Fit) -> Placement:
 
 
 def fit_pixels(pixels: UInt8[Tensor, "height width 3"], size: int, fit: Fit) -> Float[Tensor, "3 size size"]:
-    """The photo as the square a network sees, 0..1: antialiased bilinear, black where no photo is."""
+    """The photo as the square a network sees, 0..1: antialiased bilinear, black outside the photo."""
     return put_into_square(pixels, place_photo(pixels.shape[0], pixels.shape[1], size, fit), size)
 
 
@@ -58,7 +58,7 @@ def put_into_square(pixels: UInt8[Tensor, "height width 3"], place: Placement, s
 
 
 def fit_target(target: UInt8[Tensor, "height width"], size: int, fit: Fit) -> UInt8[Tensor, "size size"]:
-    """Levels or a target as that square: nearest neighbour, 255 (not judged) where no photo is."""
+    """Levels or a target as the same square: nearest neighbour, 255 (not judged) outside the photo."""
     place = place_photo(target.shape[0], target.shape[1], size, fit)
     return _surround(resize_target(target, place.height, place.width), place, size, NOT_JUDGED)
 
@@ -66,7 +66,7 @@ def fit_target(target: UInt8[Tensor, "height width"], size: int, fit: Fit) -> UI
 def unfit_probability(probability: Float[Tensor, "_ _"], height: int, width: int, fit: Fit) -> Float[Tensor, "height width"]:
     """The square's answer at the photo's own size: the part that the photo covers, enlarged.
 
-    By `crop` the answer is of the photo as it was decoded: it covers all of it, and grows only where that was reduced.
+    For `crop` the answer covers the whole decoded photo, and is enlarged only if the photo was reduced on decode.
     """
     if fit == "crop":
         return resize(probability[None], height, width)[0]
@@ -76,23 +76,23 @@ def unfit_probability(probability: Float[Tensor, "_ _"], height: int, width: int
 def take_out_of_square(
     probability: Float[Tensor, "size size"], place: Placement, height: int, width: int
 ) -> Float[Tensor, "height width"]:
-    """The part of the square at that place, at another size."""
-    # `narrow`, not a slice: whoever exports this knows the place only when the photo is there.
+    """The part of the square at `place`, resized to `height` x `width`."""
+    # `narrow`, not a slice: in an exported graph the place is known only at run time.
     inner = probability.narrow(0, place.top, place.height).narrow(1, place.left, place.width)
     return resize(inner[None], height, width)[0]
 
 
 def resize(image: Float[Tensor, "channels _ _"], height: int, width: int) -> Float[Tensor, "channels height width"]:
-    """Another size: antialiased bilinear, linear in the values."""
+    """Antialiased bilinear resize, linear in the values."""
     return F.interpolate(image[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
 
 
 def resize_target(target: UInt8[Tensor, "_ _"], height: int, width: int) -> UInt8[Tensor, "height width"]:
-    """Levels or a target at another size: the nearest pixel by centres, so that no value is invented."""
+    """Nearest-neighbour resize of levels or a target, by pixel centres; it invents no values."""
     return F.interpolate(target[None, None], (height, width), mode="nearest-exact")[0, 0]
 
 
 def _surround(image: Tensor, place: Placement, size: int, value: float) -> Tensor:
-    """Fill up to the square with `value`."""
+    """Pad to the square with `value`."""
     right, bottom = size - place.left - place.width, size - place.top - place.height
     return F.pad(image, (place.left, right, place.top, bottom), value=value)

@@ -1,4 +1,4 @@
-"""Memory that was freed: given back to the system, or kept for the next step of a training."""
+"""Freed memory: return it to the system, or keep it for the next training step."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 
-# Of glibc's mallopt(3).
+# Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD = -1
 _MMAP_THRESHOLD = -3
 
-_KEPT = 1 << 30  # bytes: a tensor beyond that is given back as ever
+_KEPT = 1 << 30  # bytes: a larger tensor is still returned when freed
 _NEVER = -1
-_GLIBC_MOST = 32 << 20  # where glibc's own rule, which follows what a program frees, ends on 64 bits
+_GLIBC_MOST = 32 << 20  # upper limit of glibc's own dynamic threshold on 64 bits
 
 
 def give_back_memory() -> None:
-    """Have glibc give back what it keeps of freed memory, in the stores of all threads; another C library is left alone.
+    """Make glibc return freed memory to the system, from the arenas of all threads; no effect on other C libraries.
 
-    Each thread has a store of its own there, which keeps what its largest photo took. Costs some milliseconds.
+    Each thread has its own arena, which keeps what its largest photo took. Takes some milliseconds.
     """
     libc = _open_glibc()
     if libc:
@@ -27,17 +27,17 @@ def give_back_memory() -> None:
 
 @contextlib.contextmanager
 def keeping_memory() -> Iterator[None]:
-    """Within it, freed memory stays with the process; at the end it goes back. Another C library than glibc is left alone.
+    """Context in which freed memory stays with the process; it is returned at the end. No effect on other C libraries.
 
-    Each step of a training on a processor frees the tensors that the next one asks for again. glibc gives those above 32 MB
-    back at once, and the system then hands out the same pages again, one fault and one clearing each.
+    Each training step on a CPU frees tensors that the next one allocates again. glibc returns those above 32 MB to the
+    system at once, which then hands out the same pages again, at the cost of a page fault and a clearing each.
     """
     libc = _open_glibc()
     if not libc:
         yield
         return
     libc.mallopt(_MMAP_THRESHOLD, _KEPT)
-    libc.mallopt(_TRIM_THRESHOLD, _NEVER)  # a step's tensors together are far more than any of them
+    libc.mallopt(_TRIM_THRESHOLD, _NEVER)  # a step's tensors together take far more than any one
     try:
         yield
     finally:
@@ -50,5 +50,5 @@ def _open_glibc() -> ctypes.CDLL | None:
     try:
         libc = ctypes.CDLL(None)
         return libc if hasattr(libc, "malloc_trim") else None
-    except (OSError, TypeError):  # Windows has no library of that kind
+    except (OSError, TypeError):  # Windows has no such library
         return None

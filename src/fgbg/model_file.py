@@ -1,4 +1,4 @@
-"""What MODEL names, and what a model file says of itself. Never imports torch: who only predicts needs none of it."""
+"""What MODEL may name, and the header of a model file. Never imports torch, which prediction alone does not need."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Arithmetic, Border, Fi
 
 HEADER_KEY = "fgbg"
 FORMAT = 1
-OWN_NETWORK = "own"  # a network that was given to the Python API: only its owner can build it again
+OWN_NETWORK = "own"  # a network that was passed to the Python API: only its owner can rebuild it
 
 PETS = "pets"
-"""The name of the model that ships with fgbg. It never means a folder: that is ./pets."""
+"""Name of the model that ships with fgbg; a folder of that name is ./pets."""
 SHIPPED = Path(__file__).parent / "shipped"
 MODEL_IS = f"MODEL is a run folder, a .safetensors or .onnx file, or {PETS}, the model that ships with fgbg"
 PICKLES = frozenset({".pt", ".pth", ".pkl", ".ckpt"})
@@ -24,7 +24,7 @@ PICKLES = frozenset({".pt", ".pth", ".pkl", ".ckpt"})
 
 @dataclass(frozen=True)
 class ModelHeader:
-    """What a model file says of itself."""
+    """The metadata in a model file."""
 
     network: str
     width: int
@@ -37,20 +37,18 @@ class ModelHeader:
     epoch: int
     validation_dice: float
     fgbg_version: str
-    encoder: str = ""  # a name of timm, for models that take one; empty for the default one
-    pretrained_from: str = ""  # where the encoder's first weights came from
-    pretrained_license: str = ""  # on what terms
-    initialised_from: str = ""  # the model whose weights all of it started from
+    encoder: str = ""  # timm name, for models that take an encoder; empty for the default
+    pretrained_from: str = ""  # origin of the encoder's pretrained weights
+    pretrained_license: str = ""  # their licence
+    initialised_from: str = ""  # the model whose weights it started from (--init)
     threshold_reason: str = "0.5 by default"
-    temperature: float = (
-        1.0  # what validation says to divide logits by so that probabilities are true on average; not applied
-    )
-    training_images: tuple[str, ...] = ()  # HASH_DIGITS digits of each, so that no score is ever measured on one
-    validation_images: tuple[str, ...] = ()  # likewise: epoch and threshold were chosen on them
-    overlap_count: int = 0  # photos or groups that stood in two splits when it was trained (--allow-overlap)
+    temperature: float = 1.0  # divide logits by it to calibrate probabilities, as fitted on validation; not applied
+    training_images: tuple[str, ...] = ()  # HASH_DIGITS digits of each hash, so that no score is measured on one
+    validation_images: tuple[str, ...] = ()  # the same, as epoch and threshold were chosen on them
+    overlap_count: int = 0  # photos or groups that were in two splits when it was trained (--allow-overlap)
     mean: tuple[float, ...] = IMAGENET_MEAN
     deviation: tuple[float, ...] = IMAGENET_DEVIATION
-    arithmetic: Arithmetic = "fp32"  # int8: the file does not hold the weights that were trained
+    arithmetic: Arithmetic = "fp32"  # int8: the file does not hold the trained weights
 
 
 def require_one_fit(fits: Iterable[Fit]) -> None:
@@ -72,7 +70,7 @@ def parse_header(text: str | None, path: Path) -> ModelHeader:
     """The header in the text that the model file `path` carries.
 
     Raises:
-        UserError: It was not written by fgbg (there is no text), by a newer one, or is damaged.
+        UserError: There is no text (not written by fgbg), it is of a newer version, or damaged.
     """
     if text is None:
         raise UserError(f"{path} was not written by fgbg: it has weights, but nothing says what network they belong to")
@@ -91,10 +89,10 @@ def parse_header(text: str | None, path: Path) -> ModelHeader:
 def find_model_file(model: str | Path) -> Path:
     """The file of a MODEL: a run's best, the shipped one, or the file itself.
 
-    The word `pets` is the shipped model wherever fgbg is started; a folder of that name is meant by ./pets, or by a `Path`.
+    The word `pets` always means the shipped model; for a folder of that name pass ./pets or a `Path`.
 
     Raises:
-        UserError: There is no such thing, or the run has no model yet.
+        UserError: It does not exist, or the run has no model yet.
     """
     if model == PETS:  # a Path never equals a word
         shipped = SHIPPED / f"{PETS}.onnx"
@@ -113,7 +111,7 @@ def find_model_file(model: str | Path) -> Path:
 
 
 def require_model_file(path: Path) -> None:
-    """Refuse what is missing, and what could run code when it is opened.
+    """Refuse a missing file, and a pickle, which could run code when opened.
 
     Raises:
         UserError: The file does not exist or is a pickle.

@@ -1,4 +1,4 @@
-"""Other libraries' warnings, kept from the user in several threads at once."""
+"""Thread-safe suppression of other libraries' warnings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import ExitStack
 
 
 class _Silence:
-    """While any thread is within it no warning is shown.
+    """Context manager: no warnings are shown while any thread is inside it.
 
-    Threads share one list of filters. With `warnings.catch_warnings` alone each puts back the list that it found: whoever
-    leaves first lets the others' warnings through, and whoever leaves last may leave all of them off for ever.
+    Threads share one list of filters. With `warnings.catch_warnings` alone each restores the list that it found: the first
+    thread to leave lets the others' warnings through, and the last may leave all warnings off for good.
     """
 
     def __init__(self) -> None:

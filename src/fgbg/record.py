@@ -1,4 +1,4 @@
-"""The record of a training, epoch by epoch: a line of JSON each, and what tells that a line is as it was written."""
+"""The record of a training: a line of JSON per epoch, with a checksum that tells whether it is intact."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class EpochRecord:
 
     epoch: int
     train_loss: float
-    train_dice: float  # augmented images, at the training size, while the weights were still moving
+    train_dice: float  # on augmented images at the training size, while the weights change
     val_loss: float
-    val_dice: float  # at the training size; of a model of patches, that is the photo's own
-    val_dice_photo: float  # at each photo's own size: this one chooses `best`
+    val_dice: float  # at the training size, which for patches is the photo's own
+    val_dice_photo: float  # at each photo's own size; chooses `best`
     learning_rate: float
     images_per_second: float  # of training alone
     seconds: float  # of the whole epoch, validation included
     best: bool
-    own_metric: float | None = None  # mean of the metric given to the Python API; chooses `best` where there is one
+    own_metric: float | None = None  # mean of the metric given to the Python API; chooses `best` if given
 
 
 CHECK = "crc32"
-"""The last field of a line: of its JSON without this field. A digit that flips on the disk would else be another score."""
+"""The last field of a line: checksum of its JSON without this field, to detect a digit that flipped on the disk."""
 
 
 def write_lines(records: Iterable[EpochRecord]) -> str:
-    """The records as epochs.jsonl holds them."""
+    """The records as the text of epochs.jsonl."""
     return "".join(_write_line(record) for record in records)
 
 
@@ -42,11 +42,11 @@ def read_lines(path: Path) -> list[EpochRecord]:
     """The records in a file; empty if there is none. A last line cut short by a kill is left out.
 
     Raises:
-        UserError: A line is not as it was written.
+        UserError: A line is damaged.
     """
     if not path.exists():
         return []
-    # As bytes: whatever the disk made of them, they can be split.
+    # As bytes, which can be split even if damaged.
     whole = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     return [_read_line(line, f"line {number} of {path}") for number, line in enumerate(whole, start=1)]
 
@@ -59,7 +59,7 @@ def _write_line(record: EpochRecord) -> str:
 def _read_line(line: bytes, where: str) -> EpochRecord:
     try:
         fields = json.loads(line)
-        check = fields.pop(CHECK, None)  # None: written before there were checks
+        check = fields.pop(CHECK, None)  # None: written before there were checksums
         if check in (None, _check(fields)):
             return EpochRecord(**fields)
     except (ValueError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""One row of scores an image, and the CSV file that keeps them. Never imports torch."""
+"""One row of scores per image, and their CSV file. Never imports torch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fgbg.storage import replace_when_whole
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One image's score, what was guessed about it, and what kind of photo it is.
+    """Scores of one image, the model's doubts about it, and its traits.
 
-    Counts are of judged pixels at the photo's own size; lengths are in its pixels. A trait of the object is NaN where the
-    truth has no object.
+    Counts are of judged pixels at the photo's own size; lengths are in its pixels. Traits of the object are NaN where the
+    truth has none.
     """
 
     id: str
@@ -36,14 +36,14 @@ class ScoreRow:
     hausdorff95: float = math.nan
     contour_distance_from_truth: float = math.nan  # average over the true contour's length, to the predicted contour
     contour_distance_from_prediction: float = math.nan  # the other way
-    uncertainty: float = math.nan  # 0 sure … 1: what the model itself expects its Dice to lack, without looking at truth
+    uncertainty: float = math.nan  # 0 sure … 1: 1 - the Dice that the model expects, without looking at the truth
     label_suspicion: float = math.nan  # 0 … 1: how confidently the model contradicts the truth
     failure: str = ""  # a key of judge.failures.FAILURES
     object_share: float = math.nan  # of the judged pixels
     tone_contrast: float = math.nan  # 0 camouflage … 1: distance between the colours of the object and of a band around it
     irregularity: float = math.nan  # outline length squared over 4π area: a disc has 1.1
     convexity: float = math.nan  # area over that of the convex hull, 0 … 1
-    roughness: float = math.nan  # 0 smooth … 1: what the outline is longer than its hull's, as a share of it
+    roughness: float = math.nan  # 0 smooth … 1: 1 - length of the hull's outline over that of the object's
     touches_frame: float = math.nan  # 1 where the object reaches the photo's edge, else 0
     brightness: float = math.nan  # mean luma, 0 … 1
     sharpness: float = math.nan  # variance of the luma's Laplacian; low is blurred
@@ -59,7 +59,7 @@ _COLUMNS: dict[str, type] = {
 
 
 def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
-    """Write the rows as CSV; the user's metadata follow the scores, a column each."""
+    """Write the rows as CSV; the user's metadata follow the scores, one column each."""
     columns = list(dict.fromkeys(name for row in rows for name in row.metadata))
     with replace_when_whole(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -70,7 +70,7 @@ def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
 
 
 def has_these_columns(path: Path) -> bool:
-    """Whether a file of rows has the columns of this version; one of another version is not guessed at."""
+    """Whether a file of rows has the columns of this version; other versions are not read."""
     with path.open(newline="", encoding="utf-8") as file:
         return next(csv.reader(file), [])[: len(_COLUMNS)] == list(_COLUMNS)
 
@@ -79,7 +79,7 @@ def read_rows(path: Path) -> list[ScoreRow]:
     """The rows that `write_rows` wrote, in its order."""
     with path.open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
-    own = header[len(_COLUMNS) :]  # by position: a column of the user's metadata may have a score's name
+    own = header[len(_COLUMNS) :]  # by position: a metadata column may be named like a score
     return [
         ScoreRow(
             **{name: _read_value(kind, value) for (name, kind), value in zip(_COLUMNS.items(), line, strict=False)},
@@ -91,4 +91,4 @@ def read_rows(path: Path) -> list[ScoreRow]:
 
 def _read_value(kind: type, text: str) -> Any:
     value = kind(text)
-    return math.nan if kind is float and math.isnan(value) else value  # one NaN for all, so that rows read twice are equal
+    return math.nan if kind is float and math.isnan(value) else value  # one NaN object, so that rows read twice are equal

@@ -1,4 +1,4 @@
-"""The run folder: what a run writes, and the only way in which anything else reads it. Never imports torch."""
+"""The run folder: what a run writes, and the only interface for reading it. Never imports torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What charts and tables call it."""
+        """Its name in charts and tables."""
         return self.folder.resolve().name
 
     @property
@@ -39,7 +39,7 @@ class Run:
 
     @property
     def last(self) -> Path:
-        """The state that `--resume` goes on from."""
+        """The state that `--resume` continues from."""
         return self.folder / "last.pt"
 
     @property
@@ -53,11 +53,11 @@ class Run:
         return self.folder / "charts"
 
     def scores_path(self, split: str) -> Path:
-        """One row an image."""
+        """Scores of a split, one row per image."""
         return self.folder / f"scores_{split}.csv"
 
     def predictions(self, split: str) -> Path:
-        """Probabilities as uint8 at the training size; of a model of patches, that is the photo's own."""
+        """Probabilities as uint8 at the training size, which for patches is the photo's own."""
         return self.folder / f"predictions_{split}"
 
     def thumbnails(self, split: str) -> Path:
@@ -65,19 +65,19 @@ class Run:
         return self.folder / f"thumbnails_{split}"
 
     def outcomes(self, split: str) -> Path:
-        """Where prediction and truth agree and differ, of the thumbnails' sizes, ID.png (see judge.outcomes)."""
+        """Maps of where prediction and truth agree and differ, at thumbnail size, ID.png (see judge.outcomes)."""
         return self.folder / f"outcomes_{split}"
 
     @property
     def config(self) -> TrainConfig:
-        """The settings that the run was made with."""
+        """The settings of the run."""
         return read_config(self.folder / RUN_MARK)
 
     def epochs(self) -> list[EpochRecord]:
         """The record, epoch by epoch; empty before the first has ended. A line cut short by a kill is left out.
 
         Raises:
-            UserError: A line is not as it was written.
+            UserError: A line is damaged.
         """
         return read_lines(self.folder / "epochs.jsonl")
 
@@ -89,7 +89,7 @@ class Run:
             os.fsync(file.fileno())
 
     def keep_epochs(self, last: int) -> None:
-        """Drop the record of epochs after `last`, which are about to be replayed."""
+        """Drop the record of epochs after `last`, which are about to be trained again."""
         kept = [record for record in self.epochs() if record.epoch <= last]
         self._write("epochs.jsonl", write_lines(kept))
 
@@ -100,7 +100,7 @@ class Run:
     def write_environment(
         self, *, seed: int, device: str, processor: str, threads: int, processes: int, after_epoch: int = 0
     ) -> None:
-        """Write what else decided the outcome: command, versions, machine. A resumed run adds its own to the first one's."""
+        """Write what else determines the result: command, versions, machine. A resumed run appends its own."""
         environment = {
             **describe_environment(),
             "device": device,
@@ -122,7 +122,7 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def write_split(self, samples: SampleSet, config: TrainConfig) -> None:
-        """Write which photo went where, with the hash of its content."""
+        """Write which photo is in which split, with hashes of its content."""
         splits: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
         for sample, look in zip(samples.samples, samples.inspections, strict=True):
             image, mask = look.image_hash[:HASH_DIGITS], look.mask_hash[:HASH_DIGITS]
@@ -134,11 +134,11 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the data that the run was split on; empty before that."""
+        """Hash of the run's data; empty before the split is written."""
         return self._read_split().get("fingerprint", "")
 
     def locked_splits(self) -> dict[str, Locked]:
-        """The split and group of every photo that the run knew, by id; empty before it was split."""
+        """Split and group of each of the run's photos, by id; empty before the split is written."""
         content = self._read_split()
         return {photo["id"]: Locked(split, photo.get("group", "")) for split in SPLITS for photo in content.get(split, ())}
 
@@ -147,7 +147,7 @@ class Run:
         return read_sealed_json(path, "restore it from a copy, or train in a new --out") if path.exists() else {}
 
     def write_scores(self, split: str, rows: Sequence[ScoreRow], statement: Mapping[str, Any]) -> None:
-        """Write the rows, and beside them the statement of what they mean and their mean."""
+        """Write the rows and, beside them, the statement: how they were measured, and their mean."""
         write_rows(self.scores_path(split), rows)
         self._write(f"scores_{split}.json", to_sealed_json(statement, indent=2, beside=self.scores_path(split)))
 
@@ -155,16 +155,16 @@ class Run:
         """The rows that `evaluate` wrote, in its order.
 
         Raises:
-            UserError: That split has not been scored, or rows and statement are not as they were written.
+            UserError: That split has not been scored, or rows or statement are damaged or were edited.
         """
-        self.statement(split)  # of these very rows
+        self.statement(split)  # raises unless these rows are intact
         return read_rows(self.scores_path(split))
 
     def statement(self, split: str) -> dict[str, Any]:
-        """What the rows of a split mean: data, hash, border rule, threshold, mean, interval, pooled value.
+        """What the rows of a split rest on: data, hash, border rule, threshold; and their mean, interval, pooled value.
 
         Raises:
-            UserError: That split has not been scored, or rows and statement are not as they were written.
+            UserError: That split has not been scored, or rows or statement are damaged or were edited.
         """
         rows = self.scores_path(split)
         if not rows.exists():
@@ -177,15 +177,15 @@ class Run:
         )
 
     def scored(self) -> list[str]:
-        """What has been scored: splits of the run's own data in their order, then other data by the name of their scores."""
+        """What has been scored: splits of the run's own data in their order, then other data by name."""
         labels = [path.stem.removeprefix("scores_") for path in sorted(self.folder.glob("scores_*.csv"))]
         return sorted(labels, key=lambda label: SPLITS.index(label) if label in SPLITS else len(SPLITS))
 
     def find_stale(self, split: str) -> str:
-        """How the run's model has changed since that split was scored, and the cure; empty where it has not.
+        """How the run's model has changed since that split was scored, and what to do; empty if it has not.
 
-        A run that goes on may find a better epoch, and another threshold may be chosen: what was scored before is a model
-        that is gone.
+        A resumed run may find a better epoch, or another threshold may be chosen: earlier scores are then of a model that
+        no longer exists.
         """
         told, calibration = self.statement(split), self.calibration()
         best = max((record.epoch for record in self.epochs() if record.best), default=0)
@@ -200,7 +200,7 @@ class Run:
         return f"the {split} scores are {'; '.join(changes)}: {cure}" if changes else ""
 
     def list_stale(self) -> list[str]:
-        """A sentence for all scores that are no longer those of the run's model, or can no longer be read."""
+        """A sentence for each set of scores that is no longer the current model's, or cannot be read."""
         told = []
         for split in self.scored():
             try:
@@ -210,7 +210,7 @@ class Run:
         return list(filter(None, told))
 
     def write_calibration(self, calibration: Mapping[str, Any]) -> None:
-        """Write what the validation photos said of the probabilities and of the threshold (see judge.calibration)."""
+        """Write the calibration and the threshold found on the validation photos (see judge.calibration)."""
         self._write("calibration.json", to_sealed_json(calibration, indent=1))
 
     def calibration(self) -> dict[str, Any] | None:
@@ -223,7 +223,7 @@ class Run:
         self._write("selfcheck.json", json.dumps(list(findings), indent=1) + "\n")
 
     def selfcheck(self) -> list[dict[str, Any]] | None:
-        """What `write_selfcheck` wrote; None where there was no self-check."""
+        """What `write_selfcheck` wrote; None if there was no self-check."""
         path = self.folder / "selfcheck.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
@@ -236,7 +236,7 @@ def create_run(folder: Path) -> Run:
     """A new, empty run folder.
 
     Raises:
-        UserError: There is something in the folder already, or it cannot be made.
+        UserError: The folder is not empty, or cannot be created.
     """
     if is_run(folder):
         raise UserError(f"{folder} is not empty: choose another folder, or go on with the run in it by --resume")
@@ -247,7 +247,7 @@ def open_run(folder: str | Path) -> Run:
     """A run folder that a training wrote.
 
     Raises:
-        UserError: There is none.
+        UserError: It is not one.
     """
     folder = Path(folder)
     if not folder.exists():

@@ -1,7 +1,7 @@
-"""Files that tell when they are not as they were written: a digit that flips on the disk is else another result.
+"""Checksums (seals) inside files: a digit that flips on the disk would otherwise be another result.
 
-Two kinds have their seal within them: JSON, and the ONNX files of exported models, whose seal is an entry of that format's
-own metadata, so that every other reader still reads them.
+Two kinds of files carry one: JSON, and the ONNX files of exported models, where it is an entry of the format's own
+metadata, so that other readers still read them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 from fgbg.errors import UserError
 
 SEAL = "sha256"
-"""The last field of a sealed object: the hash of its JSON without this field, and of the file that it belongs to."""
+"""The last field of a sealed object: the hash of its JSON without this field, and of the file beside it, if any."""
 
 
 def to_sealed_json(content: Mapping[str, Any], *, indent: int, beside: Path | None = None) -> str:
-    """The text of a sealed file; `beside` is a file that may not change either."""
+    """The text of a sealed file; the seal also covers the file `beside`."""
     return json.dumps({**content, SEAL: _seal(content, beside)}, indent=indent) + "\n"
 
 
 def read_sealed_json(path: Path, cure: str, *, beside: Path | None = None) -> dict[str, Any]:
-    """What a sealed file holds. One that was written before there were seals is taken as it is.
+    """The content of a sealed file. A file without a seal, from an older version, is accepted.
 
     Raises:
-        UserError: It, or the file `beside` it, is not as it was written; the sentence ends with `cure`.
+        UserError: It, or the file `beside` it, is damaged or was edited; the message ends with `cure`.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -43,27 +43,27 @@ def read_sealed_json(path: Path, cure: str, *, beside: Path | None = None) -> di
 def _seal(content: Mapping[str, Any], beside: Path | None) -> str:
     digest = hashlib.sha256(json.dumps(content).encode())
     if beside:
-        # Line ends do not count: tools that move files change them.
+        # Line endings do not count: tools that move files change them.
         digest.update(beside.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
 
 
 ONNX_SEAL_KEY = "fgbg.sha256"
 BLANK = "0" * 64
-"""The ONNX seal's value while the hash of the whole file is taken."""
+"""The ONNX seal's value while the whole file is hashed."""
 
-# In the file an entry's key is followed by its value's: field 2, a string of 64 bytes.
+# In the file, an entry's key is followed by the header of its value: field 2, a string of 64 bytes.
 _BEFORE_ONNX_SEAL = ONNX_SEAL_KEY.encode() + bytes((2 << 3 | 2, len(BLANK)))
 
 
 def seal_onnx(content: bytes) -> bytes:
-    """A serialised model whose metadata has ONNX_SEAL_KEY with the value BLANK, with the hash in its place."""
+    """The serialised model with its hash in place of BLANK, the value that ONNX_SEAL_KEY must have in its metadata."""
     start = _find_onnx_seal(content)
     return _put(content, start, _hash_onnx(content, start))
 
 
 def is_onnx_as_written(content: bytes) -> bool:
-    """Whether a model file's bytes are those that were sealed; one that was written without a seal is taken as it is."""
+    """Whether a model file's bytes are those that were sealed; a file without a seal is accepted."""
     start = _find_onnx_seal(content)
     return start < 0 or content[start : start + len(BLANK)] == _hash_onnx(content, start)
 

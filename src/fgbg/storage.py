@@ -1,4 +1,4 @@
-"""Where fgbg keeps what it can make again, and how it writes what must not be lost."""
+"""The cache folder, locks between processes, and writes that survive kills and full disks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOCK = ".lock"
 """Held by the process that writes into a run folder."""
 
 PARTIAL = ".*.partial"
-"""What a file is called until it is whole."""
+"""Name of a file until it is complete."""
 
 
 def cache_folder() -> Path:
@@ -35,24 +35,24 @@ def cache_folder() -> Path:
 
 
 class HeldError(Exception):
-    """Another process holds a lock; the text is its number."""
+    """Another process holds a lock; the text is its process id."""
 
 
 @contextmanager
 def hold_lock(path: Path, *, waits: bool) -> Iterator[None]:
-    """Within it no other process is inside a `hold_lock` of the same path.
+    """Context that holds an exclusive lock between processes on `path`.
 
-    The system lets go of it when this process ends, however it ends: after a kill nothing is left to clear away. The file
-    stays, with the number of the process that held it last.
+    The system releases the lock when this process ends, even by a kill, so that nothing needs cleaning up. The file stays,
+    with the id of the process that held it last.
 
     Args:
-        path: The file to lock; made if it is not there.
-        waits: Until the other one is done, or not at all.
+        path: The file to lock; created if missing.
+        waits: Whether to wait until another holder is done.
 
     Raises:
-        HeldError: Another one holds it, and `waits` is False.
+        HeldError: Another process holds it, and `waits` is False.
     """
-    from filelock import FileLock, Timeout  # for who trains; a page that serves a model does without
+    from filelock import FileLock, Timeout  # imported here: serving a model does without it
 
     lock = FileLock(path)
     try:
@@ -73,14 +73,14 @@ def hash_file(path: Path) -> str:
 
 
 def make_once(folder: Path, make: Callable[[Path], None], find_damage: Callable[[Path], str] = lambda _: "") -> Path:
-    """A folder of the cache that holds all that `make` writes into it, or does not exist.
+    """A cache folder that holds everything that `make` writes into it, or does not exist.
 
-    One process makes it, aside, and renames it when it is whole; others wait. One that has been damaged since is made again.
+    One process fills a temporary folder and renames it when complete; others wait. A damaged folder is made again.
 
     Args:
-        folder: What it shall be called: a name that differs where any content would.
+        folder: Its path; the name must differ whenever the content would.
         make: Fills an empty folder.
-        find_damage: Says what in a folder is not as it was made; nothing where all of it is.
+        find_damage: Describes damage in a folder; returns an empty text if there is none.
 
     Returns:
         `folder`.
@@ -112,12 +112,12 @@ def make_once(folder: Path, make: Callable[[Path], None], find_damage: Callable[
 
 
 def fill_once(folder: Path, fill: Callable[[Path], None], *, last: str) -> Path:
-    """A folder of the cache that holds all that `fill` writes into it; one process fills it, others wait.
+    """A cache folder that holds everything that `fill` writes into it; one process fills it, others wait.
 
-    What a process that was killed has left is gone over again, so that a download need not begin from nothing.
+    If a process is killed, the next one calls `fill` on what it left, so that a download need not start over.
 
     Args:
-        folder: Made if it is not there.
+        folder: Created if missing.
         fill: Fills it.
         last: The file that `fill` writes last.
 
@@ -133,20 +133,20 @@ def fill_once(folder: Path, fill: Callable[[Path], None], *, last: str) -> Path:
 
 
 def _hold_cache_lock(folder: Path) -> AbstractContextManager[None]:
-    """Within it no other process makes this folder of the cache."""
+    """Context in which no other process makes this cache folder."""
     locks = cache_folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     return hold_lock(locks / folder.name, waits=True)
 
 
-FULL_DISK_BYTES = 1_000_000  # less than this left after a failed write: the disk was the reason
+FULL_DISK_BYTES = 1_000_000  # if less than this is free after a failed write, the full disk was the reason
 
 
 @contextmanager
 def replace_when_whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes `path`'s place once everything is on the disk.
+    """A path to write to, which replaces `path` once everything is on the disk.
 
-    Whoever reads `path` finds the old file or the new one, never half of one: not after a kill, not on a full disk.
+    Readers of `path` find the old file or the new one, never a partial one, even after a kill or on a full disk.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "note.txt"
@@ -165,7 +165,7 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             error.filename = error.filename or str(path)  # a failed write does not know which file it was for
             raise
-        # Writers of tensors and workbooks have errors of their own for a full disk; say it in the system's words.
+        # Writers of tensors and workbooks raise errors of their own on a full disk; raise the system's instead.
         if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
@@ -174,15 +174,15 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
 
 
 def holds_nothing(folder: Path) -> bool:
-    """Whether a folder is empty but for what a process leaves that was killed before it wrote anything."""
+    """Whether a folder is empty, apart from lock and partial files of a killed process."""
     return all(path.name == LOCK or path.match(PARTIAL) for path in folder.iterdir())
 
 
 def make_empty_folder(folder: Path) -> Path:
-    """Make a folder for output, with its parents, that holds nothing yet.
+    """Create an empty folder for output, with its parents.
 
     Raises:
-        UserError: There is something in it already, or it cannot be made.
+        UserError: It is not empty, or cannot be created.
     """
     if folder.is_dir() and not holds_nothing(folder):
         raise UserError(f"{folder} is not empty: choose another folder")
@@ -190,15 +190,15 @@ def make_empty_folder(folder: Path) -> Path:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder holds a run of fgbg: its settings, which a training writes first."""
+    """Whether the folder holds a run: its settings file, which a training writes first."""
     return (folder / RUN_MARK).is_file()
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder for output, with its parents.
+    """Create a folder for output, with its parents.
 
     Raises:
-        UserError: It cannot be made or not be written to.
+        UserError: It cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ def free_name(folder: Path) -> Path:
 
 @contextmanager
 def write_alone(folder: Path) -> Iterator[None]:
-    """Within it no other process of fgbg writes into the run folder.
+    """Context in which no other fgbg process writes into the run folder.
 
     Raises:
         UserError: Another one does.

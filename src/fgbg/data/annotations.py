@@ -1,7 +1,7 @@
-"""Outlines that annotation tools write, COCO's and LabelMe's, as shapes by photo; nothing is drawn here.
+"""COCO and LabelMe annotations as shapes per photo; nothing is drawn here.
 
-A folder is COCO's where a JSON file names `images` and `annotations`, and LabelMe's where such a file lies beside each photo
-and holds its `shapes`. `fgbg.data.coco` and `fgbg.data.labelme` read them.
+A folder is in COCO's format if a JSON file has `images` and `annotations`, and in LabelMe's if each photo has a JSON file
+with its `shapes` beside it. `fgbg.data.coco` and `fgbg.data.labelme` read them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
 
-SPLIT_FOLDERS = ("train", "valid", "val", "test")  # that exporters put photos and their COCO file into
+SPLIT_FOLDERS = ("train", "valid", "val", "test")  # where exporters put photos and their COCO file
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One object as it was outlined.
+    """One outlined object.
 
-    `outline` is what COCO calls a segmentation: polygons [x1, y1, x2, y2, …], or run lengths {"counts": …, "size": [h, w]};
-    or whatever a broken file has there, which whoever draws it refuses.
+    `outline` is what COCO calls a segmentation: polygons [x1, y1, x2, y2, …], or run lengths {"counts": …, "size": [h, w]}.
+    It is not validated here; drawing refuses anything else that a broken file may hold.
     """
 
     category: str
@@ -33,7 +33,7 @@ class Shape:
 
 @dataclass
 class Outlined:
-    """A photo and everything that was outlined in it; the size is what the tool took it for."""
+    """A photo and everything outlined in it; the size is the one that the annotation tool recorded."""
 
     photo: Path
     id: str
@@ -44,10 +44,10 @@ class Outlined:
 
 
 def find_annotations(folder: Path) -> tuple[str, list[Path]]:
-    """`COCO` or `LabelMe` and the JSON files that hold the outlines; an empty name where a folder has none.
+    """`COCO` or `LabelMe`, and the JSON files with the outlines; an empty name if the folder has none.
 
-    COCO's are looked for in the folder, in annotations/, and in train/, val/, valid/ and test/; LabelMe's beside the photos,
-    in the folder or in images/.
+    COCO files are searched for in the folder, in annotations/, and in train/, val/, valid/ and test/; LabelMe files beside
+    the photos, in the folder or in images/.
     """
     places = (folder, folder / "annotations", *(folder / part for part in SPLIT_FOLDERS))
     coco = [path for place in places for path in _list_coco(place)]
@@ -61,7 +61,7 @@ def find_annotations(folder: Path) -> tuple[str, list[Path]]:
 
 
 def _list_coco(folder: Path) -> list[Path]:
-    """COCO files directly in a folder. What lies beside instances_*.json are captions and keypoints of the same photos."""
+    """COCO files directly in a folder; only instances_*.json if there are any (the rest are captions and keypoints)."""
     files = [path for path in _list_json(folder) if not find_photo_beside(path) and _is_coco(path)]
     instances = [path for path in files if path.name.startswith("instances_")]
     return instances or files
@@ -86,10 +86,10 @@ def find_photo_beside(path: Path) -> Path | None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
@@ -98,7 +98,7 @@ def read_json(path: Path) -> Any:
 
 
 def list_categories(photos: Sequence[Outlined]) -> dict[str, int]:
-    """How many shapes each category has, the commonest first."""
+    """Number of shapes per category, most common first."""
     counts: dict[str, int] = {}
     for photo in photos:
         for shape in photo.shapes:

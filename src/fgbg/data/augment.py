@@ -1,6 +1,6 @@
-"""Paired augmentation: the whole list in one resampling and one colour matrix, batched, on the device.
+"""Paired augmentation: all steps composed into one resampling and one colour matrix, batched, on the device.
 
-The image (bilinear) and its target (nearest) are sampled through the very same grid, so they cannot drift apart.
+The image (bilinear) and its target (nearest) are sampled through the same grid, so they cannot drift apart.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Augment = Callable[
 """What training calls for each batch: `(pixels, target, rows, epoch) -> (image, target)`.
 
 `pixels` are stored photos (0..255) and `target` their targets (0 ground, 1 object, 255 not judged), at the stored size;
-`rows` says which images of the training set they are, `epoch` counts from 1. By `--fit crop` both are patches with a margin
-around them, and rows are patches. The answer is at the training size, `image` in 0..1 and not yet normalised. It may depend
-on nothing but its arguments, or resuming changes the weights.
+`rows` are their indices in the training set, `epoch` counts from 1. With `--fit crop` both are patches with a margin, and
+`rows` are patch indices. The result has the training size; `image` is in 0..1 and not yet normalised. It must depend on its
+arguments alone, otherwise resuming changes the weights.
 """
 
-CPU_PIECE = 4  # images at a time on a CPU: what passes between the steps then stays in its cache (1.8 x at 256 px)
+CPU_PIECE = 4  # images at a time on a CPU: intermediate results then stay in its cache (1.8 x at 256 px)
 
 
 class PairedAugmentation:
@@ -41,8 +41,8 @@ class PairedAugmentation:
         size: Edge of the training image, in pixels.
         seed: The run's seed.
         device: Where the batches are.
-        reach: Share of the stored square's edge that an unaugmented image shows. Squares of whole photos are shown whole;
-            around a patch there is a margin.
+        reach: Share of the stored square's edge that an unaugmented image shows: 1 for whole photos, less for patches,
+            which are stored with a margin.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class PairedAugmentation:
         self._table: dict[str, Tensor] = {}
 
     def set_size(self, size: int) -> None:
-        """Make images of this edge in pixels from now on: the same views, finer or coarser."""
+        """Produce images of this edge (pixels) from now on: the same views at another resolution."""
         ticks = (torch.arange(size, device=self.device, dtype=torch.float32) * 2 + 1) / size - 1
         y, x = torch.meshgrid(ticks, ticks, indexing="ij")
-        # Homogeneous places of the output pixels, as a matrix: one small product makes a whole batch's grid.
+        # Homogeneous coordinates of the output pixels: one small matrix product gives the grid of a whole batch.
         self.places: Float[Tensor, "3 pixels"] = torch.stack([x.flatten(), y.flatten(), torch.ones_like(x.flatten())])
         self.size = size
 
@@ -98,7 +98,7 @@ class PairedAugmentation:
 
 
 def _move(table: AugmentTable, reach: float, device: torch.device) -> dict[str, Tensor]:
-    """The table as tensors on the device, with both ways from an output place: to the crop, and to the stored square."""
+    """The table as tensors on the device, with the maps from output coordinates to the crop and to the stored square."""
     to_crop = np.concatenate([table.rotation, table.shift[:, :, None]], -1)
     to_photo = to_crop * table.crop_half[:, :, None]
     to_photo[:, :, 2] += table.crop_centre
@@ -119,10 +119,10 @@ def _sample_photo(
     places: Float[Tensor, "3 pixels"],
     size: int,
 ) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
-    """Whatever of the photo falls into the frame is shown and judged; outside the photo nothing is judged."""
+    """With padding "ignore": show and judge all of the photo that is in the frame, and nothing outside the photo."""
     grid = (draw["to_photo"] @ places).transpose(1, 2).unflatten(1, (size, size))
     image = F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    # Nothing is judged outside the photo. Sampling pads with 0, so the complement is sampled: 255 - 0 is "not judged".
+    # Sampling pads with 0, so the complement of the target is sampled: outside the photo 255 - 0 is "not judged".
     rest = (255 - target).float().unsqueeze(1)
     rest = F.grid_sample(rest, grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return _change_colours(image, draw), 255 - rest.squeeze(1).to(torch.uint8)
@@ -135,7 +135,7 @@ def _sample_crop(
     places: Float[Tensor, "3 pixels"],
     size: int,
 ) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
-    """The lab's way: outside the crop all is black and ground, even where the photo goes on."""
+    """With padding "background", as in the lab report: outside the crop all is black ground, even within the photo."""
     inside = ((draw["to_crop"] @ places).abs() <= 1).all(1).unflatten(1, (size, size)).unsqueeze(1)
     grid = (draw["to_photo"] @ places).transpose(1, 2).unflatten(1, (size, size))
     image = F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -144,8 +144,8 @@ def _sample_crop(
 
 
 def _change_colours(image: Float[Tensor, "batch 3 size size"], draw: dict[str, Tensor]) -> Tensor:
-    """Brightness, contrast, saturation and hue as one matrix and one offset an image: 0..255 in, 0..1 out."""
+    """Brightness, contrast, saturation and hue as one matrix and one offset per image: 0..255 in, 0..1 out."""
     flat = image.flatten(2)
-    # Contrast blends with the image's mean grey, known only now that it is sampled.
+    # Contrast blends with the image's mean grey, which is known only after sampling.
     offset = (flat.mean(2) * draw["offset"]).sum(1)[:, None, None]
     return torch.baddbmm(offset, draw["colour"], flat).clamp_(0, 1).view_as(image)

@@ -1,4 +1,4 @@
-"""How strong each augmentation is. Apart from what draws them, so that settings and `--help` need no NumPy."""
+"""How strong each augmentation is. Kept apart from the drawing, so that settings and `--help` need no NumPy."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class AugmentRanges:
     """How strong each augmentation is. The defaults are the lab report's; the value in brackets switches one off."""
 
     enabled: bool = True
-    """Augment at all."""
+    """Whether to augment at all."""
     flip: float = 0.5
     """Probability of a horizontal flip (0)."""
     crop_area: float = 0.8
     """Smallest share of the photo's area that a random crop keeps (1)."""
     crop_ratio: float = 4 / 3
-    """Crops are up to this many times wider or higher than square, in the photo's own pixels (1: square crops)."""
+    """Largest aspect ratio of a crop, in either direction, in the photo's own pixels (1: square crops)."""
     rotation_degrees: float = 30.0
     """Rotation is drawn from minus to plus this angle (0)."""
     shift: float = 0.2
-    """Shift along each axis, as a share of it (0)."""
+    """Largest shift along each axis, as a share of it (0)."""
     scale: float = 0.2
     """Scale is drawn from 1 - scale to 1 + scale (0)."""
     brightness: float = 0.2
@@ -31,21 +31,21 @@ class AugmentRanges:
     saturation: float = 0.2
     """Factor on saturation, 1 - this to 1 + this (0)."""
     hue: float = 0.2
-    """Turn of the colour circle, minus to plus this share of it (0)."""
+    """Hue rotation, minus to plus this share of the colour circle (0)."""
     cutmix: float = 0.0
-    """Probability that a box of the image, and of its mask, is another photo's (0)."""
+    """Probability that a box of image and mask is replaced by another photo's (0)."""
     mixup: float = 0.0
-    """Probability that the image is blended with another photo, and judged by both masks in proportion (0)."""
+    """Probability that the image is blended with another photo, and the loss uses both masks in proportion (0)."""
     padding: Literal["ignore", "background"] = "ignore"
-    """What lies outside the photo: not judged, or (the lab's way) black ground, outside the crop too."""
+    """ignore: nothing outside the photo is judged. background (the lab's): black ground outside the crop."""
 
     @property
     def mixes(self) -> bool:
-        """Whether photos meet each other."""
+        """Whether photos are mixed with each other."""
         return self.enabled and self.cutmix + self.mixup > 0
 
     def in_force(self) -> AugmentRanges:
-        """These ranges, or ranges that change nothing where augmentation is switched off."""
+        """These ranges, or ranges that change nothing if augmentation is switched off."""
         return self if self.enabled else NO_CHANGE
 
 

@@ -1,9 +1,9 @@
-"""What happens to each image in one epoch, drawn at once for all images, in NumPy.
+"""The augmentation of every image in one epoch, drawn at once, in NumPy.
 
-The list and the ranges are the lab report's: horizontal flip, random resized crop, then rotation, shift and scale about the
-centre, then brightness, contrast, saturation and hue. Row i of a table belongs to image i of the training set, so what an
-image goes through depends on seed, epoch, i and the number of images alone: not on batches, on processes, or on whether
-the run was resumed.
+The steps and the ranges are the lab report's: horizontal flip, random resized crop, then rotation, shift and scale about
+the centre, then brightness, contrast, saturation and hue. Row i of a table belongs to image i of the training set, so an
+image's augmentation depends only on seed, epoch, i and the number of images: not on batches, processes, or whether the run
+was resumed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.streams import Purpose, open_stream
 
-CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop: the first crop that fits wins, else a central one
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's and torchvision's greyscale
+CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop: the first crop that fits wins, else a central one
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's and torchvision's greyscale
 
 
 @dataclass(frozen=True)
 class AugmentTable:
     """One epoch's draw for `images` images; every array's first axis is the image.
 
-    Coordinates run from -1 to 1 over the stored square (as in `torch.nn.functional.grid_sample`, corners not aligned). A
-    place `o` of the augmented image shows the place `crop_centre + crop_half * (rotation @ o + shift)` of the stored one.
+    Coordinates run from -1 to 1 over the stored square (as in `torch.nn.functional.grid_sample`, corners not aligned). The
+    point `o` of the augmented image shows the point `crop_centre + crop_half * (rotation @ o + shift)` of the stored one.
     """
 
     rotation: NDArray[np.float32]  # images 2 2: output to crop: inverse of rotation and scale
@@ -33,7 +33,7 @@ class AugmentTable:
     crop_half: NDArray[np.float32]  # images 2: half the crop's extent (x, y); x is negative for a flipped image
     crop_centre: NDArray[np.float32]  # images 2
     colour: NDArray[np.float32]  # images 3 3: matrix on RGB
-    contrast_offset: NDArray[np.float32]  # images: times the image's mean luma, is added to every channel
+    contrast_offset: NDArray[np.float32]  # images: multiplied by the image's mean luma, it is added to every channel
 
 
 def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int, epoch: int) -> AugmentTable:
@@ -41,8 +41,8 @@ def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int
 
     Args:
         ranges: How strong each augmentation is.
-        aspects: (images,) width over height of each photo as the crop's ratio sees it (1 where the stored square is not a
-            squashed photo).
+        aspects: (images,) width over height by which the crop's ratio is corrected: the photo's own if the stored square is
+            a squashed photo, else 1.
         seed: The run's seed.
         epoch: Which epoch, from 1.
     """
@@ -59,10 +59,10 @@ def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int
     size, is_drawn = _choose_crops(areas, ratios, aspects, ranges)
     centre = (1 - size) * uniform(-1, 1, 2) * is_drawn[:, None]
     angle = np.deg2rad(uniform(-ranges.rotation_degrees, ranges.rotation_degrees))
-    shift = 2 * uniform(-ranges.shift, ranges.shift, 2)  # a share of an axis that is 2 long
+    shift = 2 * uniform(-ranges.shift, ranges.shift, 2)  # shares of an axis of length 2
     scale = uniform(1 - ranges.scale, 1 + ranges.scale)
 
-    # Forward: moved = scale * R @ place + shift. Sampling asks the other way round.
+    # Forward: moved = scale * R @ place + shift. Sampling needs the inverse.
     cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
     rotation = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], -2)
     half = size.copy()
@@ -86,11 +86,11 @@ def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int
 def _choose_crops(
     areas: NDArray[np.float64], ratios: NDArray[np.float64], aspects: NDArray[np.float64], ranges: AugmentRanges
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The first of each image's (images, attempts) crops that fits into the photo, as torchvision chooses it.
+    """The first of each image's (images, attempts) crops that fits into the photo, as in torchvision.
 
     Returns:
-        (images, 2) width and height as shares of the photo, and (images,) whether one fitted; where none did it is the
-        largest central crop whose ratio is allowed.
+        (images, 2) width and height as shares of the photo, and (images,) whether one fitted; if none did, the crop is the
+        largest central one of an allowed ratio.
     """
     if ranges.crop_area == 1:  # switched off
         return np.ones((len(aspects), 2)), np.ones(len(aspects), bool)

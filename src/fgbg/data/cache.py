@@ -1,8 +1,8 @@
-"""Every image decoded once: memory-mapped uint8 on disk, keyed by the content of the files and the settings.
+"""The cache of decoded images: memory-mapped uint8 on disk, keyed by the content of the files and the settings.
 
-Two stores. Training reads *squares*, a little larger than the training size so that a crop loses nothing. Validation reads
-*photos* at their own size, since that is where a score is measured, and it does so after every epoch; so does training that
-cuts patches out of them.
+There are two stores. Training reads *squares*, a little larger than the training size so that a crop loses no detail.
+Validation, which runs after every epoch and measures scores at the photos' own size, reads *photos*; so does training on
+patches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fgbg.fit import fit_pixels, fit_target, resize_target
 from fgbg.storage import cache_folder, hash_file, make_once
 from fgbg.words import Fit
 
-FORMAT = 3  # part of every key: a change of what is stored makes old entries unreachable, not wrong
+FORMAT = 3  # part of every key: increment it when what is stored changes, so that old entries are not found
 SQUARE_MARGIN = 1.25  # stored edge over training edge
 
 
@@ -35,13 +35,13 @@ class Squares:
     """Photos as squares. Both arrays are memory-mapped and read-only."""
 
     pixels: NDArray[np.uint8]  # images 3 stored stored
-    levels: NDArray[np.uint8]  # images stored stored: 0, 1, 2, and 255 where no photo is
-    aspects: NDArray[np.float64]  # images: width over height as a crop's ratio sees it
+    levels: NDArray[np.uint8]  # images stored stored: 0, 1, 2, and 255 outside the photo
+    aspects: NDArray[np.float64]  # images: width over height by which a crop's ratio is corrected
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos and their levels at their own sizes, end to end in two memory-mapped arrays."""
+    """Photos and their levels at their own sizes, concatenated in two memory-mapped arrays."""
 
     flat_pixels: NDArray[np.uint8]
     flat_levels: NDArray[np.uint8]
@@ -70,11 +70,11 @@ class Photos:
 
 
 Append = Callable[[str, NDArray[Any]], None]
-"""Adds an array to one of an entry's files, which are named after what they hold."""
+"""`append(name, array)` adds an array to the end of the entry's file of that name."""
 
 
 def cache_squares(samples: SampleSet, *, size: int, fit: Fit, progress: Progress | None = None) -> Squares:
-    """The samples as squares of edge `size`, decoded now or at an earlier time."""
+    """The samples as squares of edge `size`, decoded now or read from the cache."""
     count = len(samples.samples)
 
     def read(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -95,12 +95,12 @@ def cache_squares(samples: SampleSet, *, size: int, fit: Fit, progress: Progress
 
 
 def cache_photos(samples: SampleSet, *, pixel_for_pixel: bool = False, progress: Progress | None = None) -> Photos:
-    """The samples at their own sizes, decoded now or at an earlier time.
+    """The samples at their own sizes, decoded now or read from the cache.
 
     Args:
         samples: What to decode.
-        pixel_for_pixel: Where a photo is reduced on decode, reduce its levels too.
-        progress: Shows how far it is.
+        pixel_for_pixel: If a photo is reduced on decoding, reduce its levels too.
+        progress: Shows how far decoding is.
     """
 
     def read(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -122,7 +122,7 @@ def cache_photos(samples: SampleSet, *, pixel_for_pixel: bool = False, progress:
 
 
 def _key(samples: SampleSet, *settings: object) -> str:
-    """Differs where anything stored would: content and order of the samples, encoding, settings, format."""
+    """A hash of all that determines the entry: content and order of the samples, encoding, settings, format."""
     encoding = samples.encoding
     looks = [(look.image_hash, look.mask_hash) for look in samples.inspections]
     values = (encoding.object_values, encoding.ground_values, encoding.band_values)
@@ -130,10 +130,10 @@ def _key(samples: SampleSet, *settings: object) -> str:
 
 
 def _find_or_build(key: str, build: Callable[[Append], None]) -> Path:
-    """The entry's folder, each of its files as it was written.
+    """The entry's folder, with its files verified against their checksums.
 
-    One that has changed on the disk since is built again: a photo with another pixel would train and score as well as the
-    right one, without a word.
+    An entry that has changed on disk since it was written is built again: corrupted pixels would train and score without
+    any error.
     """
     return make_once(cache_folder() / "decoded" / key, lambda folder: _write_entry(folder, build), find_damage)
 
@@ -142,9 +142,9 @@ CHECKSUMS = "checksums.json"
 
 
 def _write_entry(folder: Path, build: Callable[[Append], None]) -> None:
-    """Let `build` write the entry's files from their beginning to their end, and note what should be in them.
+    """Let `build` write the entry's files sequentially, and store their checksums.
 
-    Through `write`, never through a memory map: on a full disk a map kills the process, and a write says what is wrong.
+    Through `write`, never through a memory map: on a full disk a map kills the process, whereas a write raises an error.
     """
     digests: dict[str, Any] = {}
     with ExitStack() as files:
@@ -164,7 +164,7 @@ def _write_entry(folder: Path, build: Callable[[Append], None]) -> None:
 
 
 def find_damage(folder: Path) -> str:
-    """The first file of an entry that is not as it was written; empty where all of them are."""
+    """The first file of an entry that does not match its checksum; empty if all do."""
     try:
         checksums: dict[str, str] = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         return next((name for name, digest in checksums.items() if hash_file(folder / name) != digest), "")

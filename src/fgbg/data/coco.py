@@ -1,4 +1,4 @@
-"""A COCO file as outlined photos."""
+"""Read a COCO file as outlined photos."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from fgbg.errors import UserError
 
 _SPLIT_WORD = re.compile(
     r"(train|val|test)(id|idation|ing)?\d*", re.IGNORECASE
-)  # train, val2017, valid, Validation; no valley
+)  # train, val2017, valid, Validation; not valley
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
-_SHORTEST_POLYGON = 6  # numbers, of three corners
+_SHORTEST_POLYGON = 6  # numbers: three corners
 
 
 def read_coco(path: Path, folder: Path) -> list[Outlined]:
     """The photos of one COCO file, in its order.
 
     Args:
-        path: The JSON file. Where its name or folder says train, val, valid or test, that is the photos' split.
-        folder: Of the data set.
+        path: The JSON file. If its name or folder says train, val, valid or test, that is the photos' split.
+        folder: The folder of the data set.
 
     Raises:
-        UserError: It is no COCO file, or contradicts itself.
+        UserError: It is not a COCO file, or contradicts itself.
     """
     content = read_json(path)
     try:
@@ -33,7 +33,7 @@ def read_coco(path: Path, folder: Path) -> list[Outlined]:
         photos = {item["id"]: _read_image(item, path, folder, split) for item in content["images"]}
         for item in content["annotations"]:
             outline = _drop_areas_of_none(item.get("segmentation"))
-            if not outline:  # a box alone outlines nothing
+            if not outline:  # only a box, no outline
                 continue
             if item["image_id"] not in photos:
                 raise UserError(
@@ -59,16 +59,16 @@ def _read_image(item: dict[str, Any], path: Path, folder: Path, split: str) -> O
 
 
 def _drop_areas_of_none(outline: Any) -> Any:
-    """A segmentation without its polygons of one or two corners, which some exporters write for a click."""
+    """Drop polygons of one or two corners from a segmentation: some exporters write them for a click."""
     if not isinstance(outline, list):
         return outline
     return [part for part in outline if not isinstance(part, list) or len(part) >= _SHORTEST_POLYGON]
 
 
 def _tell_split(path: Path, folder: Path) -> str:
-    """From names such as train/_annotations.coco.json and annotations/instances_val2017.json; empty where they tell none.
+    """The split named by, say, train/_annotations.coco.json or annotations/instances_val2017.json; empty if none is.
 
-    The data folder's own name tells nothing: my-pets/train/ may be all there is of a set.
+    The data folder's own name does not count: my-pets/train/ may be the whole data set.
     """
     words = [] if path.parent == folder else [path.parent.name]
     words += re.split(r"[-_.]", path.stem)
@@ -76,7 +76,7 @@ def _tell_split(path: Path, folder: Path) -> str:
 
 
 def _find_photo(name: str, path: Path, folder: Path) -> Path:
-    """Where the photo lies that a COCO file names; the likeliest place if it lies nowhere."""
+    """Path of the photo that a COCO file names; its likeliest path if the photo does not exist."""
     part = path.stem.removeprefix("instances_")
     places = [path.parent, folder / "images", folder / "images" / part, folder / part, folder]
     return next((place / name for place in places if (place / name).is_file()), folder / "images" / name)

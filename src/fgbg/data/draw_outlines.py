@@ -1,7 +1,7 @@
-"""Outlines drawn as a mask by COCO's own library, each of them looked at before.
+"""Draw outlines as a mask with COCO's own library, after validating each of them.
 
-The library trusts what it is given: where run lengths cover too few pixels it draws what lay in the memory, and for a
-corner that is no number it takes all of the memory. So nothing reaches it that was not measured here.
+The library trusts its input: run lengths that cover too few pixels make it draw uninitialised memory, and a corner that is
+NaN makes it allocate all memory. So every outline is validated here first.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fgbg.data.images import EXIF_ORIENTATION, open_image, read_photo_size
 from fgbg.data.rle import unpack_runs
 from fgbg.errors import UserError
 
-GROUND, OBJECT, CROWD = 0, 1, 2  # as they are stored
-_FARTHEST = 10  # photos away a corner may lie: memory and time of drawing grow with the way to it
+GROUND, OBJECT, CROWD = 0, 1, 2  # as stored
+_FARTHEST = 10  # photo widths or heights to the farthest corner: drawing takes memory and time with the distance
 
 
 class Pose(NamedTuple):
-    """The size of a photo as it is shown, and how its camera was held."""
+    """The size of the upright photo, and its EXIF orientation."""
 
     height: int
     width: int
@@ -32,7 +32,7 @@ class Pose(NamedTuple):
 
 
 def read_pose(photo: Path) -> Pose:
-    """From the photo's header alone.
+    """Read a photo's pose from its header alone.
 
     Raises:
         UserError: The file cannot be read as an image.
@@ -43,10 +43,10 @@ def read_pose(photo: Path) -> Pose:
 
 
 def draw_mask(photo: Outlined, shapes: Iterable[Shape]) -> NDArray[np.uint8]:
-    """Levels (height, width) as the tool saw the photo: 1 within an outline, 2 in a crowd and no outline, 0 elsewhere.
+    """Levels (height, width), oriented as in the tool: 1 inside an outline, 2 inside nothing but a crowd, 0 elsewhere.
 
     Raises:
-        UserError: An outline that is none, or lies outside the photo.
+        UserError: An outline is malformed, or lies outside the photo.
     """
     from pycocotools import mask as coco
 
@@ -69,9 +69,9 @@ def draw_mask(photo: Outlined, shapes: Iterable[Shape]) -> NDArray[np.uint8]:
 
 
 def _require_polygons(polygons: list[Any], height: int, width: int) -> None:
-    """Refuse polygons that are none, and such as have their middle outside: those are of another photo or another size.
+    """Refuse malformed polygons, and those centred outside the photo: they belong to another photo or another size.
 
-    What reaches a little over the edge is cut there: tools let a hand slip.
+    Polygons that reach a little over the edge are clipped there: hands slip.
 
     Raises:
         TypeError, ValueError: They are refused.
@@ -86,7 +86,7 @@ def _require_polygons(polygons: list[Any], height: int, width: int) -> None:
 
 
 def _to_corners(polygon: Any) -> NDArray[np.float64]:
-    """(corners, 2): x and y."""
+    """A polygon's corners, (corners, 2): x and y."""
     numbers = np.asarray(polygon, np.float64)
     if numbers.ndim != 1 or numbers.size % 2 or numbers.size < 6:
         raise ValueError("a polygon is a list x1, y1, x2, y2, … of at least three corners")
@@ -94,7 +94,7 @@ def _to_corners(polygon: Any) -> NDArray[np.float64]:
 
 
 def _require_runs(outline: Any, height: int, width: int) -> list[int]:
-    """Run lengths, unpacked where they are text, that cover the photo to the pixel.
+    """The outline's run lengths, unpacked if they are text, which must cover the photo exactly.
 
     Raises:
         KeyError, TypeError, ValueError: They do not.
@@ -112,10 +112,10 @@ def _require_runs(outline: Any, height: int, width: int) -> list[int]:
 
 
 def require_size(photo: Outlined, pose: Pose) -> None:
-    """Refuse annotations that are not of their photo, upright or as it is stored. Before drawing: the size may be anything.
+    """Refuse annotations whose size is not the photo's, upright or as stored. Call it before drawing: sizes may be absurd.
 
     Raises:
-        UserError: They are of another size.
+        UserError: The sizes differ.
     """
     told, upright = (photo.height, photo.width), (pose.height, pose.width)
     if told == upright or (told == upright[::-1] and pose.orientation != 1):
@@ -127,9 +127,9 @@ def require_size(photo: Outlined, pose: Pose) -> None:
 
 
 def turn_upright(levels: NDArray[np.uint8], pose: Pose) -> NDArray[np.uint8]:
-    """A mask as its photo is shown. Most tools outline photos upright, some as they are stored, before the camera's turn.
+    """The mask of the upright photo. Most tools annotate photos upright, some as stored, before EXIF orientation.
 
-    The size tells which. It does not for a photo that is square or upside down: there upright, the usual, is taken.
+    The size tells which, except for a photo that is square or upside down: there upright, the usual case, is assumed.
     """
     if levels.shape == (pose.height, pose.width):
         return levels

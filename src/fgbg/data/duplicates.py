@@ -1,12 +1,12 @@
-"""Photos that are in a set more than once: resized, compressed again, mirrored, or cut at the edges.
+"""Find photos that are in a set more than once: resized, recompressed, mirrored, or cropped at the edges.
 
-A *fingerprint* is the photo as a small grey square. The search has two stages. First every photo, as it is and mirrored, is
-compared with a few windows of every other one on a coarse grid: products of matrices, which leave some candidates. Then each
-candidate is laid over the photo that proposed it, and only where the details agree nearly everywhere are the two called a
-pair. Photos of one animal and tiles of one slide look alike, and are no pair: their details differ.
+A *fingerprint* is the photo as a small grey square. The search has two stages. First every photo, plain and mirrored, is
+compared with a few windows of every other one on a coarse grid: matrix products, which leave a few candidates. Then each
+candidate is registered to the photo that proposed it, and only if the details agree nearly everywhere do the two count as a
+pair. Photos of one animal or tiles of one slide look alike but are no pair: their details differ.
 
-Copies may have lost up to about 5 % at each edge. Photos that were turned are not looked for. Pictures of nothing but one
-plain shape on plain ground can be laid over one another, and may be taken for copies.
+Copies may have lost up to about 5 % at each edge. Rotated copies are not searched for. Pictures of nothing but one plain
+shape on plain ground can be registered to each other, and may be taken for copies.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from fgbg.data.registration import align_details, correlate_details, take_detail
 from fgbg.data.samples import SampleSet
 from fgbg.storage import cache_folder
 
-FORMAT = 1  # of fingerprints on the disk: a change makes old ones unreachable, not wrong
+FORMAT = 1  # of fingerprints on disk: increment it when they change, so that old ones are not found
 FINE, MIDDLE, COARSE = 64, 32, 16  # cells along a side: of a fingerprint, of the first alignment, of the search
 FINGERPRINT_LENGTH = FINE * FINE
 
-CUT = 0.05  # of a side: what a window of the search leaves out at an edge
+CUT = 0.05  # share of a side that a window of the search leaves out at an edge
 UNCUT, LATE, EARLY, INNER = (0.0, 1.0), (CUT, 1.0), (0.0, 1 - CUT), (CUT, 1 - CUT)  # start and stop along a side
 WINDOWS = np.array([(UNCUT, UNCUT), (INNER, INNER), *itertools.product((LATE, EARLY), repeat=2)])  # down and across
 
-CANDIDATE_COUNT = 8  # a photo as it is, and as many mirrored: bounds the time where a whole set looks alike
+CANDIDATE_COUNT = 8  # per photo, and as many for its mirror image: bounds the time if a whole set looks alike
 LIKELY, PROMISING = 0.35, 0.5  # correlations that a candidate must reach on the coarse and on the middle grid
-SAME = 0.8  # correlation on the fine grid that makes a pair; benchmarks/bm_duplicates.py shows what it parts
-FEWEST_DETAILS = 0.02  # of a photo: two single spots on black are not one photo
-UNMOVED = 0.015  # of a side: copies whose edges lie farther apart were cut
-ROWS, PAIRS = 256, 64  # in a chunk of the search and of the alignment: bounds memory
+SAME = 0.8  # correlation on the fine grid that makes a pair; benchmarks/bm_duplicates.py shows what it separates
+FEWEST_DETAILS = 0.02  # share of a photo: two photos of one spot on black are not copies
+UNMOVED = 0.015  # share of a side: copies whose edges lie farther apart were cropped
+ROWS, PAIRS = 256, 64  # chunk sizes of the search and of the alignment: they bound memory
 
 Relation = Literal["same", "cropped", "mirrored", "mirrored and cropped"]
 
@@ -50,18 +50,18 @@ class DuplicatePair(NamedTuple):
 
     first: int
     second: int
-    similarity: float  # correlation of their details, to 1
+    similarity: float  # correlation of their details, at most 1
     relation: Relation
 
 
 def take_fingerprint(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, " length"]:
-    """The photo as a grey square of 64 cells a side, end to end. Stretching and resizing hardly change it."""
+    """The photo as a grey square of 64 × 64 cells, flattened. Stretching and resizing hardly change it."""
     grey = Image.fromarray(pixels).convert("L")
     return np.asarray(grey.resize((FINE, FINE), Image.Resampling.BILINEAR)).ravel()
 
 
 def fingerprint_samples(samples: SampleSet, progress: Progress | None = None) -> UInt8[np.ndarray, "photos length"]:
-    """Fingerprints of all photos in order, taken now or kept from an earlier time by the photo's content.
+    """Fingerprints of all photos in order, taken now or read from the cache, which is keyed by content.
 
     Raises:
         UserError: A photo cannot be decoded.
@@ -85,14 +85,14 @@ def fingerprint_samples(samples: SampleSet, progress: Progress | None = None) ->
 def find_near_duplicates(
     fingerprints: UInt8[np.ndarray, "photos length"], *, threshold: float = SAME, progress: Progress | None = None
 ) -> list[DuplicatePair]:
-    """Every two photos that show the same picture, sorted by index.
+    """All pairs of photos that show the same picture, sorted by index.
 
-    Exact copies are among them, unless there is nothing to see in them. Of many copies of one photo not every two are named,
-    but they hang together: see `cluster_pairs`.
+    Exact copies are included, unless they show no details. Of many copies of one photo not every pair is listed, but the
+    pairs connect them all: see `cluster_pairs`.
 
     Args:
         fingerprints: As `take_fingerprint` makes them.
-        threshold: The least similarity of a pair, to 1.
+        threshold: Lowest similarity of a pair, at most 1.
         progress: Shows how far the search is.
     """
     if len(fingerprints) < 2:
@@ -109,7 +109,7 @@ def find_near_duplicates(
 
 
 def cluster_pairs(count: int, pairs: Sequence[DuplicatePair]) -> NDArray[np.int64]:
-    """A label for each of `count` photos: the smallest index among those it hangs together with, itself where alone.
+    """A label for each of `count` photos: the smallest index in its connected component.
 
     >>> cluster_pairs(5, [DuplicatePair(1, 4, 0.9, "same"), DuplicatePair(2, 4, 0.8, "mirrored")]).tolist()
     [0, 1, 1, 3, 1]
@@ -122,10 +122,10 @@ def cluster_pairs(count: int, pairs: Sequence[DuplicatePair]) -> NDArray[np.int6
 
 
 def _propose_candidates(fingerprints: NDArray[np.uint8], progress: Progress | None) -> Int64[np.ndarray, "candidates 4"]:
-    """For each photo the few others of which a window correlates best with it on the coarse grid.
+    """For each photo the few others with the window that correlates best with it on the coarse grid.
 
     Returns:
-        The photo, the other, which of WINDOWS of the other, and whether the photo was mirrored (1) or not (0).
+        The photo, the other one, its window (index in WINDOWS), and whether the photo was mirrored (1) or not (0).
     """
     views = [_normalise(take_details(_view(fingerprints, COARSE, window))) for window in WINDOWS]
     mirrored_views = np.ascontiguousarray(views[0].reshape(-1, COARSE, COARSE)[:, :, ::-1]).reshape(-1, COARSE**2)
@@ -150,7 +150,7 @@ def _propose_candidates(fingerprints: NDArray[np.uint8], progress: Progress | No
 
 
 def _verify(fingerprints: NDArray[np.uint8], candidates: NDArray[np.int64], threshold: float) -> list[DuplicatePair]:
-    """Lay each other photo over the one that proposed it, roughly and then finely, and keep those that agree."""
+    """Register each candidate to the photo that proposed it, coarse to fine, and keep those that agree."""
     photo, other, window, mirrored = candidates.T
     photos, others = (fingerprints[index].reshape(-1, FINE, FINE) for index in (photo, other))
     photos = np.where(mirrored[:, None, None] == 1, photos[:, :, ::-1], photos)
@@ -193,6 +193,6 @@ def _average_cells(size: int, start: float, stop: float) -> Float[np.ndarray, "s
 
 
 def _normalise(details: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One row a picture, of length 1; nearly 0 where there are next to no details, which then are like no others."""
+    """One row per picture, of length 1; nearly 0 if there are hardly any details, so that it matches no other."""
     rows = details.reshape(len(details), -1)
     return rows / np.sqrt((rows * rows).sum(axis=1, keepdims=True) + 1)

@@ -48,8 +48,8 @@ class Scene:
     stripe_angle: float
     light: Floats  # Float "2": unit vector from the light, x right, y down
     slope: Floats  # Float "2": relative change of lightness across the frame
-    shadow: float  # part of the lightness that a cast shadow takes
-    blur: float  # pixels of a picture 128 wide
+    shadow: float  # share of the lightness that a cast shadow takes away
+    blur: float  # in pixels of a picture 128 wide
     noise: float  # standard deviation, grey levels of 255
 
 
@@ -61,7 +61,7 @@ def choose_scene(rng: np.random.Generator) -> Scene:
 
     base = mix_lab(*GROUNDS[rng.integers(len(GROUNDS))]) + rng.normal(0, (0.05, 0.012, 0.012))
     contrast = np.linspace(-1, 1, 4)[:, None] * (rng.uniform(0.09, 0.17), 0, 0)
-    # Of three coats take the one least like the ground, then give it a fixed distance: a gap means the same everywhere.
+    # Of three coats take the one least like the ground and fix its distance, so that a gap means the same everywhere.
     coats = np.array([mix_lab(*COATS[k]) for k in rng.permutation(len(COATS))[:3]]) + rng.normal(0, 0.02, (3, 3))
     coat = max(coats - base, key=np.linalg.norm)
     accent = rng.normal(0, (0.5, 1, 1))
@@ -96,7 +96,7 @@ def _shift(field: Floats, offset: Floats) -> Floats:
 
 
 def _make_noise(rng: np.random.Generator, size: int, across: float, down: float) -> Floats:
-    """Make smooth noise around 0, Float32 "size size", from so many random cells across and down the frame."""
+    """Make smooth noise around 0, Float32 "size size", from `across` × `down` random cells over the frame."""
     cells = rng.standard_normal((math.ceil(down) + 1, math.ceil(across) + 1), np.float32)
     picture = Image.fromarray(cells).resize((size, size), Image.Resampling.BICUBIC, (0.5, 0.5, across + 0.5, down + 0.5))
     return np.asarray(picture)
@@ -131,7 +131,7 @@ def _look_up(stops: Floats, values: Floats) -> Floats:
 
 
 def _shade(coverage: Floats, scene: Scene, radius: float) -> Floats:
-    """Shade a solid, known by its outline alone: lightness around 0, Float "height width"."""
+    """Shade a solid from its outline alone: lightness around 0, Float "height width"."""
     soft = _blur(coverage, radius)
     down, across = np.gradient(soft)
     towards_light = (across * scene.light[0] + down * scene.light[1]) * radius * len(soft)
@@ -155,7 +155,7 @@ def _scatter_clutter(size: int, rng: np.random.Generator) -> Floats:
         amounts = rng.uniform((0, -1, -0.6), (1, 1, 0.6), (count, 3))
         amounts[:, :2] *= np.eye(3)[rng.choice(3, count, p=(0.4, 0.4, 0.2)), :2]
         inks += [(*(128 + 127 * row).astype(int).tolist(), 255) for row in amounts]
-    # RGBX, because an RGBA picture would weigh the colours by the fourth channel.
+    # RGBX, because `reduce` would weight the colours of an RGBA picture by the fourth channel.
     canvas = fill_outlines(np.concatenate(outlines), inks, "RGBX", size * 2).reduce(2)
     return (np.asarray(canvas, np.float32) - (128, 128, 128, 0)) / (127, 127, 127, 255)
 
@@ -173,7 +173,7 @@ def paint_ground(scene: Scene, size: int, rng: np.random.Generator, clutter_rng:
 
 
 def cast_shadow(ground: Floats, animal: Animal, scene: Scene) -> None:
-    """Darken the ground, OKLab Float "size size 3", in place, where the animal keeps the light off."""
+    """Darken the ground, OKLab Float "size size 3", in place, where the animal casts its shadow."""
     ground[..., 0] *= 1 - scene.shadow * _blur(_shift(animal.coverage, 0.03 * scene.light), 0.02)
 
 
@@ -182,7 +182,7 @@ def paint_coat(animal: Animal, scene: Scene, tone_gap: float, rng: np.random.Gen
     size = len(animal.coverage)
     belly, patches = rng.uniform(-0.5, 2.5), rng.uniform(0, 0.7)
     field = _make_texture(scene, size, rng) - belly * animal.altitude + patches * _make_noise(rng, size, 4, 4)
-    # Equalised over the body, the markings use the very colours of the ground, as often as the ground does.
+    # Equalised over the body, the markings use exactly the colours of the ground, as often as the ground does.
     lab = _look_up(scene.stops, _equalise(field, field[animal.coverage >= 0.5]))
     lab += (tone_gap * scene.coat_shift).astype(np.float32)
     tone, face, glint = np.moveaxis(animal.details, -1, 0).astype(np.float32)

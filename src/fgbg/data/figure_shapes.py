@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 SUPERSAMPLING = 3  # shapes are drawn this many times larger, then averaged down
-SHARE_RANGE = (0.11, 0.45)  # part of the frame that the animal is to cover
+SHARE_RANGE = (0.11, 0.45)  # share of the frame that the animal should cover
 FUR = 0.6  # longest tuft at irregularity 1, in radii of the body part it grows from
 ROUNDING = 0.075  # blur that closes gaps and rounds corners at irregularity 0, animal units
-PROBE, PROBE_SPAN = 216, 3.2  # raster that measures an animal: pixels; width in animal units (its length is some 1.5)
-PROBE_STRIDE = 4  # of the covered pixels, in reading order, every 4th is kept: some 800 points
+PROBE, PROBE_SPAN = 216, 3.2  # raster that measures an animal: pixels; width in animal units (its length is about 1.5)
+PROBE_STRIDE = 4  # every 4th covered pixel, in reading order, is kept: about 800 points
 CURVE_STEPS, CAP_STEPS = 28, 7  # vertices along each side of a body part, and around each end
 # Side views that face right, y down: hip, shoulder, and the far hind, near hind, far front and near front paw.
 STANCES = np.array([
@@ -47,7 +47,7 @@ class Pose:
     tail_curl: float
     turn: Floats  # Float "2 2": rotation and mirroring of row vectors
     centre: Floats  # Float "2": centroid, frame widths
-    share: float  # part of the frame that it covers
+    share: float  # of the frame that it covers
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def trace_outlines(parts: list[Part], raggedness: float, rng: np.random.Generato
 
 
 def fill_outlines(outlines: Floats, inks: Sequence[int | tuple[int, ...]], mode: str, size: int) -> Image.Image:
-    """Fill outlines, given in canvas widths, one over the other; the first ink is the canvas's own."""
+    """Fill outlines, given in canvas widths, one over the other; the first ink is the canvas colour."""
     canvas = Image.new(mode, (size, size), inks[0])
     pen = ImageDraw.Draw(canvas)
     for outline, ink in zip((outlines * size - 0.5).reshape(len(outlines), -1).tolist(), inks[1:], strict=True):
@@ -177,7 +177,7 @@ def _cover(outlines: Floats, size: int, rounding: float) -> Image.Image:
 
 
 def place_animal(pose: Pose, irregularity: float, size: int, rng: np.random.Generator) -> Animal:
-    """Put the animal into a frame of edge `size` pixels; area and place are the pose's, however rough the outline."""
+    """Put the animal into a frame of edge `size` pixels; the pose sets area and centre, however rough the outline."""
     parts = _build_animal(pose, irregularity)
     outlines = trace_outlines(parts, FUR * irregularity, rng) @ pose.turn
     rounding = ROUNDING * (1 - irregularity) ** 1.5

@@ -23,9 +23,9 @@ from fgbg.data.figure_paint import cast_shadow, choose_scene, expose, paint_coat
 from fgbg.data.figure_shapes import choose_pose, place_animal
 
 SMALLEST_SIZE = 16
-CAMOUFLAGE_RATE = 0.15  # part of the drawn tone gaps that is exactly 0
+CAMOUFLAGE_RATE = 0.15  # share of the drawn tone gaps that is exactly 0
 STREAMS = ("dials", "pose", "fur", "scene", "ground", "clutter", "coat", "noise")  # append, never reorder
-SPLIT_CYCLE = tuple("abacaabaaaacabaabacb")  # by index, so that any first n are split about alike: 12, 5 and 3 of 20
+SPLIT_CYCLE = tuple("abacaabaaaacabaabacb")  # by index, so that the first n are always split about alike: 12, 5 and 3 of 20
 SPLIT_FILES = {"a": "train.txt", "c": "val.txt", "b": "test.txt"}
 
 
@@ -88,7 +88,7 @@ def draw_figures(
     """Write a set: images/, masks/, metadata.csv (id, tone_gap, irregularity), train.txt, val.txt, and last test.txt.
 
     Args:
-        folder: Made where it is missing.
+        folder: Created if it is missing.
         count: How many pictures, 1 or more; 60/15/25 % of them go to train, val and test.
         seed, size, tone_gap, irregularity: As for `draw_figure`; a dial that is set holds for all pictures.
         progress: Wraps the indices, to show a bar.

@@ -1,4 +1,4 @@
-"""Folders of photos and masks by their layout, with the lists and tables that may lie beside them."""
+"""Read folders of photos and masks by their layout, with the optional lists and tables beside them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of
 FOLDER_SPLITS = {**LIST_SPLITS, "valid": "validation", "validation": "validation"}  # other tools' names for a folder
 
 Fault = Callable[[str, Sequence[Path], str], None]
-"""Told of files that do not fit together: the kind of problem as `fgbg check` names it, the files, and a sentence."""
+"""Called for files that do not fit together with the kind of problem (as in `fgbg check`), the files and a sentence."""
 
 
 def refuse(_kind: str, _files: Sequence[Path], sentence: str) -> None:
-    """The `Fault` of everything but the audit: stop at the first.
+    """The default `Fault`, for everything but the audit: stop at the first one.
 
     Raises:
         UserError: Always.
@@ -28,7 +28,7 @@ def refuse(_kind: str, _files: Sequence[Path], sentence: str) -> None:
 
 
 def pass_over(kind: str, files: Sequence[Path], sentence: str) -> None:
-    """The `Fault` where a list says what to keep: files without a partner are left out, and no list may hold them.
+    """The `Fault` when a list says what to keep: files without a partner are left out, and it must not name them.
 
     Raises:
         UserError: Lists contradict each other.
@@ -41,7 +41,7 @@ def read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
     """`images/` + `masks/`, or `train|val|test/{images,masks}/`, with the optional lists and tables beside them.
 
     Returns:
-        The samples (without a split where nothing says one), and what is to be said of the rest.
+        The samples (without a split if nothing gives one), and a remark about the rest.
     """
     parts = {part: split for part, split in FOLDER_SPLITS.items() if (folder / part / "images").is_dir()}
     if parts:
@@ -64,7 +64,7 @@ def read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
 
 
 def say_unlisted(names: Sequence[str]) -> str:
-    """What is to be said of photos that stand on no list; nothing where there are none."""
+    """A remark about photos that are on no list; empty if there are none."""
     photos = "1 photo" if len(names) == 1 else f"{len(names)} photos"
     return f"{photos} on no list left out ({name_some(names)})" if names else ""
 
@@ -72,7 +72,7 @@ def say_unlisted(names: Sequence[str]) -> str:
 def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
     """Samples of `images/` and `masks/`, paired by file stem.
 
-    `fault` hears of photos without a mask, masks without a photo, and a stem that stands for two files.
+    `fault` is called for photos without a mask, masks without a photo, and stems shared by two files.
 
     Raises:
         UserError: A folder is missing or empty.
@@ -103,7 +103,7 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
 
 
 def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
-    """Splits from train.txt, val.txt and test.txt (one id a line); photos in none of them are left out."""
+    """Splits from train.txt, val.txt and test.txt (one id per line); photos in none of them are left out."""
     lists = {split: folder / f"{name}.txt" for name, split in LIST_SPLITS.items() if (folder / f"{name}.txt").exists()}
     if not lists:
         return list(samples)
@@ -144,7 +144,7 @@ def attach_tables(folder: Path, samples: Sequence[Sample], fault: Fault) -> list
 
 
 def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[str, str]]:
-    """Rows of a CSV file by sample id, which the column `id` gives with or without an ending; nothing without a file.
+    """Rows of a CSV file by sample id; `id` may include the file ending. Empty if there is no such file.
 
     Raises:
         UserError: No column `id`, or a file that is not UTF-8.

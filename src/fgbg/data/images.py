@@ -1,6 +1,6 @@
-"""Photos and masks from disk: one decoding for the whole package, with EXIF orientation applied to both.
+"""Read photos and masks from disk: one decoder for the whole package, with EXIF orientation applied to both.
 
-Of a file with several frames or pages (GIF, TIFF, WebP, PNG) the first is read.
+Only the first frame or page of a file (GIF, TIFF, WebP, PNG) is read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from fgbg.quiet import without_warnings
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
-"""What a file is read as, whatever its name. Pillow knows more: EPS, for one, which it hands to Ghostscript to be run."""
+"""The formats a file is read as, whatever its name. Pillow knows more, such as EPS, which it has Ghostscript execute."""
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error)
-"""What Pillow's decoders and readers of metadata raise on damaged files."""
-LARGEST_PHOTO_PIXELS = 24_000_000  # beyond it a photo is reduced on decode: networks see 256 px, memory sees all of it
-_TRANSPOSED = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange width and height
+"""What Pillow's decoders and metadata readers raise on damaged files."""
+LARGEST_PHOTO_PIXELS = 24_000_000  # larger photos are reduced on decoding to save memory: networks see only 256 px
+_TRANSPOSED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 EXIF_ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_WHITE, _TIFF_PLANES, _TIFF_FORMAT = 258, 262, 284, 339
 _WHOLE_ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
@@ -35,21 +35,21 @@ _CURE = "save it as 8-bit grey with two values, such as 0 and 255"
 
 GREY, INDEX, ALPHA = "grey values", "palette indices", "an alpha channel"
 BLACK_AND_WHITE = "black and white of a palette"
-"""What a mask's values are in its file; a fifth is a colour on black, such as "RGB (200, 0, 0)"."""
+"""How a file stores a mask's values; a fifth way is a colour on black, such as "RGB (200, 0, 0)"."""
 EMPTY = "0 everywhere"
-"""Grey values of a mask without an object: they tell nothing of how the set is stored."""
+"""Grey values of a mask without an object: they do not tell how the set is stored."""
 
 
 @dataclass(frozen=True)
 class StoredMask:
-    """A mask as its file stores it: uint8 values (height, width), upright and not interpreted, and what they are."""
+    """A mask as its file stores it: uint8 values (height, width), upright but not interpreted, and their kind (above)."""
 
     values: NDArray[np.uint8]
     place: str
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files directly in a folder, by name; hidden files and macOS's `._*` are passed over."""
+    """The image files directly in a folder, by name; hidden files and macOS's `._*` are skipped."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -58,9 +58,9 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_photo(path: Path, *, largest_pixels: int | None = LARGEST_PHOTO_PIXELS) -> NDArray[np.uint8]:
-    """The photo as RGB (height, width, 3), upright. Transparent parts are shown over black.
+    """The photo as RGB (height, width, 3), upright. Transparent parts are composited over black.
 
-    A photo of more than `largest_pixels` is reduced by the smallest whole factor that fits; `None` never reduces.
+    A photo of more than `largest_pixels` is reduced by the smallest integer factor that suffices; `None` never reduces.
 
     Raises:
         UserError: The file cannot be read as an image.
@@ -70,13 +70,13 @@ def read_photo(path: Path, *, largest_pixels: int | None = LARGEST_PHOTO_PIXELS)
 
 
 def reduce_large(photo: Image.Image, largest_pixels: int = LARGEST_PHOTO_PIXELS) -> Image.Image:
-    """The photo, or where it has more than `largest_pixels` one reduced by the smallest whole factor that fits."""
+    """The photo, reduced by the smallest integer factor that suffices if it has more than `largest_pixels`."""
     pixels = photo.width * photo.height
     return photo if pixels <= largest_pixels else photo.reduce(int(np.ceil(np.sqrt(pixels / largest_pixels))))
 
 
 def decode_photo(path: Path) -> Image.Image:
-    """The photo as an image of Pillow's: RGB, upright, at its full size. Transparent parts are shown over black.
+    """The photo as a Pillow image: RGB, upright, at full size. Transparent parts are composited over black.
 
     Raises:
         UserError: The file cannot be read as an image.
@@ -89,10 +89,10 @@ def to_upright_rgb(image: Image.Image, *, name: str = "the photo") -> Image.Imag
     """Any Pillow image as upright RGB: EXIF orientation applied, transparent parts over black, 16-bit grey scaled.
 
     Raises:
-        UserError: The image holds floating-point values, or whole numbers of 32 bits or with a sign.
+        UserError: The image holds floating-point values, or 32-bit or signed integers.
     """
     image.load()  # which may change its mode
-    # Only what must be copied is: a photo of 100 megapixels takes 400 MB each time.
+    # No copy without need: each one of a 100-megapixel photo takes 400 MB.
     upright = ImageOps.exif_transpose(image) if image.getexif().get(EXIF_ORIENTATION, 1) != 1 else image
     if upright.mode in ("F", "I"):
         kind = "floating-point values" if upright.mode == "F" else "32-bit or signed values"
@@ -113,13 +113,13 @@ def read_photo_size(path: Path) -> tuple[int, int]:
     """
     with open_image(path) as image:
         width, height = image.size
-        # Of a TIFF Pillow tells the upright size.
+        # For a TIFF, Pillow reports the upright size.
         turned = image.format != "TIFF" and image.getexif().get(EXIF_ORIENTATION) in _TRANSPOSED
     return (width, height) if turned else (height, width)
 
 
 def require_whole_photo(path: Path) -> None:
-    """Refuse a photo that is cut short, at the price of a few bytes where the format says how a whole file ends.
+    """Refuse a truncated photo; reads only a few bytes if the format has an end marker.
 
     Raises:
         UserError: The photo is damaged.
@@ -129,7 +129,7 @@ def require_whole_photo(path: Path) -> None:
         file.seek(-min(64, path.stat().st_size), 2)
         ending = file.read().rstrip(b"\0")
     if expected is None or not ending.endswith(expected):
-        read_photo(path)  # another format, or something follows the end: only decoding tells
+        read_photo(path)  # another format, or data after the end marker: only decoding tells
 
 
 def read_mask_values(path: Path) -> NDArray[np.uint8]:
@@ -142,22 +142,22 @@ def read_mask_values(path: Path) -> NDArray[np.uint8]:
 
 
 def read_mask(path: Path) -> StoredMask:
-    """The mask as it is stored: grey values (a 1-bit picture's white is 255), palette indices, an alpha channel, or 255
+    """The mask as stored: grey values (white is 255 in a 1-bit picture), palette indices, an alpha channel, or 255
     where a picture in black and one colour shows the colour.
 
     Raises:
-        UserError: The file cannot be read, or stores its mask in no way that is known.
+        UserError: The file cannot be read, or stores its mask in an unknown way.
     """
     with open_image(path) as image:
         if any(";16" in str(tile[3]) for tile in image.tile) and not image.mode.startswith("I"):
-            # Pillow keeps the upper 8 bits, in which 1 is 0.
+            # Pillow keeps only the upper 8 bits, which turns 1 into 0.
             raise UserError(f"mask {path} has several channels of 16 bits: {_CURE}")
         mask = ImageOps.exif_transpose(image)
         if mask.mode in ("P", "PA"):
             return _read_palette_mask(mask, path, indexed=image.format != "GIF")
         if mask.mode in ("RGBA", "LA"):
             alpha = np.asarray(mask.getchannel("A"))
-            if (alpha < 255).any():  # a cut-out: what is opaque is the object
+            if (alpha < 255).any():  # a cut-out: the opaque part is the object
                 return StoredMask(alpha, ALPHA)
             mask = mask.convert(mask.mode[:-1])
         if mask.mode in ("I", "F") or mask.mode.startswith("I;16"):
@@ -170,7 +170,7 @@ def read_mask(path: Path) -> StoredMask:
 
 
 def _read_palette_mask(mask: Image.Image, path: Path, *, indexed: bool) -> StoredMask:
-    """A palette is a table of classes or only a way to store few colours; in a GIF (not `indexed`) always the latter."""
+    """A palette either numbers classes or merely saves space; in a GIF (not `indexed`) it always does the latter."""
     indices = np.asarray(mask.getchannel(0))
     palette = np.array(mask.getpalette("RGB"), np.uint8).reshape(-1, 3)
     if mask.has_transparency_data:
@@ -181,7 +181,7 @@ def _read_palette_mask(mask: Image.Image, path: Path, *, indexed: bool) -> Store
             return StoredMask(alpha, ALPHA)
     used = np.unique(indices)
     if used.max(initial=0) >= len(palette) or len(np.unique(palette[used], axis=0)) < len(used):
-        return StoredMask(indices, INDEX)  # the palette does not tell the values apart: nobody looked at its colours
+        return StoredMask(indices, INDEX)  # the palette shows different values in the same colour, so its colours mean nothing
     shown = palette[indices]
     if (palette == palette[:, :1]).all():
         return StoredMask(np.ascontiguousarray(shown[:, :, 0]), GREY)
@@ -206,7 +206,7 @@ def _read_colour_mask(shown: NDArray[np.uint8], path: Path) -> StoredMask:
 
 
 def _narrow(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
-    """Deep values as uint8: 0 and 65535 as 0 and 255, whole numbers up to 255 as they are."""
+    """Values of more than 8 bits as uint8: 0 and 65535 as 0 and 255, integers up to 255 unchanged."""
     if np.isin(values, (0, 65535)).all():
         return np.where(values != 0, 255, 0).astype(np.uint8)
     odd = values[~np.isin(values, np.arange(256))]
@@ -217,14 +217,14 @@ def _narrow(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[ImageFile]:
-    """Open and decode an image file, with every way that this fails said in one sentence.
+    """Open and decode an image file; every failure is reported in one sentence.
 
     Raises:
-        UserError: The file is missing, is no image, is cut short, is too large to be meant, or would be misread.
+        UserError: The file is missing, not an image, truncated, implausibly large, or would be misread.
     """
     try:
-        # Pillow warns from 89 megapixels on; a photo of that size is a photo. From 179 on it refuses, and so do we.
-        # It also warns of metadata that it cannot read, which say nothing of the pixels.
+        # Pillow warns from 89 megapixels on, which a photo may well have; from 179 on it refuses, and so do we.
+        # It also warns about unreadable metadata, which do not affect the pixels.
         with without_warnings, Image.open(path, formats=FORMATS) as image:
             _refuse_misread(image, path)
             yield image
@@ -243,14 +243,14 @@ def open_image(path: Path) -> Iterator[ImageFile]:
 
 
 def _refuse_misread(image: ImageFile, path: Path) -> None:
-    """Refuse the files of which Pillow would give wrong pixels without a word.
+    """Refuse files that Pillow would silently decode to wrong pixels.
 
     Raises:
-        UserError: It is one of these.
+        UserError: It is such a file.
     """
     if isinstance(image, BmpImageFile) and image.mode == "1":
         header = path.read_bytes()[:30]
-        if header[24 if header[14] == 12 else 28] != 1:  # bits a pixel, in a header of 12 bytes or more
+        if header[24 if header[14] == 12 else 28] != 1:  # bits per pixel, in a header of 12 bytes or more
             raise UserError(f"{path} is a BMP with a palette of two colours, which would be misread: save it as PNG")
     if not isinstance(image, TiffImageFile):
         return

@@ -1,4 +1,4 @@
-"""A LabelMe file as an outlined photo."""
+"""Read a LabelMe file as an outlined photo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fgbg.data.annotations import Outlined, Shape, find_photo_beside, read_json
 from fgbg.data.rle import encode_runs
 from fgbg.errors import UserError
 
-CIRCLE_CORNERS = 64  # of the polygon that stands for LabelMe's circle: its area is 0.2 % short
+CIRCLE_CORNERS = 64  # of the polygon that replaces a LabelMe circle: its area is 0.2 % too small
 Point = tuple[float, float]
 
 
@@ -24,11 +24,11 @@ def read_labelme(path: Path) -> Outlined:
     """The photo of one LabelMe file.
 
     Raises:
-        UserError: It is no LabelMe file, or holds a shape without an area.
+        UserError: It is not a LabelMe file, or holds a shape without an area.
     """
     content = read_json(path)
     photo = find_photo_beside(path)
-    assert photo is not None  # so it was found
+    assert photo is not None  # the file was found by its photo
     try:
         height, width = int(content["imageHeight"]), int(content["imageWidth"])
         shapes = [_read_shape(shape, height, width, path) for shape in content["shapes"]]
@@ -66,7 +66,7 @@ def _walk_circle(centre: Point, radius: float) -> Iterator[Point]:
 
 
 def _place_mask(encoded: str, corner: Point, height: int, width: int) -> dict[str, Any]:
-    """LabelMe's mask, a picture of the object's box in base64, as run lengths over the photo.
+    """A LabelMe mask, a base64 picture of the object's bounding box, as run lengths over the photo.
 
     Raises:
         ValueError: The box does not lie within the photo.

@@ -1,8 +1,8 @@
 """From the values in mask files to levels (0 ground, 1 object, 2 band), and from levels to a target.
 
-The commonest masks store 0 and 255, others 0 and 1, a trimap 1, 2 and 3; a file alone cannot tell ("all 1" is an empty
-trimap's object or a full mask). So the encoding is decided once for the whole set, and never guessed. Files of a set may
-differ where they cannot contradict each other: a 1-bit picture's white is 255, as that of a grey one.
+Most masks store 0 and 255, others 0 and 1, trimaps 1, 2 and 3; a single file cannot tell (1 and 2 may be a trimap without a
+band, or two classes). So the encoding is decided once for the whole set, and never guessed. Files of a set may differ if
+they cannot contradict each other: white is 255 in a 1-bit picture as in a grey one.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from fgbg.data.images import ALPHA, EMPTY, GREY
 from fgbg.errors import UserError
 from fgbg.words import BAND, GROUND, NOT_JUDGED, OBJECT, Border
 
-UNKNOWN = 254  # a value that the encoding does not know; never leaves this file
+UNKNOWN = 254  # marks a value that the encoding does not know; never leaves this module
 
 NEAR_BINARY_TOLERANCE = 48  # JPEG turns 0/255 into 0..48 and 207..255 near edges
 NEAR_BINARY_SHARE = 0.98
-NOISE_PEAK = 9  # most noise lies this near to its end
+NOISE_PEAK = 9  # most noise is in this many values next to 0 or 255
 
 
 @dataclass(frozen=True)
 class MaskEncoding:
-    """Which stored values mean object, ground and band."""
+    """Which stored values mean object, ground or band."""
 
     name: str
     object_values: tuple[int, ...]
@@ -54,14 +54,14 @@ class MaskEncoding:
         return levels
 
     def check_values(self, histogram: NDArray[np.int64], *, name: str) -> None:
-        """Refuse a mask, by its (256,) pixel counts, that this encoding would not read as it was meant.
+        """Refuse a mask, given by its (256,) pixel counts, that this encoding would misread.
 
         Raises:
-            UserError: It holds values that the encoding does not know, or numbered classes where all else is noise.
+            UserError: It holds values that the encoding does not know, or class numbers in a set blurred by compression.
         """
         values = np.flatnonzero(histogram).tolist()
         self.read_levels(np.array([values], np.uint8), name=name)
-        if self == NEAR_BINARY and 0 < max(values, default=0) < 128:  # 0/1 masks among JPEGs would be empty ones
+        if self == NEAR_BINARY and 0 < max(values, default=0) < 128:  # 0/1 masks among JPEGs would read as empty
             raise UserError(
                 f"{name} holds {_shorten(values)} and nothing of 128 and more, unlike the rest of the set ({self.name}): "
                 "save it with 0 and 255"
@@ -81,7 +81,7 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
 
     Args:
         histogram: (256,) how many pixels of the set hold each value.
-        object_values: The user's word on which values are object; all others are ground then.
+        object_values: Values that the user says are object; all others are then ground.
 
     Raises:
         UserError: The values fit no known encoding; the sentence names the flag that settles it.
@@ -126,15 +126,14 @@ def _advise(values: Sequence[int]) -> str:
 
 
 def check_places(places: Mapping[str, str]) -> None:
-    """Refuse a set in which some files keep the mask where others may keep something else.
+    """Refuse a set whose files may store their masks in contradictory ways.
 
     Args:
-        places: What the values of a mask are (`StoredMask.place`, `EMPTY` for grey values that are all 0) -> a mask of which
-            this is true.
+        places: Way of storing a mask (`StoredMask.place`, `EMPTY` for grey values that are all 0) -> a mask stored that way.
 
     Raises:
-        UserError: Alpha channels beside anything else (which may be opaque all over), two of a palette's indices, its black
-            and white, one colour and another colour, or a colour beside white.
+        UserError: Alpha channels beside anything else (which may be opaque all over); two of palette indices, a palette's
+            black and white, a colour, another colour; or a colour beside white.
     """
     special = [place for place in places if place not in (GREY, EMPTY)]
     beside = [place for place in places if place == GREY or (place == EMPTY and ALPHA in special)]
@@ -148,8 +147,8 @@ def check_places(places: Mapping[str, str]) -> None:
 
 
 def _is_near_binary(histogram: NDArray[np.int64]) -> bool:
-    """Whether compression blurred a 0/255 set: noise at both ends, thinning out from 0 and from 255. Classes do not."""
-    low, high = histogram[:128], histogram[:127:-1]  # both from their end inwards
+    """Whether a 0/255 set was blurred by compression: unlike classes, noise thins out away from 0 and 255."""
+    low, high = histogram[:128], histogram[:127:-1]  # from 0 upwards, and from 255 downwards
     near = low[: NEAR_BINARY_TOLERANCE + 1].sum() + high[: NEAR_BINARY_TOLERANCE + 1].sum()
     noisy = all((half > 0).sum() >= 3 and 2 * half[:NOISE_PEAK].sum() > half.sum() for half in (low, high))
     return bool(noisy and near >= NEAR_BINARY_SHARE * histogram.sum())
@@ -173,10 +172,10 @@ def border_lookup(border: Border) -> NDArray[np.uint8]:
 
 
 def check_border(border: Border, encoding: MaskEncoding) -> None:
-    """Refuse a border rule other than the default on masks that have no border.
+    """Refuse a border rule other than the default for masks without a band.
 
     Raises:
-        UserError: There is no band for the rule to speak of.
+        UserError: There is no band that the rule could apply to.
     """
     if border != "foreground" and not encoding.has_band:
         raise UserError(f"--border {border} needs masks with an ambiguity band; these have none ({encoding.name})")

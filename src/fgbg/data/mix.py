@@ -1,7 +1,7 @@
 """CutMix (Yun et al. 2019) and MixUp (Zhang et al. 2018) for photos with masks.
 
-Whom a photo meets, and how, is drawn for all photos of an epoch at once, like the rest of the augmentation: row i of the
-draw is photo i, whatever the batches and processes. The partner comes as it is augmented in that epoch itself.
+Partners and mixing are drawn for all photos of an epoch at once, like the rest of the augmentation: row i of the draw is
+photo i, whatever the batches and processes. A partner is mixed in with its own augmentation of that epoch.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ MIXUP_SHAPE = 0.4  # of the Beta distribution: most mixtures are nearly one phot
 class MixTable:
     """One epoch's draw for `images` images; the first axis of all but `share` is the image."""
 
-    partner: NDArray[np.int64]  # images: row of the photo that is mixed in; the own row where nothing is
+    partner: NDArray[np.int64]  # images: row of the photo that is mixed in; its own row if none is
     box: NDArray[np.float64]  # images 4: top, left, bottom, right of what CutMix replaces, as shares of the edge
     blends: NDArray[np.bool_]  # images: MixUp, of the whole image
-    share: NDArray[np.float64]  # images: what MixUp leaves of the photos of a step, 1/2 to 1; indexed by step, from 0
+    share: NDArray[np.float64]  # images: weight that MixUp gives the photos of a step, 1/2 to 1; indexed by step, from 0
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A batch after mixing. The loss of a mixture is `share` times that of `target` plus the rest of that of `second`.
+    """A batch after mixing. Its loss is `share` times the loss for `target` plus `1 - share` times that for `second`.
 
-    A target is 0, 1 or 255, and no share of them: so MixUp's two masks stay two. For photos that are not blended both are
-    the same, and the sum is their loss.
+    A target is 0, 1 or 255 and cannot be averaged, so MixUp keeps both masks. For photos that are not blended both are the
+    same, and the sum is their ordinary loss.
     """
 
     image: Float[Tensor, "batch 3 size size"]
     target: Tensor  # batch size size; uint8, but what a user's augmentation returns may be of any type
-    second: Tensor | None = None  # batch size size, likewise
+    second: Tensor | None = None  # batch size size; same type
     share: float = 1.0
 
     def split(self, parts: int) -> list[Mixture]:
-        """So many parts of as many images each."""
+        """Split into `parts` mixtures of equally many images."""
         seconds = [None] * parts if self.second is None else self.second.chunk(parts)
         pieces = zip(self.image.chunk(parts), self.target.chunk(parts), seconds, strict=True)
         return [Mixture(image, target, second, self.share) for image, target, second in pieces]
@@ -52,8 +52,8 @@ class Mixture:
 def draw_mixes(ranges: AugmentRanges, images: int, *, seed: int, epoch: int) -> MixTable:
     """Draw who is mixed with whom in one epoch.
 
-    CutMix's box covers a share of the image that is uniform in 0..1, at a uniform place, cut off at the frame. An image goes
-    through one of both or none.
+    CutMix's box covers a share of the image that is uniform in 0..1, at a uniform position, clipped to the frame. An image
+    goes through one of the two or neither.
     """
     stream = open_stream(seed, epoch, Purpose.MIX)
     chance, partner = stream.random(images), stream.permutation(images)
@@ -83,9 +83,9 @@ def mix(
         target: (batch, size, size) its targets.
         other_image: The partners of those rows that have one, in the batch's order, augmented.
         other_target: (mixed, size, size) their targets.
-        rows: (batch,) which images of the training set the batch is.
+        rows: (batch,) the images' indices in the training set.
         table: The epoch's draw.
-        step: Which step of the epoch this is, from 0; MixUp's share is one for all its photos, so that it may weigh any
+        step: Index of the step in the epoch, from 0; all its photos have the same MixUp share, so that it can weight any
             loss that is a mean over images.
     """
     image, target, size = image.clone(), target.clone(), image.shape[-1]

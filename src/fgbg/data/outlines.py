@@ -1,4 +1,4 @@
-"""Outlines as masks: drawn once, and kept in the cache as PNG files that everything else reads."""
+"""Outlines as masks: drawn once, and cached as PNG files that everything else reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fgbg.data.samples import Sample, name_some
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, hash_file, make_once
 
-FORMAT = 2  # part of every key: a change of what is drawn makes old masks unreachable, not wrong
+FORMAT = 2  # part of every key: increment it when the drawing changes, so that old masks are not found
 ALL = "all"
 
 
@@ -33,17 +33,17 @@ class OutlinedSet(NamedTuple):
 
     samples: list[Sample]
     encoding: MaskEncoding  # what the drawn masks' values mean
-    missing: list[Path]  # photos that are named and not there
-    bare: frozenset[str]  # ids of photos that nothing was outlined in, which says that they show no object
-    remark: str  # what is to be said of it all
+    missing: list[Path]  # photos that are named but do not exist
+    bare: frozenset[str]  # ids of photos without an outline, which means that they show no object
+    remark: str  # about the set, for the user
 
 
 def open_outlined(folder: Path, categories: Sequence[str]) -> OutlinedSet:
-    """The photos of a folder with COCO or LabelMe annotations, and masks of them that are drawn now or were before.
+    """The photos of a folder with COCO or LabelMe annotations, with masks drawn now or read from the cache.
 
     Args:
-        folder: Of the data set.
-        categories: Whose outlines are object; `all` for every one. Needed where there are several.
+        folder: The folder of the data set.
+        categories: Categories whose outlines are object; `all` for every one. Needed if there are several.
 
     Raises:
         UserError: Annotations that cannot be read, or do not fit their photos; several categories and no choice among them.
@@ -65,7 +65,7 @@ def open_outlined(folder: Path, categories: Sequence[str]) -> OutlinedSet:
 
 
 def _remark(kind: str, photos: Sequence[Outlined], crowds: int) -> list[str]:
-    """What of these photos a reader would not expect."""
+    """Remarks on what a user may not expect of these photos."""
     said = []
     empty = sum(not photo.shapes for photo in photos)
     if empty:
@@ -95,7 +95,7 @@ def choose_categories(photos: Sequence[Outlined], wanted: Sequence[str], folder:
     """The categories that are object.
 
     Raises:
-        UserError: There are several and none was chosen, or one that was is not there.
+        UserError: There are several and none was chosen, or a chosen one does not exist.
     """
     counts = list_categories(photos)
     if not counts:
@@ -117,7 +117,7 @@ def _read_all(kind: str, files: Sequence[Path], folder: Path) -> list[Outlined]:
     """The photos of all files.
 
     Raises:
-        UserError: One name stands for two photos, or only some of the files say of which split they are.
+        UserError: Two photos have the same name, or only some of the files say which split they are.
     """
     if kind == "LabelMe":
         photos = list(map_in_order(read_labelme, files))
@@ -138,7 +138,7 @@ def _read_all(kind: str, files: Sequence[Path], folder: Path) -> list[Outlined]:
 
 
 def _find_or_draw(photos: Sequence[Outlined], files: Sequence[Path], chosen: Sequence[str]) -> Path:
-    """The folder of masks, drawn now or before."""
+    """The folder of masks, drawn now or earlier."""
     poses = list(map_in_order(_try_pose, photos))
     folder = cache_folder() / "masks" / _key(photos, poses, files, chosen)
     return make_once(folder, lambda aside: _draw_all(photos, poses, aside))
@@ -157,7 +157,7 @@ def _draw_all(photos: Sequence[Outlined], poses: Sequence[Pose | None], folder: 
 
 
 def _try_pose(photo: Outlined) -> Pose | None:
-    """Nothing for a photo that cannot be read: whoever reads it next names it, and `fgbg check` names all such at once."""
+    """None for a photo that cannot be read: the next reader reports it, and `fgbg check` reports all of them at once."""
     try:
         return read_pose(photo.photo)
     except UserError:
@@ -165,7 +165,7 @@ def _try_pose(photo: Outlined) -> Pose | None:
 
 
 def _key(photos: Sequence[Outlined], poses: Sequence[Pose | None], files: Sequence[Path], chosen: Sequence[str]) -> str:
-    """Differs where any mask would, or which masks there are: annotations, choice, photos that are there and their turn."""
+    """A hash of all that determines the masks: annotations, chosen categories, existing photos and their poses."""
     hashes = [hash_file(path) for path in files]
     names = [photo.id for photo in photos]
     return hashlib.sha256(json.dumps([FORMAT, chosen, hashes, names, poses]).encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet in its official layout: found, fetched, read."""
+"""Find, download and read Oxford-IIIT Pet in its official layout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fgbg.data.samples import Sample, name_some
 from fgbg.errors import UserError
 from fgbg.storage import cache_folder, fill_once
 
-PET_ARCHIVES = {  # published by the authors of the data set, with their MD5 sums as torchvision knows them
+PET_ARCHIVES = {  # published by the authors of the data set, with the MD5 sums that torchvision has for them
     "images.tar.gz": "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c",
     "annotations.tar.gz": "md5:95a8c909bbe2e81eed6a22bccdf3f68f",
 }
@@ -32,10 +32,10 @@ def find_oxford() -> Path:
 
 
 def download_oxford(folder: Path, *, address: str = PET_ADDRESS, archives: Mapping[str, str] = PET_ARCHIVES) -> Path:
-    """Fetch and unpack the official archives into `folder`, checked by their sums; nothing to do where that is done.
+    """Download the official archives, verify their checksums and unpack them into `folder`, unless that is done.
 
     Raises:
-        UserError: An archive cannot be fetched or is not what it should be.
+        UserError: An archive cannot be downloaded, or its checksum is wrong.
     """
     return fill_once(folder, lambda folder: _fetch_archives(folder, address, archives), last="complete")
 
@@ -63,7 +63,7 @@ def is_oxford(folder: Path) -> bool:
 
 
 def read_oxford(folder: Path, fault: Fault) -> tuple[list[Sample], list[Sample], str]:
-    """The samples of trainval.txt and of test.txt in file order, and what is to be said of the rest."""
+    """The samples of trainval.txt and of test.txt in file order, and a remark about the rest."""
     annotations = folder / "annotations"
     lists = []
     for list_name in ("trainval.txt", "test.txt"):
@@ -89,7 +89,7 @@ def read_oxford(folder: Path, fault: Fault) -> tuple[list[Sample], list[Sample],
 
 
 def _keep_whole(samples: Sequence[Sample], fault: Fault) -> list[Sample]:
-    """The listed samples of which both files are there."""
+    """The listed samples whose two files exist."""
     for kind in ("image", "mask"):
         absent = [path for sample in samples if isinstance(path := getattr(sample, kind), Path) and not path.exists()]
         if absent:

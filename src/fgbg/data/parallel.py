@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Progress = Callable[..., Iterable[Any]]
-"""Wraps an iterable to show how far it is, as `tqdm.tqdm`: called with the iterable, `total=` and `desc=`."""
+"""Wraps an iterable to show its progress, like `tqdm.tqdm`: called with the iterable, `total=` and `desc=`."""
 
 IN_FLIGHT = 32  # results that may wait for the caller: bounds memory, whatever the length of the list
 
@@ -33,10 +33,10 @@ def map_in_order(
     in_flight: int = IN_FLIGHT,
     weigh: Callable[[Item], float] = lambda _: 1.0,
 ) -> Iterator[Result]:
-    """`work(item)` for each item, in order, computed ahead in threads (Pillow decodes without the interpreter's lock).
+    """`work(item)` for each item, in order, computed ahead in threads (Pillow releases the GIL while it decodes).
 
-    Items are begun while those that wait for the caller weigh less than `in_flight`. An exception in `work` reaches the
-    caller in its place, and nothing after it is begun.
+    Items are started as long as those waiting for the caller weigh less than `in_flight`. An exception in `work` is raised
+    in the item's turn, and no further item is started.
 
     >>> list(map_in_order(lambda number: number * number, range(5)))
     [0, 1, 4, 9, 16]
@@ -51,7 +51,7 @@ def map_in_order(
             while sum(weights) < in_flight and (item := next(ahead, _END)) is not _END:
                 waiting.append(pool.submit(work, item))  # type: ignore[arg-type]
                 weights.append(weigh(item))  # type: ignore[arg-type]
-                del item  # it may be large, and the next one long in coming
+                del item  # it may be large, and the next one may take long to arrive
             if not waiting:
                 return
             weights.popleft()

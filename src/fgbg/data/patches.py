@@ -1,4 +1,4 @@
-"""Training at the photos' own scale: patches that are cut anew each epoch out of photos of any size."""
+"""Training at the photos' own scale: patches of photos of any size, cut afresh each epoch."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from fgbg.data.streams import Purpose, open_stream
 from fgbg.words import BAND, NOT_JUDGED, Border
 
 PATCH_MARGIN = 0.25
-"""Width of the frame around a patch, as a share of its edge, from which rotation, shift and scale fetch pixels. With the
-default ranges 0.6 % of an augmented patch lie beyond it; with half of it, 4 %."""
+"""Width of the margin around a patch, as a share of its edge, that rotation, shift and scale take pixels from. With the
+default ranges 0.6 % of an augmented patch lies beyond it; with half the margin, 4 %."""
 
 
 class PatchStore:
-    """Patches and their targets by row, as a `TrainingStore` has whole photos.
+    """Patches and their targets by row, as `TrainingStore` has whole photos.
 
-    A photo has a row for every `size`² of its pixels, rounded up, so that an epoch sees about as many pixels as there are.
-    Where in its photo a row's patch lies depends on seed, epoch and row alone. What reaches beyond the photo is black and
-    not judged.
+    A photo has one row per `size`² of its pixels, rounded up, so that an epoch sees about as many pixels as there are. The
+    position of a row's patch in its photo depends on seed, epoch and row alone. Parts beyond the photo are black and not
+    judged.
 
     Args:
         photos: The cached photos, with levels of the pixels' size.
         border: What the band counts as.
-        device: Where batches are wanted.
+        device: Device of the batches.
         size: Edge of a patch in pixels of the photo.
         seed: The run's seed.
-        has_margin: Cut a frame around the patch too, which augmentation can draw on.
+        has_margin: Also cut a margin around the patch, for augmentation to draw on.
 
     Attributes:
         photo_of_row: (rows,) index of the photo that a row is cut from.
@@ -61,7 +61,7 @@ class PatchStore:
     def take(
         self, rows: Int64[Tensor, " batch"], epoch: int
     ) -> tuple[UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"]]:
-        """Pixels and target of those rows in that epoch, on the device: `size` and the margin on each side."""
+        """Pixels and target of those rows in that epoch, on the device, of edge `size` plus twice the margin."""
         if epoch != self._epoch:
             self._corners = place_patches(self.photos.shapes[self.photo_of_row, :2], self.size, seed=self.seed, epoch=epoch)
             self._epoch = epoch
@@ -80,7 +80,7 @@ class PatchStore:
 
 
 def count_patches(shapes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """How many rows photos of (photos, 2) heights and widths have.
+    """Number of rows for each photo, from (photos, 2) heights and widths.
 
     >>> count_patches(np.array([[256, 256], [520, 696], [40, 40]]), 256).tolist()
     [1, 6, 1]
@@ -91,9 +91,9 @@ def count_patches(shapes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 def place_patches(shapes: NDArray[np.int64], size: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
     """(rows, 2) top and left of each row's patch in its photo of (rows, 2) height and width.
 
-    The patch's centre falls anywhere in the photo, and the patch is then moved inside: pixels near the photo's edge, which
-    few patches can hold, so get patches that lie against it. A photo smaller than the patch lies anywhere in the patch
-    (top or left are negative).
+    The patch's centre is drawn anywhere in the photo, and the patch is then moved inside. So more patches lie against the
+    photo's edges, whose pixels few patches can hold. A photo smaller than the patch lies anywhere in it (top or left is
+    negative).
     """
     draw, room = open_stream(seed, epoch, Purpose.PATCH).random(shapes.shape), shapes - size
     inside = np.floor(draw * shapes - size / 2).clip(0, np.maximum(room, 0))
@@ -102,7 +102,7 @@ def place_patches(shapes: NDArray[np.int64], size: int, *, seed: int, epoch: int
 
 
 def describe_patches(samples: SampleSet, size: int) -> str:
-    """What `--fit crop` makes of the training photos, as lines to print."""
+    """What `--fit crop` does with the training photos, as lines to print."""
     shapes = np.array([[look.height, look.width] for look in samples.inspections])
     count = int(count_patches(shapes, size).sum())
     lines = [f"patches of {size} px at the photos' own scale: {count:,} an epoch from {len(shapes):,} photos"]
@@ -124,7 +124,7 @@ def describe_patches(samples: SampleSet, size: int) -> str:
 
 
 def _cut(photo: NDArray[np.uint8], top: int, left: int, window: NDArray[np.uint8]) -> None:
-    """Copy the part of the photo that lies in a window of `window`'s size at (`top`, `left`); leave the rest as it is."""
+    """Copy the photo into `window`, which lies at (`top`, `left`) of it; what is beyond the photo stays unchanged."""
     height, width = window.shape[:2]
     rows, columns = slice(max(0, -top), photo.shape[0] - top), slice(max(0, -left), photo.shape[1] - left)
     window[rows, columns] = photo[max(0, top) : top + height, max(0, left) : left + width]

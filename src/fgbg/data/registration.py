@@ -1,11 +1,11 @@
-"""Lay one small grey picture over another: find scale and shift along each axis, and say how far the details agree.
+"""Register small grey pictures: find scale and shift along each axis, and measure how well the details agree.
 
-Pictures are compared by their *details*: what stands out from a blurred copy, over the local contrast. A strong edge then
-counts no more than fur does, and flat or smoothly shaded ground counts nothing: pictures agree where they show the same
-things in the same places.
+Pictures are compared by their *details*: the difference from a blurred copy, divided by the local contrast. A strong edge
+then counts no more than fur does, and flat or smoothly shaded ground does not count: pictures agree where they show the
+same things in the same places.
 
-A *pose* holds (scale, shift) down and (scale, shift) across. With -1..1 from edge to edge, what stands at `u` in the second
-picture is at `(1 + scale) * u + shift` in the first. Zeros lay one squarely on the other.
+A *pose* holds (scale, shift) down and (scale, shift) across. In coordinates of -1..1 from edge to edge, the point `u` of
+the second picture is at `(1 + scale) * u + shift` in the first. With zeros the two coincide.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import ndimage
 
-BLUR_CELLS = 2.0  # deviation of the Gaussian that parts details from light and shade
-NOISE_GREY = 4.0  # grey levels: what stands out less is taken for noise or for traces of JPEG
-LARGEST_MOVE = 0.3  # for scale and shift: pictures that lie farther apart share too little to be called copies
+BLUR_CELLS = 2.0  # standard deviation of the Gaussian that separates details from shading
+NOISE_GREY = 4.0  # grey levels: weaker details are taken for noise or JPEG artefacts
+LARGEST_MOVE = 0.3  # for scale and shift: pictures farther apart have too little in common to be called copies
 DAMPING = 1e-3  # keeps a picture without details where it is
 
 
 def take_details(grey: Float[np.ndarray, "pictures height width"]) -> Float[np.ndarray, "pictures height width"]:
     """Details of grey pictures (0..255): about -2..2, and 0 where a picture is flat."""
     fine = grey - _blur(grey)
-    fine = fine - _blur(fine)  # once more: the first time leaves the shade of a vignette or of a blurred ground
+    fine = fine - _blur(fine)  # again: the first pass leaves the shading of a vignette or of a blurred ground
     return fine / np.sqrt(_blur(fine * fine) + NOISE_GREY**2)
 
 
@@ -41,7 +41,7 @@ def align_details(
 ) -> Float[np.ndarray, "pairs 2 2"]:
     """A better pose for each pair: `steps` of Gauss-Newton on the squared difference (Lucas and Kanade 1981).
 
-    It finds its way from a pose that is off by less than the size of a detail, which is a few cells.
+    It converges from a pose that is off by less than the size of a detail, which is a few cells.
     """
     size = first.shape[1]
     place = _places(size)
@@ -63,11 +63,11 @@ def correlate_details(
     second: Float[np.ndarray, "pairs size size"],
     pose: Float[np.ndarray, "pairs 2 2"],
 ) -> tuple[Float[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]]:
-    """How far the details of each pair agree where the pictures overlap, and how much there is to agree on.
+    """How well the details of each pair agree where the pictures overlap, and how much detail there is.
 
     Returns:
-        The correlation, -1..1, where 1 means the same details; and the share of a picture that details fill, 0..1, in that
-        picture of the pair which has fewer.
+        The correlation, -1..1, where 1 means the same details; and the share of a picture that details fill, 0..1, in the
+        picture of the pair with fewer details.
     """
     moved, inside = move_pictures(first, pose)
     kept = second * inside
@@ -79,12 +79,12 @@ def correlate_details(
 def move_pictures(
     pictures: Float[np.ndarray, "pairs size size"], pose: Float[np.ndarray, "pairs 2 2"]
 ) -> tuple[Float[np.ndarray, "pairs size size"], Float[np.ndarray, "pairs size size"]]:
-    """The pictures as they are seen through their poses, and 1 where there is something to see, else 0."""
+    """The pictures resampled according to their poses, and 1 inside the original picture, 0 outside."""
     size = pictures.shape[1]
     at = ((1 + pose[:, :, :1]) * _places(size) + pose[:, :, 1:] + 1) * (size / 2) - 0.5  # pairs, 2 axes, size: in cells
     inside = ((at >= -0.5) & (at <= size - 0.5)).astype(np.float32)
     distance = np.abs(at.clip(0, size - 1)[..., None] - np.arange(size, dtype=np.float32))
-    weights = np.maximum(0, 1 - distance) * inside[..., None]  # linear interpolation is a matrix an axis
+    weights = np.maximum(0, 1 - distance) * inside[..., None]  # linear interpolation is one matrix per axis
     moved = weights[:, 0] @ pictures @ weights[:, 1].transpose(0, 2, 1)
     return moved, inside[:, 0, :, None] * inside[:, 1, None, :]
 

@@ -1,4 +1,4 @@
-"""A mask as the lengths of its runs: COCO's uncompressed code, and the text that COCO packs it into."""
+"""Run-length encoding of masks: COCO's uncompressed lists, and the text that COCO packs them into."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def encode_runs(mask: NDArray[np.bool_]) -> list[int]:
-    """Lengths of the runs of equal values down the columns of (height, width), the first one of ground, and maybe empty.
+    """Lengths of the runs of equal values down the columns of (height, width); the first run is ground, maybe empty.
 
     >>> encode_runs(np.array([[False, True], [True, True]]))
     [1, 3]
@@ -22,29 +22,29 @@ def encode_runs(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def decode_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
-    """The mask (height, width) that `encode_runs` made these lengths of.
+    """The mask (height, width) with these run lengths: the inverse of `encode_runs`.
 
     >>> decode_runs([0, 1, 1], 1, 2).tolist()
     [[True, False]]
 
     Raises:
-        ValueError: The lengths are not those of as many pixels.
+        ValueError: The lengths do not add up to the number of pixels.
     """
     values = np.arange(len(counts)) % 2 == 1
     return np.repeat(values, counts).reshape(width, height).T
 
 
 def unpack_runs(packed: str | bytes) -> list[int]:
-    """The lengths that COCO's compressed code holds.
+    """Decode the run lengths in COCO's compressed text.
 
-    A length is written in groups of five bits, the lowest first, each as one character from "0" on, with a sixth bit where
-    another group follows; from the fourth length on it is the difference to the last but one.
+    A number is written in groups of five bits, lowest first, each as one character counted from "0", with a sixth bit set
+    if another group follows. From the fourth length on, the number is the difference to the length two before.
 
     >>> unpack_runs("123")
     [1, 2, 3]
 
     Raises:
-        ValueError: It is no such code.
+        ValueError: It is not such a text.
     """
     lengths: list[int] = []
     value = shift = 0

@@ -18,7 +18,7 @@ from fgbg.errors import UserError
 from fgbg.words import HASH_DIGITS
 
 SPLITS = ("train", "validation", "test")
-LIGHT_PIXELS = 3_000_000  # up to here a photo counts as one of those that are read ahead; 100 megapixels fill the queue
+LIGHT_PIXELS = 3_000_000  # up to here a photo takes one place in the read-ahead queue; 100 megapixels fill it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Sample:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def read_pixels(self) -> NDArray[np.uint8]:
-        """The photo as a network is shown it: uint8 RGB (height, width, 3), upright, reduced where it is over 24 MP."""
+        """The photo as the network sees it: uint8 RGB (height, width, 3), upright, reduced if it is over 24 MP."""
         return read_photo(self.image) if isinstance(self.image, Path) else self.image
 
     def read_full_pixels(self) -> NDArray[np.uint8]:
@@ -50,7 +50,7 @@ class Sample:
         return self.read_stored_mask().values
 
     def read_stored_mask(self) -> StoredMask:
-        """The mask's stored values, and what they are in its file."""
+        """The mask's stored values, and how its file stores them."""
         if isinstance(self.mask, Path):
             return read_mask(self.mask)
         return StoredMask(self.mask.astype(np.uint8, copy=False), GREY)
@@ -58,28 +58,28 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What one look at a sample's files told. Small, as there is one for each of what may be millions of samples."""
+    """What one look at a sample's files showed. Kept small, since there may be millions of samples."""
 
     image_hash: str
     mask_hash: str
     height: int
     width: int
-    values: bytes  # those that pixels of the mask hold, one byte each
+    values: bytes  # the values that occur in the mask, one byte each
     counts: tuple[int, ...]  # how many pixels hold each of them
-    place: str = GREY  # what these values are in the mask's file, or EMPTY
+    place: str = GREY  # how the mask's file stores these values, or EMPTY
 
     @property
     def histogram(self) -> NDArray[np.int64]:
-        """(256,) pixels of the mask that hold each value."""
+        """(256,) number of the mask's pixels with each value."""
         return sum_histograms([self])
 
     def count(self, values: Collection[int]) -> int:
-        """Pixels of the mask that hold one of these values."""
+        """Number of the mask's pixels with one of these values."""
         return sum(count for value, count in zip(self.values, self.counts, strict=True) if value in values)
 
 
 def sum_histograms(looks: Iterable[Inspection]) -> NDArray[np.int64]:
-    """(256,) pixels of all masks together that hold each value."""
+    """(256,) number of pixels with each value, over all masks."""
     total = np.zeros(256, np.int64)
     for look in looks:
         total[list(look.values)] += look.counts
@@ -116,7 +116,7 @@ class SampleSet:
 
     @property
     def image_keys(self) -> tuple[str, ...]:
-        """The first digits of each photo's hash, by which runs and models know it again."""
+        """The first digits of each photo's hash, by which runs and models recognise it."""
         return tuple(look.image_hash[:HASH_DIGITS] for look in self.inspections)
 
     def of(self, split: str) -> SampleSet:
@@ -129,7 +129,7 @@ class SampleSet:
         )
 
     def weigh(self, index: int) -> float:
-        """How much of the memory for photos that wait a sample takes: 1, and more from `LIGHT_PIXELS` on."""
+        """Number of places that a sample takes in the read-ahead queue: 1, and more from `LIGHT_PIXELS` on."""
         return max(1.0, self.inspections[index].height * self.inspections[index].width / LIGHT_PIXELS)
 
     def read_levels(self, index: int) -> NDArray[np.uint8]:
@@ -172,8 +172,8 @@ def understand_samples(
     """Look at every file once, check sizes, and decide how the masks are encoded (unless the layout says it).
 
     Raises:
-        UserError: Nothing to look at, an unreadable file, an id twice, a mask of another size than its photo, or masks
-            that could mean several things.
+        UserError: No samples, an unreadable file, a repeated id, a mask of another size than its photo, or masks that
+            could mean several things.
     """
     if not samples:
         raise UserError(f"{name} holds no pairs of a photo and a mask")
@@ -223,7 +223,7 @@ def inspect_sample(sample: Sample) -> Inspection:
 
 
 def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str, ...], shape: str) -> None:
-    """A photo in 0..1 or with an alpha channel would be taken for another photo in silence."""
+    """Refuse a wrong type or shape: a photo in 0..1 or with an alpha channel would silently be misread."""
     if isinstance(array, Path):
         return
     fits = array.ndim == 3 and array.shape[2] == 3 if shape.endswith("3") else array.ndim == 2
@@ -232,7 +232,7 @@ def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str,
 
 
 def make_printable(name: str) -> str:
-    """A file's name with what is no text in it, since it was not in UTF-8, shown as its bytes.
+    """A file's name with everything that is not valid UTF-8 shown as escaped bytes.
 
     >>> make_printable("caf\\udce9")
     'caf\\\\udce9'

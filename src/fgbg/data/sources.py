@@ -36,12 +36,12 @@ NAMES = ("oxford-pet", "figures")
 
 @dataclass(frozen=True)
 class Listing:
-    """The pairs of a set as its layout and lists tell them; no image was opened yet."""
+    """The pairs of a set as given by its layout and lists; no image has been opened yet."""
 
     name: str
     folder: Path
     samples: tuple[Sample, ...]
-    encoding: MaskEncoding | None = None  # where the layout says it
+    encoding: MaskEncoding | None = None  # if the layout determines it
     remark: str = ""
     masks_are_drawn: bool = False  # by fgbg, from outlines: they lie in its cache
     bare: frozenset[str] = frozenset()  # ids of photos that the outlines say show no object
@@ -65,21 +65,21 @@ def open_samples(
 
     Args:
         data: `oxford-pet`, `figures`, or a folder.
-        split: `official` (lists where there are some, else 80/10/10 by group) or `lab`, the report's cut.
-        split_seed: Seed of a cut that fgbg makes.
-        group_by: What keeps samples together in such a cut, see `fgbg.data.split.split_set`.
-        folds: Cut into that many parts, whatever the lists say.
-        fold: The part that tests.
-        only: A file with one id a line; the other samples are left out.
-        object_values: Which stored mask values are object, where the set leaves it open.
-        categories: Which categories of COCO or labels of LabelMe are object, where there are several; `all` for all.
-        locked: Splits that were decided before, by id (see `fgbg.run.Run.locked_splits`), in place of every other rule.
+        split: `official` (the set's lists if there are any, else 80/10/10 by group) or `lab`, the lab report's split.
+        split_seed: Seed of a split that fgbg makes.
+        group_by: What keeps samples together in such a split, see `fgbg.data.split.split_set`.
+        folds: Split into that many parts, whatever the lists say.
+        fold: Index of the part that is the test set.
+        only: A file with one id per line; the other samples are left out.
+        object_values: Which stored mask values are object, if the set leaves it open.
+        categories: Which COCO categories or LabelMe labels are object, if there are several; `all` for all.
+        locked: Splits that were decided earlier, by id (see `fgbg.run.Run.locked_splits`); they override every other rule.
         progress: Shows how far reading is.
 
     Raises:
         UserError: The data do not exist, do not pair up, or cannot be understood.
     """
-    # A list of what counts says by itself that the rest does not: files that do not pair up are no fault then.
+    # Given a list of samples to use, everything else is left out anyway: files that do not pair up are no fault then.
     fault = pass_over if only or locked is not None else refuse
     listing = list_samples(data, split=split, categories=categories, fault=fault)
     samples, remark = listing.samples, listing.remark
@@ -106,10 +106,10 @@ def list_samples(
 ) -> Listing:
     """Find and pair the files of DATA, with the splits that its lists and folders give; outlines are drawn as masks.
 
-    What does not fit together goes to `fault`; if that returns, the rest is listed without it.
+    Files that do not fit together are passed to `fault`; if that returns, the rest is listed without them.
 
     Raises:
-        UserError: The data do not exist, or have no layout that is known.
+        UserError: The data do not exist, or have no known layout.
     """
     name, folder = _find_folder(data)
     if is_oxford(folder):
@@ -127,7 +127,7 @@ def list_samples(
 
 
 def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[tuple[Sample, ...], str]:
-    """The samples that a list names, and what is to be said of the rest."""
+    """The samples that a list names, and a remark about the rest."""
     if not path.is_file():
         raise UserError(f"--only {path} does not exist: a file with one id a line, as fgbg check --write-clean writes it")
     wanted = set(filter(None, map(str.strip, read_text(path).splitlines())))
@@ -139,7 +139,7 @@ def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[tuple[Sample, ...
 
 
 def _find_folder(data: str | Path) -> tuple[str, Path]:
-    """A name for what is printed, and the folder that holds the files (drawn or downloaded where it must be)."""
+    """A name to print, and the folder that holds the files (drawn or downloaded if necessary)."""
     if str(data) == "figures":
         return "figures", _draw_default_figures()
     if str(data) == "oxford-pet":
@@ -159,7 +159,7 @@ def _draw_default_figures() -> Path:
 
 
 def has_outlines(folder: Path) -> bool:
-    """Whether a folder has COCO or LabelMe annotations, and no masks that somebody made already."""
+    """Whether a folder has COCO or LabelMe annotations, and no masks of its own."""
     has_masks = (folder / "masks").is_dir() or any((folder / part / "masks").is_dir() for part in FOLDER_SPLITS)
     return not has_masks and bool(find_annotations(folder)[0])
 

@@ -1,4 +1,4 @@
-"""Which sample trains, which one chooses, which one judges. Decided before anything is learnt, and kept with the run."""
+"""Which samples train, validate and test. Decided before training begins, and stored with the run."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ NEAR_DUPLICATES = "near-duplicates"
 def split_set(
     samples: SampleSet, *, seed: int, group_by: str = "", folds: int = 0, fold: int = 0, progress: Progress | None = None
 ) -> SampleSet:
-    """Give every sample a split where the data leave it open, with small and large objects in each.
+    """Give every sample a split if the data leave it open, with small and large objects in each split.
 
     Args:
         samples: With the splits that their lists gave, or none.
-        seed: Decides the cut.
+        seed: Decides the split.
         group_by: What keeps samples together: empty for the groups that they have, `near-duplicates` for photos that show
-            the same, or the name of a column of metadata.csv.
-        folds: Cut into that many parts, whatever the lists say; 0 keeps the lists, and cuts 80/10/10 where there are none.
-        fold: The part that tests.
+            the same picture, or the name of a column of metadata.csv.
+        folds: Split into that many parts, whatever the lists say; 0 keeps the lists, or splits 80/10/10 without any.
+        fold: Index of the part that is the test set.
         progress: Shows how far the search for near duplicates is.
 
     Raises:
-        UserError: Too few groups, an unknown column, or groups for a cut that lists have made already.
+        UserError: Too few groups, an unknown column, or `group_by` although lists give the split already.
     """
     given = {sample.split for sample in samples.samples}
     if unknown := sorted(given - {"", *SPLITS}):
@@ -61,20 +61,20 @@ def split_set(
 
 
 def group_samples(samples: SampleSet, group_by: str, progress: Progress | None = None) -> SampleSet:
-    """Put samples into groups by a column of their metadata, or photos that show the same into one.
+    """Group samples by a column of their metadata, or by near duplicates.
 
-    Near duplicates join the groups that the samples have: what either holds together stays together.
+    Near duplicates merge existing groups: samples connected by either stay together.
 
     Raises:
         UserError: No sample has such a column.
     """
     if group_by == NEAR_DUPLICATES:
-        # Only here: whoever reads a run folder imports this file, and has no use for the search and its SciPy.
+        # Imported here, since everything that reads a run folder imports this module and needs no SciPy.
         from fgbg.data.duplicates import DuplicatePair, cluster_pairs, find_near_duplicates, fingerprint_samples
 
         pairs = find_near_duplicates(fingerprint_samples(samples, progress), progress=progress)
         first_of: dict[str, int] = {}
-        for index, sample in enumerate(samples.samples):  # photos of one group hang together as copies do
+        for index, sample in enumerate(samples.samples):  # photos of one group are linked as copies are
             pairs.append(DuplicatePair(first_of.setdefault(name_group(sample), index), index, 1.0, "same"))
         groups = [samples.samples[first].id for first in cluster_pairs(len(samples.samples), pairs)]
     else:
@@ -90,17 +90,17 @@ def group_samples(samples: SampleSet, group_by: str, progress: Progress | None =
 
 
 class Locked(NamedTuple):
-    """What a run decided of one sample."""
+    """What a run decided for one sample."""
 
     split: str
     group: str
 
 
 def lock_splits(samples: Sequence[Sample], locked: Mapping[str, Locked]) -> list[Sample]:
-    """The samples that a run knew, with the splits that it gave them; samples that came later are left out.
+    """The samples that a run used, with the splits that it gave them; samples added later are left out.
 
     Raises:
-        UserError: One of them is gone.
+        UserError: A sample of the run is gone.
     """
     kept = [replace(sample, **locked[sample.id]._asdict()) for sample in samples if sample.id in locked]
     gone = sorted(set(locked) - {sample.id for sample in kept})
@@ -110,14 +110,14 @@ def lock_splits(samples: Sequence[Sample], locked: Mapping[str, Locked]) -> list
 
 
 class Overlap(NamedTuple):
-    """Two samples that stand in different splits although they show the same, or belong together."""
+    """Two samples that are in different splits although they show the same photo, or belong together."""
 
     first: Sample
     second: Sample
 
 
 def find_overlaps(samples: SampleSet) -> list[Overlap]:
-    """Samples of different splits with the same photo, by its content, or of the same group: one for each pair of splits."""
+    """Samples of different splits with the same photo, by content, or of the same group: one pair per two splits."""
     first_of: dict[str, dict[str, Sample]] = {}
     overlaps = []
     for sample, look in zip(samples.samples, samples.inspections, strict=True):
@@ -130,10 +130,10 @@ def find_overlaps(samples: SampleSet) -> list[Overlap]:
 
 
 def refuse_overlaps(samples: SampleSet) -> None:
-    """A model that has seen its test photos is judged by what it remembers.
+    """Refuse overlapping splits: a model that has seen its test photos is scored on what it remembers.
 
     Raises:
-        UserError: The same photo, or photos of one group, stand in different splits.
+        UserError: The same photo, or photos of one group, are in different splits.
     """
     overlaps = find_overlaps(samples)
     if overlaps:

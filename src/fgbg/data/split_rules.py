@@ -1,4 +1,4 @@
-"""The rules by which samples are cut into splits: by group, into folds, by official lists, as the lab did."""
+"""The rules by which samples are split: by group, into folds, by official lists, as in the lab report."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ VALIDATION_STRIDE = 10  # every 10th photo of an official training list validate
 
 
 def split_by_group(samples: Sequence[Sample], *, seed: int, object_shares: Sequence[float] = ()) -> list[Sample]:
-    """80/10/10, whole groups together (a sample without a group is its own), the same for the same names and seed.
+    """Split 80/10/10 by whole groups (a sample without one is its own); the same names and seed give the same split.
 
     Groups are ranked by a hash of their name, so neither the order of the files nor a renamed folder moves a sample.
 
     Args:
-        samples: What to split; a split that they have is replaced.
+        samples: What to split; existing splits are replaced.
         seed: Decides which groups are taken.
-        object_shares: (samples,) the share of object in each mask; where given, every split gets small and large ones alike.
+        object_shares: (samples,) share of object in each mask; if given, every split gets both small and large objects.
 
     Raises:
         UserError: Fewer than three groups cannot fill three splits.
@@ -45,10 +45,10 @@ def split_by_group(samples: Sequence[Sample], *, seed: int, object_shares: Seque
 def split_folds(
     samples: Sequence[Sample], *, folds: int, fold: int, seed: int, object_shares: Sequence[float] = ()
 ) -> list[Sample]:
-    """Cut into `folds` parts of about equal size: part `fold` tests, the next one validates, the others train.
+    """Split into `folds` parts of about equal size: part `fold` tests, the next one validates, the others train.
 
-    The parts do not depend on `fold`: over all of them every sample is tested exactly once. Groups, seed and
-    `object_shares` as for `split_by_group`; a split that a sample has is replaced.
+    The parts do not depend on `fold`, so that over all folds every sample is tested exactly once. Groups, seed and
+    `object_shares` are as in `split_by_group`; existing splits are replaced.
 
     Raises:
         UserError: Fewer groups than parts.
@@ -70,7 +70,7 @@ def split_folds(
 
 
 def hold_out_validation(samples: Sequence[Sample], *, seed: int, object_shares: Sequence[float] = ()) -> list[Sample]:
-    """Let a tenth of the training samples validate: every 10th (index 0, 10, …), or whole groups where there are some."""
+    """Move a tenth of the training samples to validation: every 10th (index 0, 10, …), or whole groups if there are any."""
     learnt = [sample for sample in samples if sample.split == "train"]
     if any(sample.group for sample in learnt):
         shares = [share for sample, share in zip(samples, object_shares, strict=False) if sample.split == "train"]
@@ -82,7 +82,7 @@ def hold_out_validation(samples: Sequence[Sample], *, seed: int, object_shares: 
 
 
 def name_group(sample: Sample) -> str:
-    """What is cut as one: the sample's group, or it alone."""
+    """What is kept together: the sample's group, or the sample alone."""
     return sample.group or f"sample {sample.id}"
 
 
@@ -95,11 +95,11 @@ def _gather_groups(samples: Sequence[Sample], object_shares: Sequence[float]) ->
 
 
 def _take_groups(groups: Mapping[str, Sequence[float]], wanted: int, seed: int, *, leave: int) -> set[str]:
-    """Groups that together have about `wanted` samples, in an order that the seed decides.
+    """Groups that together have about `wanted` samples, taken in an order that the seed decides.
 
-    At least one group is taken, and `leave` groups stay for the other splits where there are enough.
+    At least one group is taken, and `leave` groups remain for the other splits if there are enough.
 
-    A group that is larger than what is still wanted is passed over: a tenth must not become nine tenths.
+    A group that is larger than what is still wanted is skipped: a tenth must not become nine tenths.
     """
     ranked = _rank_groups(groups, wanted, seed)
     taken: set[str] = set()
@@ -111,9 +111,9 @@ def _take_groups(groups: Mapping[str, Sequence[float]], wanted: int, seed: int, 
 
 
 def _rank_groups(groups: Mapping[str, Sequence[float]], wanted: int, seed: int) -> list[str]:
-    """Groups in the order of a hash, with one of each stratum of object share before the second of any.
+    """Groups in hash order, but one from each stratum of object share before a second from any.
 
-    There are as many strata as groups are likely to be wanted, so that the first `wanted` samples spread over all shares.
+    There are as many strata as groups are likely to be taken, so that the first `wanted` samples cover all shares.
     """
     hashed = sorted(groups, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest(), reverse=True)
     means = {name: float(np.mean(groups[name])) for name in groups}
@@ -138,7 +138,7 @@ def split_official(trainval: Sequence[Sample], test: Sequence[Sample]) -> list[S
 
 
 def split_lab(trainval: Sequence[Sample], test: Sequence[Sample]) -> list[Sample]:
-    """The lab report's own cut: both lists joined in file order, then 80/10/10. Not comparable with official figures."""
+    """The lab report's own split: both lists joined in file order, then 80/10/10. Not comparable with the official one."""
     joined = [*trainval, *test]
     first, second = int(0.8 * len(joined)), int(0.9 * len(joined))
     return [

@@ -1,4 +1,4 @@
-"""The training photos where the network is: on a GPU all of them if they fit, else batch by batch from the disk's map."""
+"""Training photos for the network's device: all copied to a GPU if they fit, else memory-mapped and read per batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fgbg.data.cache import Squares
 from fgbg.data.masks import apply_border, border_lookup
 from fgbg.words import Border
 
-RESIDENT_SHARE = 0.4  # of the device's free memory that photos may take; the rest is the network's
+RESIDENT_SHARE = 0.4  # of the device's free memory that photos may take; the rest is for the network
 
 
 class TrainingStore:
@@ -20,13 +20,13 @@ class TrainingStore:
     Args:
         squares: The cached photos.
         border: What the band counts as.
-        device: Where batches are wanted.
-        free_bytes: Memory free on that device; 0 where copying photos there ahead gains nothing.
+        device: Device of the batches.
+        free_bytes: Free memory of that device; 0 if copying photos there in advance gains nothing.
 
     Attributes:
-        photo_of_row: (rows,) index of the photo that a row is: itself.
-        aspects: (rows,) width over height of the photos as a crop's ratio sees it.
-        reach: Share of the stored square's edge that an unaugmented image shows: all of it.
+        photo_of_row: (rows,) index of each row's photo: the row itself.
+        aspects: (rows,) width over height of the photos by which a crop's ratio is corrected.
+        reach: Share of the stored square's edge that an unaugmented image shows: 1, all of it.
     """
 
     reach = 1.0

@@ -1,9 +1,9 @@
 """Does a mask lie where the photo's edges are, or would it fit better mirrored or shifted?
 
 Photo and mask become fields of edge directions (squared gradients, so that light on dark equals dark on light). Their
-correlation over all shifts tells how well the outline agrees with the photo's edges wherever it is laid. The spread of
-these agreements is what chance makes of this photo and this outline; how many of its standard deviations another
-place is better than the mask's own is the test.
+correlation over all shifts tells how well the outline agrees with the photo's edges at each position. The spread of these
+values is what this photo and this outline reach by chance; the test is by how many of its standard deviations another
+position is better than the mask's own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from fgbg.words import BAND
 
 EDGE = 128  # pixels: longest edge of what is compared
 BLUR = 1.0  # pixels, before gradients are taken
-SURROUNDINGS = 17  # pixels: an edge counts by how far it stands out of them
-FAINTEST = 0.02  # squared gradient that stands out of nothing: noise of flat ground
-REACH = 0.3  # of each edge: how far shifts go
-SLACK = 2  # pixels: an outline drawn this much beside is in its place
-APART = 4  # pixels: a shift begins here
-SMALLEST_OVERLAP = 0.6  # of the outline that must lie on the photo
+SURROUNDINGS = 17  # pixels: window from which an edge must stand out to count
+FAINTEST = 0.02  # gradient of the noise on flat ground, which should not count as an edge
+REACH = 0.3  # largest shift, as a share of each edge
+SLACK = 2  # pixels: an outline that is off by this much counts as in place
+APART = 4  # pixels: only larger offsets count as a shift
+SMALLEST_OVERLAP = 0.6  # share of the outline that must lie on the photo
 
 Field = NDArray[np.complexfloating]
 
@@ -37,24 +37,24 @@ MIRRORS: dict[str, Callable[[Field], Field]] = {
 
 
 class Alignment(NamedTuple):
-    """How well a mask agrees with its photo's edges, in standard deviations over chance, and where it agrees best."""
+    """How well a mask agrees with its photo's edges, in standard deviations above chance, and where it agrees best."""
 
     own: float
     best: float
-    mirror: str  # of MIRRORS; empty for a shift
+    mirror: str  # key of MIRRORS; empty for a shift
     down: float  # shift in photo heights; 0 for a mirror
     across: float  # shift in photo widths
 
 
 def measure_alignment(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> Alignment | None:
-    """Compare a mask's own place with its mirror images and with shifts of up to 30 % of each edge.
+    """Compare a mask's own position with its mirror images and with shifts of up to 30 % of each edge.
 
     Args:
         pixels: RGB (height, width, 3).
         levels: (height, width) of the same photo.
 
     Returns:
-        None where the mask has no outline, or the photo is too small for it.
+        None if the mask has no outline, or the photo is too small.
     """
     photo, mask = _reduce(pixels, levels)
     height, width = mask.shape
@@ -80,7 +80,7 @@ def measure_alignment(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> A
 
 
 def move_mask(levels: NDArray[np.uint8], mirror: str, down: float, across: float) -> NDArray[np.uint8]:
-    """The levels laid where they would fit better; ground where the shift leaves nothing.
+    """The levels mirrored or shifted to where they fit better; pixels left uncovered become ground.
 
     >>> move_mask(np.array([[1, 0, 0]], np.uint8), "", 0.0, 1 / 3)
     array([[0, 1, 0]], dtype=uint8)
@@ -106,14 +106,14 @@ def _reduce(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> tuple[NDArr
 
 
 def _square_gradient(channel: NDArray[np.float32]) -> Field:
-    """Gradients as complex numbers, squared: their direction doubled, so that opposite ones are alike."""
+    """Gradients as complex numbers, squared: this doubles the angle, so that opposite directions are equal."""
     smooth = ndimage.gaussian_filter(channel, BLUR, mode="nearest")
     gradient = ndimage.sobel(smooth, 1, mode="nearest") + 1j * ndimage.sobel(smooth, 0, mode="nearest")
     return gradient * gradient
 
 
 def _find_edges(photo: NDArray[np.float32]) -> Field:
-    """Directions of the photo's edges, weighted by how far each stands out of its surroundings."""
+    """Directions of the photo's edges, weighted by how far each stands out from its surroundings."""
     squared = sum(_square_gradient(photo[:, :, channel]) for channel in range(3))
     strength = np.abs(squared)
     around = np.sqrt(np.maximum(0, ndimage.uniform_filter(strength, SURROUNDINGS, mode="nearest")))
@@ -134,7 +134,7 @@ def _list_shifts(edge: int) -> NDArray[np.int64]:
 
 
 def _correlate(edges: Field, outline: Field) -> dict[str, NDArray[np.floating]]:
-    """Mean agreement along the outline for all shifts, as it is ("") and mirrored, over the part that lies on the photo."""
+    """Mean agreement along the part of the outline on the photo, for all shifts, unmirrored ("") and mirrored."""
     shape = [fft.next_fast_len(2 * edge) for edge in edges.shape]
     photo = fft.fft2(edges.astype(np.complex64), shape)
     frame = fft.rfft2(np.ones(edges.shape, np.float32), shape)

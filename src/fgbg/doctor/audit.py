@@ -1,4 +1,4 @@
-"""`fgbg check DATA`: everything that is wrong with a data set, named at once; nothing is changed."""
+"""`fgbg check DATA`: report everything that is wrong with a data set at once, and change nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TYPES = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}  # endings that are not t
 
 @dataclass(frozen=True)
 class Audit:
-    """What a check found. `statistics` holds the QUANTILES of each measure; `encoding` is None where masks fit nothing."""
+    """What a check found. `statistics` holds the QUANTILES of each measure; `encoding` is None if masks fit none."""
 
     name: str
     folder: Path
@@ -47,7 +47,7 @@ class Audit:
 
     @property
     def has_facts(self) -> bool:
-        """Whether a problem is a fact, not a suspicion."""
+        """Whether any problem is a fact rather than a suspicion."""
         return any(KINDS[problem.kind].is_fact for problem in self.problems)
 
     def of(self, kind: str) -> list[Problem]:
@@ -55,7 +55,7 @@ class Audit:
         return [problem for problem in self.problems if problem.kind == kind]
 
     def clean_ids(self) -> list[str]:
-        """Ids of the pairs without a problem; of copies, one."""
+        """Ids of the pairs without a problem, and of one of several copies."""
         left_out = {name for problem in self.problems for name in problem.left_out}
         return [sample.id for sample in self.samples if sample.id not in left_out]
 
@@ -95,9 +95,9 @@ def check_data(
     Args:
         data: `oxford-pet`, `figures`, or a folder.
         split: `official` or `lab`, as for training.
-        split_seed, group_by, folds, fold: How the data are cut where that is open, as for training.
-        object_values: Which stored mask values are object, where the set leaves it open.
-        categories: Which categories of COCO or labels of LabelMe are object, where there are several.
+        split_seed, group_by, folds, fold: How the data are split if that is open, as for training.
+        object_values: Which stored mask values are object, if the set leaves it open.
+        categories: Which COCO categories or LabelMe labels are object, if there are several.
         progress: Shows how far reading is.
 
     Raises:
@@ -179,7 +179,7 @@ def _name_facts(
     settled: Settled,
     bare: frozenset[str],
 ) -> list[Problem]:
-    """What is wrong with single pairs, beyond doubt. Those of `bare` show no object, as their outlines say."""
+    """What is definitely wrong with single pairs. By their annotations, photos in `bare` show no object."""
     problems = []
     for name, (image, mask) in files.items():
         seen, photo = masks[name], looks[name].photo
@@ -214,7 +214,7 @@ def _name_suspicions(decoded: Mapping[str, PairLook], files: Mapping[str, tuple[
 
 
 def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[str, PairLook], settled: Settled) -> SampleSet:
-    """The pairs that can be read as `fgbg train` sees them, so that splits and hash are the same where all can."""
+    """The readable pairs as `fgbg train` sees them, so that splits and hash are the same if all can be read."""
     whole, inspections = [], []
     for sample in listing.samples:
         mask = masks[sample.id]
@@ -228,7 +228,7 @@ def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[st
 
 
 def _remark(listing: Listing, read: SampleSet, decoded: Mapping[str, PairLook]) -> list[str]:
-    """What is worth saying and no problem."""
+    """Remarks that are no problems."""
     of_oxford = is_oxford(listing.folder)
     remarks = remark_on_types(_find_other_types(read.samples, decoded), is_oxford=of_oxford)
     if of_oxford:
@@ -239,7 +239,7 @@ def _remark(listing: Listing, read: SampleSet, decoded: Mapping[str, PairLook]) 
 
 
 def _find_other_types(samples: Sequence[Sample], decoded: Mapping[str, PairLook]) -> dict[str, str]:
-    """Types of the photos whose content is not what their ending says, by id."""
+    """Types of the photos whose content does not match their file ending, by id."""
     found = {}
     for sample in samples:
         ending = sample.image.suffix.lower().lstrip(".") if isinstance(sample.image, Path) else ""
@@ -252,7 +252,7 @@ def _find_other_types(samples: Sequence[Sample], decoded: Mapping[str, PairLook]
 
 
 def _take_statistics(decoded: Mapping[str, PairLook]) -> dict[str, tuple[float, ...]]:
-    """QUANTILES of what the photos are like. A measure that no photo has is left out."""
+    """QUANTILES of each measure over the photos. A measure that no photo has is left out."""
     looks = list(decoded.values())
     measures: dict[str, Sequence[float]] = {
         "width": [look.photo.width for look in looks],

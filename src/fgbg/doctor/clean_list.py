@@ -1,4 +1,4 @@
-"""The list of what is to be kept: the ids of all pairs without a problem."""
+"""The clean list: the ids of all pairs without a problem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fgbg.storage import replace_when_whole
 
 
 def write_clean_list(audit: Audit, path: Path) -> str:
-    """Write one id a line, and return what is to be said of it.
+    """Write one id per line, and return a summary to print.
 
     Raises:
         UserError: The folder of `path` does not exist, or nothing is left to keep.
@@ -25,10 +25,10 @@ def write_clean_list(audit: Audit, path: Path) -> str:
 
 
 def require_place(path: Path, flag: str) -> None:
-    """Refuse a file that cannot be written for want of its folder.
+    """Refuse a path that no file can be written to.
 
     Raises:
-        UserError: The folder is missing, or a folder has the file's name.
+        UserError: Its folder is missing, or it is a folder itself.
     """
     if path.is_dir():
         raise UserError(f"{flag} {path} is a folder: name a file")

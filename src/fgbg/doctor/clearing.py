@@ -1,4 +1,4 @@
-"""What fgbg keeps on the disk, and how to be rid of it."""
+"""What fgbg keeps on disk, and how to remove it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Entry(NamedTuple):
     """Something that fgbg keeps in the cache folder."""
 
     meaning: str
-    content: str = ""  # a pattern of the names in it, where it is a folder
+    content: str = ""  # if it is a folder: a pattern that the names in it match
 
 
 _KEY = r"[0-9a-f]{24}"
@@ -30,10 +30,10 @@ ENTRIES = {
 
 
 def clear_cache() -> str:
-    """Remove what fgbg keeps in the cache folder, and say what went and how large it was.
+    """Delete what fgbg keeps in the cache folder, and return what was deleted and how large it was.
 
-    All of it can be made or fetched again. What has another name or other content stays: FGBG_CACHE may name a folder that
-    holds more, and a user's `masks/` is not ours.
+    All of it can be made or downloaded again. Entries with other names or contents stay: FGBG_CACHE may name a folder that
+    holds more, such as a user's own `masks/`.
     """
     folder = cache_folder()
     entries = [folder / name for name, entry in ENTRIES.items() if _is_ours(folder / name, entry)]
@@ -50,7 +50,7 @@ def clear_cache() -> str:
 
 
 def _is_ours(path: Path, entry: Entry) -> bool:
-    """Whether the path is there and holds nothing but what fgbg writes into it."""
+    """Whether the path exists and holds nothing but what fgbg writes into it."""
     if not path.is_dir():
         return path.is_file() and not entry.content
     return bool(entry.content) and all(re.fullmatch(entry.content, child.name) for child in path.iterdir())
@@ -64,7 +64,7 @@ def _measure_size(entry: Path) -> int:
 
 
 def _say_size(size: int) -> str:
-    """Bytes in a unit that people read.
+    """A number of bytes in a readable unit.
 
     >>> _say_size(900), _say_size(12_345_678)
     ('900 B', '12.3 MB')

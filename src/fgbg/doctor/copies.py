@@ -1,4 +1,4 @@
-"""Photos that are in a set more than once, and what of it crosses the border between two splits."""
+"""Photos that are in a set more than once, and those that leak from one split into another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fgbg.doctor.looks import MaskLook, PairLook
 from fgbg.doctor.problems import Problem
 
 RANKS = {"test": 0, "validation": 1, "train": 2}
-"""Of copies in several splits a clean list keeps the one that judges: the test set stays as it is."""
+"""Of copies in several splits a clean list keeps the one of lowest rank: the test set stays as it is."""
 
 
 def name_copies(
@@ -27,9 +27,9 @@ def name_copies(
     """Exact and near duplicates, and all leaks between splits.
 
     Args:
-        samples: Of the set, by id.
-        looks: At the photos that can be decoded, by id.
-        masks: At the masks of the set, by id.
+        samples: The samples of the set, by id.
+        looks: Looks at the photos that can be decoded, by id.
+        masks: Looks at the masks of the set, by id.
         files: Photo and mask of each id, as problems name them.
         progress: Shows how far the search is.
     """
@@ -52,7 +52,7 @@ def name_copies(
 
 
 def _find_near(names: Sequence[str], looks: Mapping[str, PairLook], progress: Progress | None) -> list[tuple[str, str, str]]:
-    """Two ids of each pair, and what is to be said of them."""
+    """The two ids of each pair of near duplicates, and a description."""
     if len(names) < 2:
         return []
     fingerprints = np.stack([looks[name].fingerprint for name in names])
@@ -69,17 +69,17 @@ def _name_group(
     ordered = sorted(names, key=lambda name: RANKS.get(samples[name].split, len(RANKS)))
     images = tuple(files[name][0] for name in names)
     problems = [Problem(kind, images, detail, tuple(ordered[1:]))]
-    splits = [samples[name].split for name in names if samples[name].split]  # what cannot be read has none
+    splits = [samples[name].split for name in names if samples[name].split]  # unreadable samples have none
     if len(set(splits)) > 1:
         problems.append(Problem("leak", images, f"in {' and '.join(splits)}: {detail}", tuple(ordered[1:])))
     return problems
 
 
 def _name_group_leaks(samples: Mapping[str, Sample], files: Mapping[str, tuple[str, str]]) -> list[Problem]:
-    """Groups of groups.csv that lie in several splits."""
+    """Groups of groups.csv that span several splits."""
     members: dict[str, list[str]] = defaultdict(list)
     for name, sample in samples.items():
-        if sample.group and sample.split:  # what cannot be read has no split
+        if sample.group and sample.split:  # unreadable samples have no split
             members[sample.group].append(name)
     problems = []
     for group, names in members.items():

@@ -1,4 +1,4 @@
-"""Small pictures for the page: a photo with its mask's outline, a photo, a mask. What cannot be read gives none."""
+"""Small pictures for the page: a photo with its mask's outline, a photo, a mask. Unreadable files give none."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from fgbg.errors import UserError
 from fgbg.judge.page.versus import embed
 from fgbg.words import GROUND
 
-EDGE = 320  # pixels: twice what a card is wide, for fine screens
+EDGE = 320  # pixels: twice the width of a card, for high-density screens
 OUTLINE = (230, 0, 92)
-DIMMED = 0.55  # ground, so that an inverted mask shows
+DIMMED = 0.55  # brightness of the ground, so that an inverted mask shows
 HALO = (255, 255, 255)  # beside the outline, so that it shows on any photo
 
 
 def draw_pair(sample: Sample, encoding: MaskEncoding | None, fit: tuple[str, float, float] | None = None) -> str:
-    """A photo with its mask's outline as a data: URL; the outline moved where `fit` says so.
+    """A photo with its mask's outline as a data: URL; the outline is moved as `fit` says.
 
-    Without an encoding, or where the mask cannot be read or laid over it, the photo alone; "" if that cannot be read.
+    The photo alone if there is no encoding or the mask cannot be read; "" if the photo cannot be read.
     """
     try:
         pixels = sample.read_pixels()
@@ -71,7 +71,7 @@ def _shrink(image: Image.Image) -> Image.Image:
 
 
 def _outline(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The photo with its ground dimmed and a line on the mask's edge, light outside of it."""
+    """The photo with its ground dimmed, a line on the mask's edge and a light halo outside it."""
     drawn = np.where(mask[:, :, None], pixels, (DIMMED * pixels).astype(np.uint8))
     wide = ndimage.binary_dilation(mask, iterations=2)
     drawn[wide & ~ndimage.binary_dilation(mask)] = HALO

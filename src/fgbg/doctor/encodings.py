@@ -1,4 +1,4 @@
-"""One mask encoding for the set, also where some files do not fit it: then they are named, and the rest is read."""
+"""One mask encoding for the set, even if some files do not fit it: those are reported, and the rest is read."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ COMMON = (ZERO_255, ZERO_ONE, TRIMAP)
 
 
 class Stored(NamedTuple):
-    """What one mask holds: (256,) its pixel counts, and what its values are, as in `fgbg.data.images`."""
+    """The (256,) pixel counts of one mask, and how its values are stored, as in `fgbg.data.images`."""
 
     histogram: NDArray[np.int64]
     place: str
 
 
 class Settled(NamedTuple):
-    """The set's encoding (None where nothing fits), and of the ids whose masks deviate in what."""
+    """The set's encoding (None if nothing fits), and by id how the masks that do not fit it deviate."""
 
     encoding: MaskEncoding | None
     deviating: Mapping[str, str]
@@ -37,9 +37,9 @@ def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, obje
     A set that fits no encoding as a whole takes the one that more than half of its masks fit.
 
     Args:
-        masks: Those that can be read, by id.
-        told: What the layout says.
-        object_values: What the user says.
+        masks: The masks that can be read, by id.
+        told: The encoding that the layout determines, if any.
+        object_values: Values that the user says are object.
 
     Raises:
         UserError: An object value that no mask holds.
@@ -65,7 +65,7 @@ def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, obje
 
 
 def _find_other_places(masks: Mapping[str, Stored]) -> dict[str, str]:
-    """Ids of masks that store the object in a way that contradicts the commonest one of the set, and how."""
+    """Ids of masks whose way of storing the object contradicts the most common one of the set, and how."""
     counts = Counter(mask.place for mask in masks.values() if mask.place != EMPTY)
     usual = counts.most_common(1)[0][0] if counts else EMPTY
     contradicting = set()
@@ -82,7 +82,7 @@ def _find_other_places(masks: Mapping[str, Stored]) -> dict[str, str]:
 
 
 def _find_common(histograms: Sequence[NDArray[np.int64]]) -> MaskEncoding | None:
-    """The encoding that more than half of the masks fit; masks that hold its object come before those that do not."""
+    """The encoding that most masks fit, if more than half do; on ties, the one whose object occurs in more masks."""
 
     def count(encoding: MaskEncoding) -> tuple[int, int]:
         fitting = [histogram for histogram in histograms if _fits(encoding, histogram)]

@@ -11,26 +11,26 @@ from scipy import ndimage
 
 from fgbg.words import BAND, GROUND, OBJECT
 
-SPECK_PIXELS, SPECK_SHARE = 25, 3e-4  # largest speck: pixels, or share of the photo where that is more
-SPECK_RATIO = 0.01  # largest speck against a typical part of the same mask
-FAR = 0.03  # of the diagonal: nearer specks are tips of hair and whiskers
-BOX_SIDE = 8  # pixels: smallest side of a rectangle that is meant
-BOX_PART = 0.1  # of the largest part: smaller rectangles are accidents of pixels
-CUT_PIXELS, CUT_EDGE = 8, 0.045  # shortest cut-off: pixels, or share of the edge where that is more
-AT_FRAME = 0.02  # of an edge: what ends here ends at the frame
+SPECK_PIXELS, SPECK_SHARE = 25, 3e-4  # largest speck: pixels, or share of the photo if that is more
+SPECK_RATIO = 0.01  # largest speck relative to a typical part of the same mask
+FAR = 0.03  # share of the diagonal: nearer specks are tips of hair and whiskers
+BOX_SIDE = 8  # pixels: smallest side of a rectangle that counts
+BOX_PART = 0.1  # of the largest part: smaller rectangles occur by chance
+CUT_PIXELS, CUT_EDGE = 8, 0.045  # shortest cut-off: pixels, or share of the edge if that is more
+AT_FRAME = 0.02  # share of an edge: an end this close to the frame is an end at the frame
 _EIGHT = np.ones((3, 3))
 
 
 class Geometry(NamedTuple):
     """Measures of one mask. Shares are in 0..1."""
 
-    object_share: float  # of the photo, the band apart
+    object_share: float  # of the photo, without the band
     frame_share: float  # of the frame's pixels that are object
     ground_frame_share: float
     ground_share: float
     speck_count: int
-    box_fill: float  # part of its bounding box that the most rectangular part fills
-    cut: float  # longest straight end of the object, against its largest width or height
+    box_fill: float  # share of its bounding box that the most rectangular part fills
+    cut: float  # longest straight end of the object, relative to its largest width or height
     has_band: bool
 
     @property
@@ -73,7 +73,7 @@ def _take_frame(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _count_specks(labels: NDArray[np.integer], areas: NDArray[np.integer]) -> int:
-    """Parts that are tiny beside a typical part (the one that a random object pixel lies in) and far from the rest."""
+    """Number of parts that are tiny next to a typical part (where a random object pixel lies) and far from the rest."""
     ordered = np.sort(areas)
     typical = ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)]
     largest = min(max(SPECK_PIXELS, SPECK_SHARE * labels.size), SPECK_RATIO * typical)
@@ -96,10 +96,10 @@ def _measure_box(labels: NDArray[np.integer], areas: NDArray[np.integer]) -> flo
 
 
 def _measure_cut(levels: NDArray[np.uint8], body: NDArray[np.bool_]) -> float:
-    """The longest line inside the frame on which nearly all of the object ends at once, against its largest extent.
+    """The longest line inside the frame on which nearly all of the object ends at once, relative to its largest extent.
 
-    At a cut-off the object is as wide on its last line as shortly before; a natural end tapers. Where there is a band, an
-    object that meets ground without one was cut.
+    At a cut-off the object is as wide on its last line as shortly before; a natural end tapers. If the mask has a band, an
+    object that meets ground with no band between was cut.
     """
     truth, ground = levels == OBJECT, levels == GROUND
     has_band = bool((levels == BAND).any())

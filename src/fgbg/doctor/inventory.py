@@ -1,4 +1,4 @@
-"""Which files there are, and what does not pair up: the reader of `fgbg.data.sources`, asked to name every fault."""
+"""Which files there are, and what does not pair up: `fgbg.data.sources` with a `fault` that collects everything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALONE = {
 
 @dataclass(frozen=True)
 class Inventory:
-    """The pairs that are whole, and what is wrong with the rest. Every id is there once."""
+    """The complete pairs, and what is wrong with the rest. Every id occurs once."""
 
     listing: Listing
     problems: tuple[Problem, ...]
@@ -45,14 +45,14 @@ def take_inventory(data: str | Path, *, split: SplitRule = "official", categorie
 
 
 def relative_name(path: Path, folder: Path) -> str:
-    """The path below the data folder, with `/` on every system, as text that can be printed and kept."""
+    """The path below the data folder, with `/` on every system, as text that can be printed and stored."""
     return make_printable(path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix())
 
 
 def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: Listing) -> list[Problem]:
-    """One problem a file, but one for files that share a name.
+    """One problem per file, but a single one for files that share a name.
 
-    A list or table that names a photo without a mask tells nothing new.
+    If a photo without a mask is also named in a list or table, that adds no problem.
     """
     problems: list[Problem] = []
     alone: set[str] = set()
@@ -62,7 +62,7 @@ def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: L
             left_out = tuple(sample.id for sample in listing.samples if {sample.image, sample.mask} & set(files))
             problems.append(Problem(kind, names, sentence, left_out))
             continue
-        # A list or table may name a photo that is there and has no mask: the file it means is the photo, not a mask.
+        # A list or table may name a photo that exists but has no mask: the file it means is the photo, not a mask.
         is_entry = kind == "missing-image" and (not files[0].exists() or files[0].parent.name == "images")
         is_pairing = kind == "missing-mask" or (not is_entry and (len(files) > 1 or files[0].exists()))
         for path in files:
@@ -76,7 +76,7 @@ def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: L
 
 
 def _drop_unprintable(samples: Sequence[Sample], folder: Path) -> tuple[list[Sample], list[Problem]]:
-    """The samples whose names are text; the others are a problem."""
+    """The samples whose names are valid UTF-8; each of the others is a problem."""
     named, problems = [], []
     for sample in samples:
         if make_printable(sample.id) == sample.id:
@@ -88,7 +88,7 @@ def _drop_unprintable(samples: Sequence[Sample], folder: Path) -> tuple[list[Sam
 
 
 def _drop_repeated(samples: Sequence[Sample], folder: Path) -> tuple[tuple[Sample, ...], list[Problem]]:
-    """Each id once. A list that has one twice, or two lists that share one, are a problem."""
+    """Each id once. An id that is twice in a list, or in two lists, is a problem."""
     kept: dict[str, Sample] = {}
     problems = []
     for sample in samples:

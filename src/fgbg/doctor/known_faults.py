@@ -1,11 +1,11 @@
-"""What is known to be wrong with Oxford-IIIT Pet, with sources. Each is named only where a copy of the set shows it.
+"""What is known to be wrong with Oxford-IIIT Pet, with sources. Each fault is reported only if a copy of the set shows it.
 
-- Files of another type under `.jpg`: `_CORRUPT_SAMPLES` of `oxford_iiit_pet_dataset_builder.py` in tensorflow/datasets
+- Files of another type named `.jpg`: `_CORRUPT_SAMPLES` of `oxford_iiit_pet_dataset_builder.py` in tensorflow/datasets
   (pull request 5349); those of mode P and RGBA are PNG or GIF. Pillow reads them all.
-- JPEG files with stray bytes, which decoders warn of: beagle_116 and chihuahua_121 (lars76/object-localization issue 8,
+- JPEG files with stray bytes, which decoders warn about: beagle_116 and chihuahua_121 (lars76/object-localization issue 8,
   tensorflow/models issue 3134).
 - Trimaps with nothing but ground, and trimaps with next to no object: lists of ids that several public loaders of the set
-  leave out. They were not at hand to be verified; the audit itself must find such a mask empty or suspect first.
+  leave out. They could not be verified; a mask is noted only if the audit itself finds it empty or suspect.
 - Photos in neither list: 7,390 photos and 7,349 entries. Abyssinian_82 was verified; the ids of all 41 are in
   public audits of the archive.
 """
@@ -45,7 +45,7 @@ NOTES = {
 
 
 def note_known(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems of a copy of Oxford-IIIT Pet, with a note at those that are known."""
+    """The problems of a copy of Oxford-IIIT Pet, with a note on those that are known."""
     return [_note(problem) for problem in problems]
 
 
@@ -56,7 +56,7 @@ def _note(problem: Problem) -> Problem:
 
 
 def remark_on_types(wrong_types: Mapping[str, str], *, is_oxford: bool) -> list[str]:
-    """A sentence on files whose content is of another type than their name says.
+    """A sentence about files whose content is of another type than their name says.
 
     Args:
         wrong_types: Type of the content, by id.
@@ -72,7 +72,7 @@ def remark_on_types(wrong_types: Mapping[str, str], *, is_oxford: bool) -> list[
 
 
 def remark_on_unlisted(unlisted: Sequence[str]) -> list[str]:
-    """A sentence on photos in neither list of a copy of Oxford-IIIT Pet."""
+    """A sentence about photos in neither list of a copy of Oxford-IIIT Pet."""
     known = sum(name in UNLISTED for name in unlisted)
     return (
         [f"of the photos on no list, {known} belong to the 41 that the lists of Oxford-IIIT Pet are known to lack"]

@@ -23,13 +23,13 @@ from fgbg.errors import UserError
 from fgbg.judge.traits import measure_traits
 from fgbg.words import BAND, NOT_JUDGED
 
-FORMAT = 1  # part of every key: a change of what is measured makes old results unreachable, not wrong
+FORMAT = 1  # part of every key: increment it when the measures change, so that old results are not found
 TRAIT_EDGE = 256  # pixels: longest edge at which tone contrast and irregularity are measured here
 
 
 @dataclass(frozen=True)
 class MaskLook:
-    """A mask's bytes and values; of one that cannot be read only the error."""
+    """A mask's hash and values; for an unreadable one only hash and error."""
 
     hash: str
     height: int = 0
@@ -40,19 +40,19 @@ class MaskLook:
 
 @dataclass(frozen=True)
 class PhotoLook:
-    """A photo's bytes and pixels; of one that cannot be read only the error."""
+    """A photo's hash, size and format; for an unreadable one only hash and error."""
 
     hash: str
     height: int = 0
     width: int = 0
     pixel_hash: str = ""
-    format: str = ""  # what the content is, whatever the name says: "JPEG"
+    format: str = ""  # of the content, whatever the name says: "JPEG"
     error: str = ""
 
 
 @dataclass(frozen=True)
 class PairLook:
-    """What photo and mask tell together. Measures are None where the two do not fit each other."""
+    """What was measured on photo and mask together. Measures are None if the two do not fit each other."""
 
     photo: PhotoLook
     fingerprint: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
@@ -85,7 +85,7 @@ def look_at_mask(path: Path, results: Results) -> MaskLook:
 
 
 def look_at_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None, results: Results) -> PairLook:
-    """Decode the photo once and measure everything, or recall it. Without an encoding the photo alone is looked at."""
+    """Decode the photo once and measure everything, or recall it. Without an encoding only the photo is looked at."""
     assert isinstance(sample.image, Path)
     content_hash = _hash_file(sample.image)
     levels_are = (encoding.object_values, encoding.ground_values, encoding.band_values) if encoding else ()
@@ -109,7 +109,7 @@ def look_at_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None, 
 
 
 def _measure_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None) -> tuple[dict[str, Any], bytes]:
-    """Everything that is kept of a pair, as JSON and the fingerprint's bytes."""
+    """Everything that is stored for a pair, as JSON and the fingerprint's bytes."""
     assert isinstance(sample.image, Path)
     height, width = read_photo_size(sample.image)
     with open_image(sample.image) as image:
@@ -141,7 +141,7 @@ def _measure_mask(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> dict[
 
 
 def reduce_pair(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Both at one size, of at most TRAIT_EDGE."""
+    """Photo and mask at one size, with edges of at most TRAIT_EDGE."""
     scale = min(1.0, TRAIT_EDGE / max(levels.shape))
     size = max(1, round(levels.shape[1] * scale)), max(1, round(levels.shape[0] * scale))
     photo = Image.fromarray(pixels).resize(size, Image.Resampling.BOX)
@@ -149,7 +149,7 @@ def reduce_pair(pixels: NDArray[np.uint8], levels: NDArray[np.uint8]) -> tuple[N
 
 
 def _shorten(sentence: str, path: Path) -> str:
-    """An error without the path that it begins with: a problem names its file already."""
+    """An error message without the path at its start: a problem already names its file."""
     return sentence.removeprefix("mask ").removeprefix(f"{path} ")
 
 

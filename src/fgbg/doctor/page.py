@@ -1,4 +1,4 @@
-"""An audit as one HTML page that opens without a network: every problem with its pictures."""
+"""An audit as one HTML page that opens offline: every problem with its pictures."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from fgbg.judge.page.wording import plural
 from fgbg.storage import replace_when_whole
 
 HERE = Path(__file__).parent
-REPORT_STYLE = HERE.parent / "judge" / "page" / "report.css"  # one look for all pages
-MOST_PICTURED = 60  # problems of a kind: the others are named
-MOST_COPIES = 4  # photos of one problem
+REPORT_STYLE = HERE.parent / "judge" / "page" / "report.css"  # one style for all pages
+MOST_PICTURED = 60  # problems per kind: the others are only listed
+MOST_COPIES = 4  # photos per problem
 
 
 class Figure(NamedTuple):
-    """A picture and what stands below it. Without a picture `source` is empty."""
+    """A picture and its caption; `source` is empty if there is no picture."""
 
     caption: str
     source: str  # a data: URL
@@ -47,7 +47,7 @@ class Section(NamedTuple):
     kind: str
     about: Kind
     cases: list[Case]
-    others: list[Problem]  # without pictures, for there are too many
+    others: list[Problem]  # listed without pictures, since there are too many
 
 
 def write_page(audit: Audit, path: Path) -> Path:
@@ -64,7 +64,7 @@ def write_page(audit: Audit, path: Path) -> Path:
 
 
 def require_page_name(path: Path) -> None:
-    """Refuse what is no name for a page; worth asking before an audit that takes minutes.
+    """Refuse an unsuitable name for a page; call it before an audit that takes minutes.
 
     Raises:
         UserError: The name does not end in .html, or its folder does not exist.
@@ -76,7 +76,7 @@ def require_page_name(path: Path) -> None:
 
 def render_page(audit: Audit) -> str:
     """The whole page as text."""
-    # Every name is a user's string: what is not Markup is escaped.
+    # All names are user input: everything that is not Markup is escaped.
     made = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -115,7 +115,7 @@ def _find_owners(audit: Audit) -> dict[str, Sample]:
 
 
 def _draw_figures(problem: Problem, audit: Audit, owners: Mapping[str, Sample]) -> list[Figure]:
-    """The pictures of one problem: its pairs with outlines, two versions of a misaligned one, else the bare files."""
+    """The pictures of one problem: its pairs with outlines, two versions of a misaligned pair, else the bare files."""
     pairs = list({owners[file].id: owners[file] for file in problem.files if file in owners}.values())[:MOST_COPIES]
     if problem.fit and pairs:
         return [

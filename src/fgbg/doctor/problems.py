@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 
 class Kind(NamedTuple):
-    """A kind of problem as a reader meets it."""
+    """A kind of problem, in the words shown to the user."""
 
     title: str
     meaning: str
     cure: str
-    is_fact: bool  # else "look at this": most of what is named is wrong, some of it is not
+    is_fact: bool  # else "look at this": most of these are real problems, some are not
 
 
 KINDS = {
@@ -112,9 +112,9 @@ class Problem:
     fit: tuple[str, float, float] | None = None
 
     def __post_init__(self) -> None:
-        # A mask drawn from outlines has no file of its own and goes by its photo's, which is named once.
+        # A mask drawn from outlines has no file of its own and goes by its photo's, which should be listed once.
         object.__setattr__(self, "files", tuple(dict.fromkeys(self.files)))
 
     def to_json(self) -> dict[str, Any]:
-        """What a program reads of it."""
+        """The problem as plain values, for a program to read."""
         return {"kind": self.kind, "files": list(self.files), "detail": self.detail}

@@ -1,4 +1,4 @@
-"""What earlier checks measured, by the content of the files: a second check reads bytes and decodes nothing."""
+"""Results of earlier checks, keyed by the content of the files: a second check hashes them and decodes nothing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 
 from fgbg.storage import cache_folder
 
-SAVE_EVERY = 500  # results: what a check that is cut short has measured so far is kept
+SAVE_EVERY = 500  # results: an interrupted check keeps what it has measured so far
 
 
 def results_path() -> Path:
-    """The file that holds them, in the user's cache folder."""
+    """The file that holds the results, in the user's cache folder."""
     return cache_folder() / "checks.sqlite"
 
 
 class Results:
-    """A keeper of JSON and bytes by key, safe to use from threads. Where the disk does not let it, nothing is kept."""
+    """A thread-safe store of JSON and bytes by key. If the disk does not allow it, nothing is kept."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class Results:
             results_path().parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(results_path(), check_same_thread=False, timeout=30)
             self._connection.execute("create table if not exists result (key text primary key, told text, bytes blob)")
-        except (OSError, sqlite3.Error):  # a read-only or full disk, or a file of another making: measure anew
+        except (OSError, sqlite3.Error):  # a read-only or full disk, or a file that is not ours: measure again
             self._connection = None
         return self
 
@@ -42,13 +42,13 @@ class Results:
             self._connection.close()
 
     def recall(self, key: str) -> tuple[dict[str, Any], bytes] | None:
-        """What was kept under the key."""
+        """The result kept under the key, if any."""
         with self._lock:
             if self._connection is None:
                 return None
             try:
                 row = self._connection.execute("select told, bytes from result where key = ?", (key,)).fetchone()
-            except sqlite3.Error:  # measure anew
+            except sqlite3.Error:  # measure again
                 return None
         return (json.loads(row[0]), row[1]) if row else None
 
@@ -62,7 +62,7 @@ class Results:
                 self._save()
 
     def _save(self) -> None:
-        """Write what is not yet written, all at once: another check that runs beside this one hardly waits.
+        """Write all unsaved results at once, so that a check running at the same time hardly waits.
 
         A failure loses these results, and nothing else.
         """

@@ -1,6 +1,6 @@
-"""What looks wrong and may be right: decided for each mask by its own measures and by the rest of the set.
+"""What looks wrong but may be right: decided for each mask by its own measures and by the rest of the set.
 
-The bounds were chosen on Oxford-IIIT Pet and looked at on nuclei and drawn figures; see docs/doctor.md.
+The bounds were chosen on Oxford-IIIT Pet and inspected on nuclei and drawn figures; see docs/doctor.md.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from fgbg.doctor.alignment import Alignment
 from fgbg.doctor.geometry import Geometry
 from fgbg.doctor.problems import Problem
 
-INVERTED_FRAME = 0.6  # of the frame is object
-USUAL_FRAME = 0.5  # where half of a set's masks touch more of the frame than this, touching it is no sign
-INVERTED_REST = 0.7  # ground's share of the frame against its share of the photo: then ground must keep away from the frame
+INVERTED_FRAME = 0.6  # share of the frame that is object
+USUAL_FRAME = 0.5  # if half of a set's masks touch more of the frame than this, touching it is no sign
+INVERTED_REST = 0.7  # in such a set: ground's share of the frame over its share of the photo must be lower
 
-BETTER_BY = 1.0  # standard deviations of chance by which another place must be better than the mask's own
-TELLING = 4.5  # standard deviations: where most of a set fits this well nowhere, edges tell little of its outlines
-UNLIKE_OTHERS = 4.0  # then: deviations (scaled median ones) from the set's own median
+BETTER_BY = 1.0  # standard deviations of chance by which another position must be better than the mask's own
+TELLING = 4.5  # standard deviations: if most of a set fits this well nowhere, edges say little about its outlines
+UNLIKE_OTHERS = 4.0  # then: scaled median absolute deviations from the set's own median
 
 BOX_FILL = 0.95
-CUT, CUT_WITH_BAND = 0.42, 0.2  # of the object's largest extent; a band makes natural ends and cuts different things
+CUT, CUT_WITH_BAND = 0.42, 0.2  # of the object's largest extent; a band tells cuts from natural ends
 TINY_SHARE, TINY_AGAINST_SET = 0.004, 1 / 60  # of the photo, and of the set's median share
 TO_SCALE = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 
@@ -62,7 +62,7 @@ def find_misaligned(alignments: Mapping[str, Alignment]) -> dict[str, str]:
 
 
 def _bound_gain(gains: NDArray[np.floating], bests: NDArray[np.floating]) -> float:
-    """What a gain must exceed. Where outlines follow no edges, every place is as good, and only what stands out is named."""
+    """What a gain must exceed. If outlines follow no edges, all positions are as good, and only outliers are named."""
     middle = float(np.median(gains))
     if middle < 0 or float(np.median(bests)) >= TELLING:
         return BETTER_BY
@@ -88,7 +88,7 @@ def _say_fit(alignment: Alignment) -> str:
 
 
 def find_suspect(geometries: Mapping[str, Geometry]) -> dict[str, str]:
-    """Ids of masks of a suspect shape, and what it is.
+    """Ids of masks of a suspect shape, and what is suspect.
 
     Args:
         geometries: Of all masks that have both object and ground, by id.
@@ -117,11 +117,11 @@ def _list_reasons(geometry: Geometry, usual_share: float) -> list[str]:
 def name_suspicions(
     geometries: Mapping[str, Geometry], alignments: Mapping[str, Alignment], files: Mapping[str, tuple[str, str]]
 ) -> list[Problem]:
-    """All suspicions as problems. An inverted mask is not also called one of a suspect shape.
+    """All suspicions as problems. An inverted mask is not also reported as a suspect shape.
 
     Args:
         geometries: Of all masks that have both object and ground, by id.
-        alignments: Of all that have an outline, by id.
+        alignments: Of all masks that have an outline, by id.
         files: Photo and mask of each id, as problems name them.
     """
     inverted = find_inverted(geometries)

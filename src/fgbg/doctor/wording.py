@@ -8,7 +8,7 @@ from fgbg.doctor.audit import QUANTILES, Audit
 from fgbg.doctor.problems import KINDS
 from fgbg.judge.page.wording import plural
 
-FIRST = 5  # problems of a kind that are printed; the page and --json have all
+FIRST = 5  # problems printed per kind; the page and --json have all
 MEASURES: Mapping[str, tuple[str, str]] = {
     "width": ("width, pixels", "{:,.0f}"),
     "height": ("height, pixels", "{:,.0f}"),
@@ -16,7 +16,7 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "tone_contrast": ("tone contrast", "{:.2f}"),
     "irregularity": ("irregularity", "{:.2f}"),
 }
-"""Title and format of each measure. Contrast: 0 alike, 1 nothing in common. Irregularity: 1.1 for a disc."""
+"""Title and format of each measure. Tone contrast: 0 alike, 1 nothing in common. Irregularity: 1.1 for a disc."""
 
 SHOWN = tuple(QUANTILES.index(share) for share in (0.05, 0.5, 0.95))
 

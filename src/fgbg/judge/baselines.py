@@ -1,4 +1,4 @@
-"""What needs no learning: the scores below which a model has learnt nothing."""
+"""Predictions that need no learning: a model that scores no better has learnt nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Excel file in the making: one look for all sheets, names that Excel takes, and no text that becomes a formula."""
+"""Writing an Excel file: one look for all sheets, names that Excel accepts, and no text taken for a formula."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xlsxwriter.worksheet import Worksheet
 from fgbg.judge.charts import BAD, GOOD, shorten
 
 LONGEST_SHEET_NAME = 31  # Excel's limit
-LARGEST_WHOLE_NUMBER = 10**15  # Excel keeps 15 digits: a longer seed would come back as another seed
+LARGEST_WHOLE_NUMBER = 10**15  # Excel keeps 15 digits: a longer seed would be read back as another seed
 LABEL_WIDTH, NUMBER_WIDTH = 36, 15  # columns, in characters
 
 
@@ -45,7 +45,7 @@ class Book:
         return sheet
 
     def _fit_name(self, name: str) -> str:
-        """The name as Excel takes it: unique, short, without the characters it forbids."""
+        """The name as Excel accepts it: unique, short, without the characters it forbids."""
         clean = re.sub(r"[\[\]:*?/\\']", "_", name)
         fitted, number = shorten(clean, LONGEST_SHEET_NAME), 1
         while fitted.casefold() in self._sheet_names:
@@ -57,10 +57,10 @@ class Book:
 
 
 def write_cell(sheet: Worksheet, row: int, column: int, value: Any, style: Format | None = None) -> None:
-    """A number as a number, nothing for None, anything else as text: no name becomes a formula, whatever it begins with."""
+    """Write a number as a number, None as nothing, anything else as text, so that no name is taken for a formula."""
     if value is None:
         return
-    if type(value) in (int, float) and abs(value) < LARGEST_WHOLE_NUMBER:  # which NaN and infinity are not
+    if type(value) in (int, float) and abs(value) < LARGEST_WHOLE_NUMBER:  # False for NaN and infinity
         sheet.write_number(row, column, value, style)
     else:
         sheet.write_string(row, column, str(value), style)

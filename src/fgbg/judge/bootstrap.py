@@ -1,4 +1,4 @@
-"""How far a mean over images would move with other images of the same kind."""
+"""How much a mean over images would vary with other images of the same kind."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def estimate_mean(scores: NDArray[np.float64], *, groups: Sequence[str] | None =
 
     Args:
         scores: (images,).
-        groups: (images,) names; images of one group are not independent, so that whole groups are drawn.
-        seed: Of the resampling.
+        groups: (images,) names; images of one group are not independent, so whole groups are drawn.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: There are no scores.
@@ -53,20 +53,20 @@ class Member(Protocol):
 
     @property
     def group(self) -> str:
-        """Images of one group are not independent of each other; empty where it has none."""
+        """Its group, or empty: images of one group are not independent of each other."""
 
 
 def find_groups(members: Iterable[Member]) -> list[str] | None:
-    """What a bootstrap draws as one: each member's group, or it alone if it has none. None if no member has a group."""
+    """The units a bootstrap draws: each member's group, or the member alone if it has none. None if none has a group."""
     members = list(members)
     return [member.group or f"alone: {member.id}" for member in members] if any(each.group for each in members) else None
 
 
 class Test(NamedTuple):
-    """A mean difference with its 95 % interval, and the chance of one as large where there is none."""
+    """A mean difference with its 95 % interval and its p-value."""
 
     difference: Estimate
-    p: float  # below 0.05 exactly where the interval excludes 0
+    p: float  # below 0.05 if and only if the interval excludes 0
     units: int  # images, or groups of them
 
 
@@ -77,7 +77,7 @@ def check_difference(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Test:
-    """Whether the mean of (images,) paired differences is not 0.
+    """Test whether the mean of (images,) paired differences differs from 0.
 
     A bootstrap over images like `estimate_mean`, with percentiles set a little wider so that few images do not look like
     evidence: by sqrt(n / (n - 1)) and by Student's t in place of the normal distribution (Hesterberg 2015, "expanded
@@ -91,7 +91,7 @@ def check_difference(
     widening = math.sqrt(units / (units - 1))
     tail = float(ndtr(widening * stdtrit(units - 1, 0.025)))
     low, high = np.quantile(means, [tail, 1 - tail])
-    # The same way back: at which level would the interval just touch 0?
+    # The inverse: at which level would the interval just touch 0?
     share = min(float((means <= 0).mean()), float((means >= 0).mean()))
     p = 1.0 if share >= 0.5 else float(2 * stdtr(units - 1, ndtri(max(share, 0.5 / resamples)) / widening))
     return Test(Estimate(mean, float(low), float(high)), p, units)
@@ -119,7 +119,7 @@ def resample_means(
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of several comparisons, adjusted so that all of them together err in at most 5 % of cases (Holm 1979).
+    """p-values of several comparisons, adjusted so that at 0.05 they err together in at most 5 % of cases (Holm 1979).
 
     >>> adjust_holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

@@ -1,7 +1,7 @@
-"""What validation photos say of the probabilities: where to cut them, and whether 0.8 means four times out of five.
+"""What validation photos say about the probabilities: where to threshold them, and whether 0.8 means four times out of five.
 
-Everything is computed from counts of pixels by probability, at the photos' own size, one histogram a photo: the score of any
-threshold follows from them without the photos.
+Everything is computed from counts of pixels by probability, at the photos' own size, one histogram per photo: the score at
+any threshold follows from them without the photos.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from fgbg.words import NOT_JUDGED, OBJECT
 
 DEFAULT_THRESHOLD = 0.5
 CANDIDATES = np.round(np.arange(0.01, 1.0, 0.01), 2)
-LOGIT_EDGES = np.linspace(-12, 12, 481)  # bins of 0.05; what lies beyond is as good as sure
+LOGIT_EDGES = np.linspace(-12, 12, 481)  # bins of 0.05; anything beyond is practically certain
 RELIABILITY_BINS = 20
 FEWEST_PHOTOS = 10  # an interval from fewer is no evidence
 
 
 class Histograms(NamedTuple):
-    """Pixels of one or more photos by what was said and what is true. Axis -2: ground, object."""
+    """Pixel counts of one or more photos by probability and truth. Axis -2: ground, object."""
 
     by_threshold: NDArray[np.int64]  # (photos, 2, candidates + 1): how many candidates lie below the pixel's probability
     by_logit: NDArray[np.int64]  # (2, bins of LOGIT_EDGES), all photos together
@@ -40,7 +40,7 @@ class Histograms(NamedTuple):
 def count_probabilities(
     probability: Float[Tensor, "height width"], target: UInt8[Tensor, "height width"]
 ) -> tuple[Int[Tensor, "2 candidates"], Int[Tensor, "2 bins"]]:
-    """One photo's judged pixels by candidate threshold and by logit, ground and object apart."""
+    """Counts of one photo's judged pixels by candidate threshold and by logit, separately for ground and object."""
     judged = target != NOT_JUDGED
     chosen, truth = probability[judged], (target[judged] == OBJECT).long()
     below = torch.bucketize(chosen, torch.tensor(CANDIDATES, dtype=chosen.dtype, device=chosen.device))
@@ -75,14 +75,14 @@ def choose_threshold(
     Args:
         by_threshold: (photos, 2, candidates + 1), as in `Histograms`.
         objective: See `fgbg.config.OBJECTIVES`.
-        groups: (photos,) what the bootstrap draws as one, see `find_groups`.
+        groups: (photos,) the units that the bootstrap draws, see `find_groups`.
     """
     counts = count_at_candidates(by_threshold)
     if check_objective(objective).startswith("recall"):
         return _choose_for_recall(counts, float(objective.partition(":")[2]))
     scores = {"iou": iou_of}.get(objective, dice_of)(counts)
     means = scores.mean(0)
-    # Among equals the one nearest to 0.5: a plateau's middle is not known to be better than what everybody assumes.
+    # Of tied candidates the one nearest to 0.5: nothing shows that a plateau's middle is better than the usual default.
     best = min(np.flatnonzero(means == means.max()), key=lambda place: abs(CANDIDATES[place] - DEFAULT_THRESHOLD))
     half = int(np.flatnonzero(CANDIDATES == DEFAULT_THRESHOLD)[0])
     gain = estimate_mean(scores[:, best] - scores[:, half], groups=groups)
@@ -131,7 +131,7 @@ def count_at_candidates(by_threshold: NDArray[np.int64]) -> Counts:
 
 
 class Reliability(NamedTuple):
-    """How often object is true where its probability was in a bin."""
+    """How often pixels are object, by bins of their probability."""
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
@@ -141,13 +141,13 @@ class Reliability(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the gap between the two, the mean over pixels (Naeini et al. 2015)."""
+        """Expected calibration error: |mean_probability - object_share|, mean over pixels (Naeini et al. 2015)."""
         gaps = np.nan_to_num(np.abs(self.mean_probability - self.object_share))
         return float(gaps @ self.pixels / self.pixels.sum())
 
 
 def measure_reliability(by_logit: NDArray[np.int64], temperature: float = 1.0) -> Reliability:
-    """Reliability over equal bins of probability, all pixels together, with logits divided by a temperature."""
+    """Reliability over equal bins of probability, all pixels pooled, with logits divided by a temperature."""
     probabilities = expit(_LOGITS / temperature)
     bins = np.minimum((probabilities * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     pixels, objects, summed = (
@@ -160,7 +160,7 @@ def measure_reliability(by_logit: NDArray[np.int64], temperature: float = 1.0) -
 
 
 def fit_temperature(by_logit: NDArray[np.int64]) -> float:
-    """What to divide logits by so that probabilities are true on average: above 1, the model was too sure.
+    """The temperature by which to divide logits so that probabilities are calibrated; above 1, the model was overconfident.
 
     Minimises the mean negative log-likelihood of the pixels (Guo et al. 2017).
     """
@@ -178,7 +178,7 @@ _LOGITS = (LOGIT_EDGES[:-1] + LOGIT_EDGES[1:]) / 2
 def describe_calibration(
     histograms: Histograms, objective: str, pairs: int, split: str, groups: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Everything above, as it is kept in calibration.json."""
+    """Everything above, as stored in calibration.json."""
     choice = choose_threshold(histograms.by_threshold, objective, groups=groups)
     before = measure_reliability(histograms.by_logit)
     temperature = fit_temperature(histograms.by_logit)
@@ -201,5 +201,5 @@ def describe_calibration(
 
 
 def _plain(values: Sequence[Any]) -> list[float | int | None]:
-    """JSON has no NaN."""
+    """None for NaN, which JSON lacks."""
     return [None if np.isnan(value) else value.item() for value in values]

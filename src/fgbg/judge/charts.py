@@ -1,4 +1,4 @@
-"""The lab's two charts, each with its table: how loss and Dice went, epoch by epoch."""
+"""The lab's two charts, each with its table: loss and Dice, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHARTS = (
 )
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#8A6D00", "#3D3D3D", "#56A0D3", "#882255")
-"""One hue a run, told apart by colour-blind eyes too (after Okabe & Ito, and Tol); it repeats after eight runs."""
+"""One hue per run, safe for colour blindness (after Okabe & Ito, and Tol); they repeat after eight runs."""
 
 GOOD, BAD = "#1A7F37", "#B42318"
 """Colours of a change for the better and for the worse."""
@@ -45,7 +45,7 @@ INK, FAINT = "#1F2328", "#6E7781"
 TABLE_HEADER = ("Model", "Min", "Max", "Start", "End", "Change (%)")
 NOTE = "Train: augmented images, while the weights still moved.  Val: whole photos at the training size, after the epoch."
 
-_WIDTH, _PLOT_HEIGHT, _ROW_HEIGHT, _DPI = 10.0, 4.7, 0.3, 200  # inches, but for the last
+_WIDTH, _PLOT_HEIGHT, _ROW_HEIGHT, _DPI = 10.0, 4.7, 0.3, 200  # inches, except the last
 _LEFT, _RIGHT, _TOP, _TICKS, _BOTTOM = 0.8, 0.3, 0.55, 0.72, 0.45  # margins in inches; _TICKS is between plot and table
 _LABEL_LENGTH = 46  # characters that fit the table's first column
 
@@ -71,9 +71,9 @@ class Line(NamedTuple):
 
 
 def summarise_series(values: Sequence[float]) -> Summary:
-    """What the lab's tables say of a series. Min and max pass over values that are not finite.
+    """What the lab's tables say about a series. Min and max skip values that are not finite.
 
-    Change is NaN where it has no meaning: from a start of 0, or where an end is not finite.
+    Change is NaN where it has no meaning: from a start of 0, or if start or end is not finite.
 
     Raises:
         ValueError: There are no values.
@@ -90,7 +90,7 @@ def summarise_series(values: Sequence[float]) -> Summary:
 
 
 def shorten(label: str, length: int) -> str:
-    """The label with its middle left out where it has more characters than `length`: what differs stands at its ends.
+    """The label, its middle cut if it has more characters than `length`: labels tend to differ at their ends.
 
     >>> shorten("Unet (a-long-name) Val Dice", 17)
     'Unet (a-…Val Dice'
@@ -100,9 +100,9 @@ def shorten(label: str, length: int) -> str:
 
 
 def draw_charts(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Draw `loss.png` and `dice.png` of one or more runs into a folder, which is made if need be; 2000 pixels wide.
+    """Draw `loss.png` and `dice.png` of one or more runs, 2000 pixels wide, into a folder, which is created if missing.
 
-    A run whose first epoch has not ended is left out; without any other there is nothing to draw and the list is empty.
+    A run without a finished epoch is left out; if none remains, nothing is drawn and the list is empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -162,7 +162,7 @@ def _draw_curves(axes: Axes, lines: Sequence[Line], quantity: str) -> None:
 
 
 def _style(line: Line) -> dict[str, Any]:
-    """Training is solid, validation dashed; few epochs get a mark each, since one point makes no line."""
+    """Training is solid, validation dashed; up to 12 epochs get markers, since one point makes no line."""
     dashes = (0, (3.2, 1.3)) if line.validates else "solid"
     look: dict[str, Any] = {"color": line.colour, "linewidth": 1.5, "linestyle": dashes}
     if len(line.epochs) <= 12:
@@ -171,7 +171,7 @@ def _style(line: Line) -> dict[str, Any]:
 
 
 def _draw_table(axes: Axes, lines: Sequence[Line], *, lower_is_better: bool) -> None:
-    """One row a line of the chart, with a piece of that line in front: the table is the legend too."""
+    """One row per line of the chart, with a piece of that line in front: the table is also the legend."""
     rows = len(lines) + 1
     axes.set(xlim=(0, 1), ylim=(rows, 0))
     axes.axis("off")
@@ -187,7 +187,7 @@ def _draw_table(axes: Axes, lines: Sequence[Line], *, lower_is_better: bool) -> 
         axes.add_line(Line2D([0.002, 0.022, 0.042], [row + 0.5] * 3, markevery=[1], **_style(line)))
         texts = (shorten(line.label, _LABEL_LENGTH), *(f"{value:.4f}" for value in summary[:4]), change)
         for text, (x, side), ink in zip(texts, places, (line.colour, *[INK] * 4, colour), strict=True):
-            # A folder's name may hold dollar signs, which are no mathematics.
+            # A folder's name may contain dollar signs, which must not start math mode.
             axes.text(x, row + 0.5, text, ha=side, va="center_baseline", fontsize=9.5, color=ink, parse_math=False)
 
 

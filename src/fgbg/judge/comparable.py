@@ -1,4 +1,4 @@
-"""Scores of several runs that may be held against each other: of the same photos and masks, by the same rules."""
+"""Scores of several runs that can be compared: of the same photos and masks, by the same rules."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fgbg.run import Run
 _MUST_AGREE = ("split", "border", "empty", "score_space")
 
 Scores = dict[str, dict[str, ScoreRow]]
-"""Folder of a run -> id of a photo -> its row, by id."""
+"""Run folder -> photo id -> row, sorted by id."""
 
 
 def read_comparable(runs: Sequence[Run], split: str) -> Scores:
-    """Every run's scores.
+    """Read every run's scores.
 
     Raises:
         UserError: Fewer than two runs, one of them twice, or scores of other photos, masks or rules.

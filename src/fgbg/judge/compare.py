@@ -1,8 +1,8 @@
-"""Is one better than the other? Two questions, which are never mixed.
+"""Is one run better than another? Two questions, which are never mixed.
 
-*This model or that model?* Both answered the same photos, so their scores are compared photo by photo. *This recipe or that
-recipe?* The same recipe with another seed gives another model, and photos cannot say how much another one: seeds are the
-sample. Two seeds of one recipe differ "significantly" by photos in about half of all cases (docs/claims.md).
+*Which of two models?* Both answered the same photos, so their scores are compared photo by photo. *Which of two recipes?*
+Another seed of the same recipe gives another model, and photos cannot tell how different: seeds are the sample. Tested
+over photos, two seeds of one recipe differ "significantly" in about half of all cases (docs/claims.md).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FEWEST_PHOTOS = 10
 FEWEST_SEEDS = 3
 SIGNIFICANT = 0.05
 
-# Data count by their hash, wherever they lie and whatever list named them.
+# Data are compared by hash, wherever they are stored and whichever list named them.
 _NOT_THE_RECIPE = ("seed", "out", "data", "only", "allow_overlap", "device", "threads", "compile", "track", "selfcheck")
 
 
@@ -40,14 +40,14 @@ def compare_runs(
     allow_overlap: bool = False,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Compare runs that were scored on the same photos: one comparison of two, or of every two, with Holm's adjustment.
+    """Compare runs that were scored on the same photos: every pair of models or recipes, with Holm's adjustment.
 
     Args:
-        runs: Two or more; the first-named is A. Runs whose settings differ in nothing but the seed are one recipe.
+        runs: Two or more; the first of a pair is A. Runs whose settings differ only in the seed are one recipe.
         split: Which scores.
-        question: `auto` asks about recipes where there are two or more with FEWEST_SEEDS runs each, else about models.
-        allow_overlap: Compare scores of photos that a model has seen all the same; a note on each comparison tells.
-        seed: Of the bootstrap.
+        question: `auto` asks about recipes where there are two or more with FEWEST_SEEDS runs each, otherwise about models.
+        allow_overlap: Compare even if a model has seen some of the photos; each comparison then carries a note.
+        seed: Seed of the bootstrap.
 
     Raises:
         UserError: Fewer than two runs, one of them twice, scores that cannot be compared, or too few seeds for the question.
@@ -91,7 +91,7 @@ def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
 
 
 def _compare_models(runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int) -> list[Comparison]:
-    """Every two models; with several recipes, only those of different ones."""
+    """Every pair of models; with several recipes, only pairs across recipes."""
     labels = {str(run.folder.resolve()): label for label, run in name_runs(runs).items()}
     recipe_of = {str(run.folder.resolve()): place for place, members in enumerate(recipes) for run in members}
     comparisons = []
@@ -129,7 +129,7 @@ def _compare_models(runs: Sequence[Run], recipes: list[list[Run]], scored: Score
 
 
 def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Comparison]:
-    """Every two recipes, by Welch's test on their seeds' means."""
+    """Every pair of recipes, by Welch's test on their seeds' means."""
     labels = _name_recipes(recipes)
     comparisons = []
     for (label_a, runs_a), (label_b, runs_b) in combinations(zip(labels, recipes, strict=True), 2):
@@ -158,15 +158,15 @@ def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Compariso
 
 
 def compare_seeds(a: np.ndarray, b: np.ndarray) -> tuple[Estimate, float]:
-    """Mean of b less mean of a with Welch's 95 % interval, and its p-value (Welch 1947).
+    """Mean of b minus mean of a with Welch's 95 % interval, and its p-value (Welch 1947).
 
     Args:
-        a, b: (seeds,) one number a run.
+        a, b: (seeds,) one number per run.
     """
     mean = float(b.mean() - a.mean())
-    if a.std() == 0 and b.std() == 0:  # runs equal to the last digit: nothing varies, so nothing is left to doubt
+    if a.std() == 0 and b.std() == 0:  # equal to the last digit within each recipe: no variance, so no uncertainty
         return Estimate(mean, mean, mean), 1.0 if mean == 0 else 0.0
-    from scipy.stats import ttest_ind  # a second to import; a comparison over photos does without
+    from scipy.stats import ttest_ind  # takes a second to import; a comparison over photos does not need it
 
     test = ttest_ind(b, a, equal_var=False)
     interval = test.confidence_interval(0.95)
@@ -174,7 +174,7 @@ def compare_seeds(a: np.ndarray, b: np.ndarray) -> tuple[Estimate, float]:
 
 
 def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]]) -> tuple[list[Pair], list[str]]:
-    """The photos that have a score in every run, and a note on those that have not."""
+    """The photos that have a score in every run, and a note on the others."""
     pairs = []
     for key in side_a[0]:
         a, b = (np.mean([rows[key].dice for rows in side]) for side in (side_a, side_b))
@@ -208,7 +208,7 @@ def _judge(comparison: Comparison, p_holm: float) -> Comparison:
 
 
 def _name_recipes(recipes: list[list[Run]]) -> list[str]:
-    """The model's name, with the settings that differ where models are the same."""
+    """Each recipe's model name, with the settings that differ between recipes of the same model."""
     settings = [flatten(members[0].config) for members in recipes]
     labels = []
     for mine in settings:
@@ -216,7 +216,7 @@ def _name_recipes(recipes: list[list[Run]]) -> list[str]:
         rivals = [other for other in settings if other is not mine and other["model"] == mine["model"]]
         told = [key for key in mine if key not in _NOT_THE_RECIPE and any(other[key] != mine[key] for other in rivals)]
         labels.append(", ".join([name, *(f"{key} {mine[key]}" for key in told)]))
-    if len(set(labels)) < len(labels):  # same settings on other data, or other views: the first run tells them apart
+    if len(set(labels)) < len(labels):  # same settings, but other data or views: the first run tells them apart
         labels = [f"{label} ({members[0].name})" for label, members in zip(labels, recipes, strict=True)]
     return labels
 

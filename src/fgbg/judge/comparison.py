@@ -14,12 +14,12 @@ QUESTIONS = {
     "model": "this model or that model, on photos like these",
     "recipe": "this recipe or that recipe, whatever the seed",
 }
-TIE = 0.001  # Dice: photos that differ by less are equal
+TIE = 0.001  # Dice: photos that differ by less count as equal
 MOST_CHANGED = 10
 
 
 class Pair(NamedTuple):
-    """The Dice of one photo; in the recipe question the mean over seeds."""
+    """The Dice of one photo; for the recipe question, the mean over seeds."""
 
     id: str
     a: float
@@ -28,7 +28,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A verdict, its question, and every number behind it. Differences are B less A."""
+    """A verdict, its question, and every number behind it. Differences are B minus A."""
 
     question: str  # a key of QUESTIONS
     a: str
@@ -38,7 +38,7 @@ class Comparison:
     mean_a: float
     mean_b: float
     p: float
-    p_holm: float  # among all comparisons made at once; equal to p for one
+    p_holm: float  # adjusted for all comparisons made at once; p for a single one
     wins: int  # photos on which B is better
     ties: int
     losses: int
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def winner(self) -> str:
-        """The verdict with names: "unet is better"."""
+        """The verdict with a name: "A is better: unet"."""
         names = {"A is better": f"A is better: {self.a}", "B is better": f"B is better: {self.b}"}
         return names.get(self.verdict, "cannot tell which is better")
 
@@ -85,7 +85,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """As JSON: numbers unrounded, `interval` beside `difference`."""
         told = dataclasses.asdict(self)
-        # JSON has no infinity: one photo has no interval.
+        # JSON has no infinity, which bounds the interval of a single photo.
         ends = [end if math.isfinite(end) else None for end in (self.difference.low, self.difference.high)]
         told |= {"difference": self.difference.mean, "interval": ends}
         told["pairs"] = [pair._asdict() for pair in self.pairs]

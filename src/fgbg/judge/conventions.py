@@ -24,7 +24,7 @@ LAB_EPSILON = 1e-6
 
 
 class Rule(NamedTuple):
-    """How a library makes one number of all photos."""
+    """How a library reduces all photos to one number."""
 
     measure: Callable[[Rows], float]
     remark: str
@@ -41,7 +41,7 @@ class Convention(NamedTuple):
 
 
 def reproduce_conventions(rows: Rows) -> list[Convention]:
-    """The number of every convention, in the order of CONVENTIONS.
+    """The value of every convention, in the order of CONVENTIONS.
 
     Raises:
         UserError: There are no rows.
@@ -86,14 +86,14 @@ def _pool(score_of: Callable[..., Any], empty: float, rows: Rows) -> float:
 
 
 def _average_with_ground(rows: Rows) -> float:
-    """Mean over photos of the mean of the object's Dice and the ground's; what is absent from both is left out."""
+    """Mean over photos of the mean of the object's Dice and the ground's; what both masks lack is left out."""
     counts = _count(rows)
     scores = np.stack([dice_of(part, empty=math.nan) for part in (counts, _swap(counts))])
     return float(_mean_known(_mean_known(scores)))
 
 
 def _average_where_true(parts: Callable[[Counts], Sequence[Counts]], rows: Rows) -> float:
-    """Mean over photos of the mean of its parts; a part that the truth lacks is left out. 0 where nothing is left."""
+    """Mean over photos of the mean over `parts`; a part that the truth lacks is left out. 0 if nothing is left."""
     scores = [np.where(part.TP + part.FN == 0, math.nan, dice_of(part)) for part in parts(_count(rows))]
     mean = float(_mean_known(_mean_known(np.stack(scores))))
     return 0.0 if math.isnan(mean) else mean
@@ -173,4 +173,4 @@ CONVENTIONS: dict[str, Rule] = {
         "px",
     ),
 }
-"""Library and call -> how it makes one number of the rows. "Empty" is without any object pixel."""
+"""Library and call -> how it reduces the rows to one number. "Empty" means without any object pixel."""

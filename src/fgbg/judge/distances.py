@@ -1,4 +1,4 @@
-"""Scores of the outline: how far the predicted one is from the true one. No such score is defined anywhere else.
+"""Scores of the outline: how far the predicted one is from the true one. They are defined nowhere else.
 
 Three conventions, one photo at a time, in pixels of that photo. A pixel that is not judged (255) counts as ground in truth
 and prediction alike, so that no score depends on what was predicted there. What lies beyond the frame is ground as well: an
@@ -18,19 +18,19 @@ from scipy.spatial import cKDTree
 from fgbg.judge.metrics import Array, check_pair, check_target
 from fgbg.words import NOT_JUDGED, OBJECT
 
-BAND_SHARE = 0.02  # of the photo's diagonal: the width of boundary IoU's bands for photos of ordinary size, in its paper
+BAND_SHARE = 0.02  # of the photo's diagonal: width of boundary IoU's bands, as in its paper for photos of ordinary size
 _CUT = math.sqrt(0.5)
 _CONTOUR_LENGTHS = np.array([0, _CUT, _CUT, 1, _CUT, 1, 2 * _CUT, _CUT, _CUT, 2 * _CUT, 1, _CUT, 1, _CUT, _CUT, 0])
 """Length of the contour through four pixels, by the code 8·upper left + 4·upper right + 2·lower left + 1·lower right.
 
-A lone corner is cut off, two neighbours have a side in common with the other two, opposite corners are cut off twice.
+A lone pixel has its corner cut off, two neighbours share a side with the other two, diagonal ones are cut off twice.
 """
 
 Mask = NDArray[np.bool_]
 
 
 class SurfaceDistances(NamedTuple):
-    """Pixels between two outlines: on average over both, and the larger of the two 95th percentiles."""
+    """Distances between two outlines, in pixels: the average over both, and the larger of the two 95th percentiles."""
 
     average: Any
     hausdorff95: Any
@@ -47,7 +47,7 @@ class Outlines(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """Two masks cropped to what either of them holds, with a rim of one ground pixel."""
+    """Two masks cropped to their common bounding box, with a rim of one ground pixel."""
 
     prediction: Mask
     truth: Mask
@@ -55,9 +55,9 @@ class _Pair(NamedTuple):
 
 
 def boundary_iou(prediction: Array, target: Array, *, share: float = BAND_SHARE, empty: float = 1.0) -> Any:
-    """IoU of the bands inside the two outlines: large objects no longer hide a coarse outline.
+    """IoU of the bands inside the two outlines, so that large objects do not hide a coarse outline.
 
-    A band holds the object's pixels that are at most d steps (diagonal ones too) from ground or from beyond the frame; d is
+    A band holds the object's pixels that are at most d steps (diagonals included) from ground or from beyond the frame; d is
     `share` of the photo's diagonal, rounded, at least 1. Source: Cheng et al. 2021, "Boundary IoU", and its reference code.
 
     Args:
@@ -87,9 +87,9 @@ def boundary_iou(prediction: Array, target: Array, *, share: float = BAND_SHARE,
 def surface_distances(prediction: Array, target: Array) -> SurfaceDistances:
     """Average symmetric surface distance and 95 % Hausdorff distance, in pixels, as MONAI 1.6 defines them.
 
-    The surface is the object's pixels with ground (or the frame) above, below, left or right. Average: of every surface
-    pixel's distance to the other surface, both ways together. Hausdorff: the larger of the two ways' 95th percentiles.
-    Truth and prediction both empty: 0. One of them empty: the photo's diagonal (MONAI has NaN and infinity).
+    The surface is the object's pixels with ground (or the frame) above, below, left or right. Average: over every surface
+    pixel's distance to the other surface, both ways pooled. Hausdorff: the larger of the two ways' 95th percentiles.
+    Truth and prediction both empty: 0. One of them empty: the photo's diagonal (MONAI returns NaN and infinity).
 
     Args:
         prediction: bool (…, height, width), array or tensor.
@@ -111,10 +111,10 @@ def surface_distances(prediction: Array, target: Array) -> SurfaceDistances:
 def contour_distances(prediction: Array, target: Array) -> tuple[Any, Any]:
     """Average distance in pixels from the true contour to the predicted one, and the other way.
 
-    The contour runs between pixels; each of its pieces, one in a square of four pixels, counts by its length. The numbers
+    The contour runs between pixels; its pieces, one per square of four pixels, are weighted by their length. The numbers
     are those of surface_distance 0.1:
     `compute_average_surface_distance(compute_surface_distances(truth, prediction, (1, 1)))`.
-    From a contour that is not there: NaN. To one that is not there: infinity.
+    From an empty contour: NaN. To an empty contour: infinity.
 
     Returns:
         From truth and from prediction: two floats, or two arrays (…). Arguments and errors as for `surface_distances`.
@@ -126,11 +126,11 @@ def contour_distances(prediction: Array, target: Array) -> tuple[Any, Any]:
 
 
 def measure_outlines(prediction: Mask, target: NDArray[np.uint8], *, empty: float = 1.0) -> Outlines:
-    """All of the above for one photo, with the search for the outlines shared.
+    """All of the above for one photo, cropped only once.
 
     Args:
         prediction: bool (height, width).
-        target: (height, width): 0 ground, 1 object, 255 not judged. It may be without object.
+        target: (height, width): 0 ground, 1 object, 255 not judged. It may have no object.
         empty: Boundary IoU where truth and prediction are both empty; the distances are 0 there.
     """
     check_pair(prediction, target)
@@ -139,7 +139,7 @@ def measure_outlines(prediction: Mask, target: NDArray[np.uint8], *, empty: floa
 
 
 def _over_images(measure: Callable[[_Pair], Any], prediction: Any, target: Any, count: int = 1) -> Any:
-    """What `measure` says of one photo, `count` numbers, or as many arrays over a batch of photos."""
+    """Apply `measure`: `count` numbers for one photo, or as many arrays for a batch of photos."""
     check_pair(prediction, target)
     predictions, targets = (
         np.asarray(each.cpu() if hasattr(each, "cpu") else each) for each in (prediction, check_target(target))
@@ -161,7 +161,7 @@ def _make_pair(prediction: Mask, target: NDArray[Any]) -> _Pair:
 
 
 def _span(occupied: Mask) -> slice:
-    """From the first to the last line that holds something."""
+    """The slice from the first to the last occupied line."""
     places = np.flatnonzero(occupied)
     return slice(places[0], places[-1] + 1) if len(places) else slice(0, 0)
 
@@ -174,9 +174,9 @@ def _boundary_iou(pair: _Pair, share: float, empty: float) -> float:
 
 
 def _erode(mask: Mask, steps: int) -> Mask:
-    """What is left after `steps` erosions by a square of 3 pixels; beyond the array is ground.
+    """What is left after `steps` erosions by a 3x3 square; beyond the array is ground.
 
-    Along each axis a pixel stays where a window of 2·steps + 1 is full; the windows' lengths are doubled, not walked.
+    Along each axis a pixel stays where a window of 2·steps + 1 is full; the windows grow by doubling, not by single steps.
     """
     length = 2 * steps + 1
     for _ in range(2):  # rows, then columns, by transposing twice
@@ -220,16 +220,16 @@ def _contour_distances(pair: _Pair) -> tuple[float, float]:
 
 
 def measure_contour(mask: Mask) -> NDArray[np.float64]:
-    """Length of the contour in every square of four pixels, (height - 1, width - 1); pad the mask where it has no rim."""
+    """Length of the contour in every square of four pixels, (height - 1, width - 1); pad the mask if it has no rim."""
     corners = mask.view(np.uint8)
     rows = 2 * corners[:, :-1] + corners[:, 1:]
     return _CONTOUR_LENGTHS[4 * rows[:-1] + rows[1:]]
 
 
 def _measure_both_ways(first: Mask, second: Mask) -> Iterator[NDArray[np.float64]]:
-    """Distance of each point of the one to the nearest of the other, then of each of the other to the one; exact.
+    """Distance of each point of `first` to the nearest of `second`, then the other way; exact.
 
-    Points that both have are 0 apart and are not searched for: of a good prediction, most.
+    Points in both are at distance 0 and need no search: most points of a good prediction.
     """
     masks, places = (first, second), (np.argwhere(first), np.argwhere(second))
     for here, there in ((0, 1), (1, 0)):

@@ -1,4 +1,4 @@
-"""What a model's probabilities say of its own answer."""
+"""What a model's probabilities say about its own answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def expect_dice(probability: NDArray[np.float32], prediction: NDArray[np.bool_]) -> float:
     """The Dice that a model expects of its own prediction, if its probabilities are true: 2 Σ_pred p / (Σ_pred 1 + Σ p).
 
-    Where nothing is predicted, the score hangs on whether there is an object at all: 1 less the highest probability.
+    If nothing is predicted, the score depends on whether there is an object at all: 1 minus the highest probability.
 
     Args:
         probability: (height, width).

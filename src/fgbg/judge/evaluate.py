@@ -1,4 +1,4 @@
-"""A model and a set of photos: one row an image, and the statement of what the rows mean."""
+"""Score a model on a set of photos: one row per image, and a statement of what the rows mean."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from fgbg.run import Run
 from fgbg.words import Border
 
 THUMBNAIL_PIXELS = 128
-MEASURED_AHEAD = 4  # scored photos that wait for their measurements: bounds memory where photos are large
+MEASURED_AHEAD = 4  # scored photos waiting to be measured: bounds memory where photos are large
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,17 @@ def evaluate(
 
     Args:
         predictor: In evaluation mode, on the engine's device.
-        header: What the model file says of itself.
-        samples: What to score; none of them may have trained the model, and none that is to test it may have chosen it.
-        engine: Processes share the samples; rows come back in one order whatever their number.
+        header: The model file's header.
+        samples: What to score; none may have trained the model, and no test photo may have chosen its epoch or threshold.
+        engine: Its processes share the samples; the rows' order does not depend on their number.
         split: Which split the samples are.
         label: What to call them in file names; the split by default.
-        border: What the band counts as; the model's own rule by default.
+        border: What the masks' band counts as; the model's own rule by default.
         empty: The score of an image where truth and prediction are both empty; NaN leaves it out of the means.
-        allow_overlap: Score photos that the model has seen all the same; the statement tells how many.
+        allow_overlap: Score even photos that the model has seen; the statement says how many.
         run: Where to keep everything; nowhere by default.
-        about: More to say in the statement: `tta`, `members`.
-        progress: Shows how far it is.
+        about: Further entries of the statement: `tta`, `members`.
+        progress: Shows progress.
 
     Raises:
         UserError: Nothing to score, a photo that the model has seen among the samples, or an unreadable file.
@@ -119,17 +119,17 @@ def evaluate(
 def count_by_probability(
     predictor: Scorer, samples: SampleSet, *, engine: Engine, border: Border, progress: Progress | None = None
 ) -> Histograms:
-    """What any threshold would make of these samples, whatever the predictor's is: their pixels by probability.
+    """The samples' pixels by probability, from which any threshold can be scored; the predictor's own plays no part.
 
     Args:
         predictor: In evaluation mode, on the engine's device.
-        samples: What to look at: validation photos.
-        engine: Processes share the samples; the counts are the same whatever their number.
-        border: What the band counts as.
-        progress: Shows how far it is.
+        samples: The validation photos.
+        engine: Its processes share the samples; the counts do not depend on their number.
+        border: What the masks' band counts as.
+        progress: Shows progress.
 
     Raises:
-        UserError: Nothing to look at, or an unreadable file.
+        UserError: There are no photos, or a file is unreadable.
     """
     _require_photos(samples, "validation")
     indices = engine.share(range(len(samples.samples)))
@@ -155,7 +155,7 @@ def _score_samples(
     progress: Progress | None,
     title: str,
 ) -> Iterator[tuple[int, ScoredPhoto]]:
-    """Those samples in order, each with what the predictor made of it; files are read ahead."""
+    """The samples' indices in order, each with its scored photo; files are read ahead."""
 
     def read(index: int) -> PhotoAndTarget:
         return samples.samples[index].read_pixels(), apply_border(samples.read_levels(index), border)
@@ -165,14 +165,14 @@ def _score_samples(
 
 
 class SeenPhotos(NamedTuple):
-    """Ids of photos that a model knows, by their content, although they are to judge it."""
+    """Ids of photos that are to be scored although the model has seen them (compared by content)."""
 
     trained: list[str]
     chose: list[str]  # its epoch and threshold
 
     @property
     def photo_count(self) -> int:
-        """How many."""
+        """How many in all."""
         return len(self.trained) + len(self.chose)
 
     def describe(self) -> str:
@@ -182,7 +182,7 @@ class SeenPhotos(NamedTuple):
 
 
 def find_seen_photos(header: ModelHeader, samples: SampleSet, split: str) -> SeenPhotos:
-    """The samples that trained the model, and those that chose it although they are to test it."""
+    """The samples that trained the model and, in the test split, those that chose its epoch and threshold."""
     trained, chose = set(header.training_images), set(header.validation_images) if split == "test" else set()
     known = [(sample.id, key) for sample, key in zip(samples.samples, samples.image_keys, strict=True)]
     return SeenPhotos(
@@ -192,7 +192,7 @@ def find_seen_photos(header: ModelHeader, samples: SampleSet, split: str) -> See
 
 
 def _tell_overlap(header: ModelHeader, seen: SeenPhotos) -> str:
-    """What makes a score doubtful, for everybody who reads it; empty where nothing does."""
+    """Why a score is not from a clean test, for its readers; empty if it is."""
     if header.overlap_count and not seen.photo_count:
         return f"the model was trained on data with {header.overlap_count} photos or groups in two splits"
     return seen.describe()
@@ -225,7 +225,7 @@ def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
 
 
 def _keep_pictures(run: Run, label: str, sample_id: str, scored: ScoredPhoto) -> None:
-    """The probability at the training size, a small copy of the photo, and of equal size where the answer is right."""
+    """Save the probability at the training size, a thumbnail of the photo, and the outcome at the thumbnail's size."""
     probability = (scored.logits_at_size.sigmoid() * 255).round().byte().cpu().numpy()
     Image.fromarray(probability).save(run.predictions(label) / f"{sample_id}.png")
     picture = Image.fromarray(scored.pixels)

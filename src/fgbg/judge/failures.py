@@ -1,4 +1,4 @@
-"""What went wrong on a photo, in one name a reader knows: by where the wrong pixels lie."""
+"""Naming what went wrong on a photo, by where the wrong pixels lie."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FAILURES = {
     "merged with neighbour": "Background that was taken for a part of the object, grown onto it.",
     "label suspected": "The model is confident and contradicts the truth: look at the truth first.",
 }
-"""Kind -> what it means, from harmless to grave."""
+"""Kind -> what it means, from harmless to severe."""
 
 GOOD_DICE = 0.95
-BAND_SHARE = 0.02  # of the photo's diagonal: how far from the true outline an error still is one of the border
-LONGEST_EDGE = 512  # pixels: larger photos are looked at in steps, since a name needs no more
+BAND_SHARE = 0.02  # of the photo's diagonal: errors within this distance of the true outline are border errors
+LONGEST_EDGE = 512  # pixels: larger photos are subsampled, which is enough to name a failure
 
 
 def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice: float) -> str:
-    """The kind of FAILURES that most of the wrong pixels of a photo belong to ("label suspected" is not decided here).
+    """The kind of failure that most wrong pixels of a photo belong to ("label suspected" is decided elsewhere).
 
     Args:
         prediction: bool (height, width).
@@ -52,7 +52,7 @@ def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice:
 
 
 def _near_outline(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels within the band along the outline of the truth; the photo's frame is no outline."""
+    """Pixels within the band along the outline of the truth; the photo's frame does not count as outline."""
     if not truth.any() or truth.all():
         return np.zeros_like(truth)
     width = max(1.0, BAND_SHARE * float(np.hypot(*truth.shape)))

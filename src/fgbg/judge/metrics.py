@@ -12,7 +12,7 @@ import numpy as np
 
 from fgbg.words import NOT_JUDGED, OBJECT
 
-Array = TypeVar("Array", bound=Any)  # np.ndarray or torch.Tensor: both know &, ~, == and sum over axes
+Array = TypeVar("Array", bound=Any)  # np.ndarray or torch.Tensor: both support &, ~, == and sum over axes
 _IMAGE_AXES = (-2, -1)
 
 
@@ -36,15 +36,15 @@ def count_pixels(prediction: Array, target: Array) -> Counts:
         Four integers, or four integer arrays of shape (…).
 
     Raises:
-        TypeError: The prediction is not bool: a probability or a 0/255 mask would be counted wrongly in silence.
+        TypeError: The prediction is not bool: a probability or a 0/255 mask would silently be miscounted.
         ValueError: The shapes differ.
 
     >>> count_pixels(np.array([[True, True, False, True]]), np.array([[1, 0, 1, 255]], np.uint8))
     Counts(TP=1, FP=1, FN=1, TN=0)
     """
     check_pair(prediction, target)
-    truth, judged = target == OBJECT, target != NOT_JUDGED  # of a bool target: object, and all of it
-    # Three sums: the fourth count is what is left, and a sum over pixels is what this costs.
+    truth, judged = target == OBJECT, target != NOT_JUDGED  # for a bool target: object, and every pixel
+    # Sums over pixels are what this costs: FP, FN and TN follow from the four below.
     hit = (prediction & truth).sum(_IMAGE_AXES)
     claimed = (prediction & judged).sum(_IMAGE_AXES)
     real = truth.sum(_IMAGE_AXES)
@@ -80,8 +80,8 @@ def iou_of(counts: Counts, *, empty: float = 1.0) -> Any:
 def precision_of(counts: Counts, *, empty: float = 1.0) -> Any:
     """Precision = TP / (TP + FP), 0 to 1: the share of the predicted object that is object.
 
-    `empty` where truth and prediction are both empty. Nothing predicted although there is an object: 0, as Dice and IoU
-    have it (scikit-learn asks the caller, MONAI leaves the image out: a model that finds nothing would gain by it).
+    `empty` where truth and prediction are both empty. If nothing is predicted although there is an object: 0, as for Dice
+    and IoU (scikit-learn asks the caller; MONAI leaves the image out, which would favour a model that finds nothing).
 
     >>> precision_of(Counts(TP=3, FP=1, FN=2, TN=5))
     0.75
@@ -92,8 +92,8 @@ def precision_of(counts: Counts, *, empty: float = 1.0) -> Any:
 def recall_of(counts: Counts, *, empty: float = 1.0) -> Any:
     """Recall (sensitivity) = TP / (TP + FN), 0 to 1: the share of the object that is predicted.
 
-    `empty` where truth and prediction are both empty. Something predicted although there is no object: NaN, since there was
-    nothing to find; leave such images out of a mean, as MONAI does. Precision and Dice are 0 there and tell of the error.
+    `empty` where truth and prediction are both empty. If something is predicted although there is no object: NaN, since
+    there was nothing to find; leave such images out of a mean, as MONAI does. Precision and Dice are 0 there.
 
     >>> recall_of(Counts(TP=3, FP=1, FN=2, TN=5))
     0.6
@@ -104,7 +104,7 @@ def recall_of(counts: Counts, *, empty: float = 1.0) -> Any:
 def specificity_of(counts: Counts) -> Any:
     """Specificity = TN / (TN + FP), 0 to 1: the share of the ground that is predicted as ground; NaN where there is none.
 
-    It grows with the photo: ground far from the object is easy. Without an object it is what is not a false alarm.
+    It grows with the photo's size: ground far from the object is easy. Without an object: 1 - the share of false alarms.
 
     >>> specificity_of(Counts(TP=3, FP=1, FN=2, TN=4))
     0.8
@@ -167,7 +167,7 @@ def specificity(prediction: Array, target: Array) -> Any:
 
 
 def check_pair(prediction: Array, target: Array) -> None:
-    """Refuse what would be counted wrongly in silence.
+    """Refuse what would silently be miscounted.
 
     Raises:
         TypeError: The prediction is not bool.

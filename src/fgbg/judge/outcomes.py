@@ -1,4 +1,4 @@
-"""A small picture of where prediction and truth agree and differ, to lie over a thumbnail."""
+"""A small picture of where prediction and truth agree and differ, to be laid over a thumbnail."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image
 from fgbg.words import NOT_JUDGED, OBJECT
 
 OUTCOMES = ("ground", "found", "extra", "missed", "not judged")
-"""Meaning of the picture's values 0 to 4: TN, TP, FP, FN, 255.."""
+"""Meaning of the picture's values 0 to 4: TN, TP, FP, FN, and 255 in the target."""
 
 COLOURS = ((0, 0, 0, 0), (0, 158, 115, 110), (213, 94, 0, 215), (0, 114, 178, 215), (128, 128, 128, 130))
-"""RGBA of each value: hues that colour-blind eyes tell apart (after Okabe & Ito), over a photo that stays visible."""
+"""RGBA of each value: hues that are safe for colour blindness (after Okabe & Ito), and let the photo show through."""
 
 
 def make_outcome(prediction: NDArray[np.bool_], target: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
@@ -33,5 +33,5 @@ def make_outcome(prediction: NDArray[np.bool_], target: NDArray[np.uint8], size:
 
 
 def save_outcome(picture: Image.Image, path: Path) -> None:
-    """Write it as a palette PNG with transparency."""
+    """Write an outcome as a palette PNG with transparency."""
     picture.save(path, transparency=bytes(colour[3] for colour in COLOURS), optimize=True)

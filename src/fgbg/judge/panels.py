@@ -20,18 +20,18 @@ PANELS = 3  # photos of each kind
 
 
 def panels_path(run: Run, label: str) -> Path:
-    """The picture of best, median and worst photos of a scored set (`test`, …)."""
+    """Path of the picture of a scored set's best, median and worst photos (`test`, …)."""
     return run.charts / f"panels_{label}.png"
 
 
 def draw_best_and_worst(run: Run, label: str, predictor: Scorer, samples: SampleSet, evaluation: Evaluation) -> None:
-    """Draw them into the run's charts, `panels_LABEL.png`; the photos are predicted once more, at their own size."""
+    """Draw these photos as `panels_LABEL.png` among the run's charts; they are predicted again, at their own size."""
     rule: Border = evaluation.statement["border"]
     draw_panels(_make_panels(predictor, samples, evaluation.rows, rule), panels_path(run, label))
 
 
 def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], border: Border) -> Iterator[Panel]:
-    """The worst, the median and the best photos with prediction and truth, one after the other: they may be large."""
+    """The worst, the median and the best photos with prediction and truth, one at a time since they may be large."""
     ranked = sorted((row for row in rows if not np.isnan(row.dice)), key=lambda row: (row.dice, row.id))
     kinds: dict[str, tuple[str, ScoreRow]] = {}
     middle = max(0, len(ranked) // 2 - PANELS // 2)
@@ -41,7 +41,7 @@ def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], bo
         ("best", ranked[: -PANELS - 1 : -1]),
     ):
         for row in picked:
-            kinds.setdefault(row.id, (kind, row))  # a tiny set may have one photo as worst and best
+            kinds.setdefault(row.id, (kind, row))  # in a tiny set one photo may be both worst and best
     places = {sample.id: index for index, sample in enumerate(samples.samples)}
     for sample_id, (kind, row) in kinds.items():
         index = places[sample_id]

@@ -1,7 +1,7 @@
-"""Pictures of what a network is shown and of what it answers.
+"""Pictures of a network's input and of its answers.
 
 The lab's qualitative comparison: original, prediction, truth, photo × prediction and photo × truth, side by side; and a
-batch with its masks over it.
+batch with its masks overlaid.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH_TITLE = "First batch as the network is shown it · object tinted"
 BATCH_NOTE = "not judged: left out of the loss"
 BATCH_COLUMNS = 4
 TINT = (255, 64, 129)
-GREY = 128  # of what is not judged
+GREY = 128  # for pixels that are not judged
 CELL, GAP, MARGIN = 300, 10, 32  # pixels; a photo of any shape is fitted into a square cell
 CAPTION_HEIGHT, TITLE_HEIGHT, NOTE_HEIGHT = 44, 40, 44
 PAPER, EMPTY, INK, FAINT = "#FFFFFF", "#E6E9ED", "#1F2328", "#59636E"
@@ -38,7 +38,7 @@ class Panel:
 
     Raises:
         TypeError: The prediction is not bool.
-        ValueError: The three are not of one shape.
+        ValueError: Pixels, prediction and target differ in size.
     """
 
     title: str
@@ -64,7 +64,7 @@ class _Row(NamedTuple):
 
 
 def draw_panels(panels: Iterable[Panel], path: Path) -> None:
-    """Draw one row of five pictures per panel into a PNG; its folder is made if need be.
+    """Draw one row of five pictures per panel into a PNG; its folder is created if missing.
 
     Raises:
         ValueError: There are no panels.
@@ -97,7 +97,7 @@ def draw_panels(panels: Iterable[Panel], path: Path) -> None:
 
 
 def draw_batch(pixels: NDArray[np.uint8], targets: NDArray[np.uint8], names: Sequence[str], path: Path) -> None:
-    """Draw images with their masks over them into a PNG; its folder is made if need be.
+    """Draw images with their masks overlaid into a PNG; its folder is created if missing.
 
     Args:
         pixels: (images, height, width, 3).
@@ -152,7 +152,7 @@ def _draw_pictures(panel: Panel) -> Iterator[NDArray[np.uint8]]:
 
 
 def _fit_into_cell(picture: NDArray[np.uint8]) -> Image.Image:
-    """A cell with the whole picture in its middle, as large as it can be."""
+    """A cell with the whole picture centred in it, as large as fits."""
     image = Image.fromarray(picture)
     scale = CELL / max(image.size)
     if scale > 1:
@@ -167,12 +167,12 @@ def _fit_into_cell(picture: NDArray[np.uint8]) -> Image.Image:
 
 @cache
 def _open_font(size: int) -> ImageFont.FreeTypeFont:
-    """The face of the charts: Pillow's own has no × in it."""
+    """The charts' typeface: Pillow's default one has no ×."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def _shorten(title: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """The title with as much of its middle left out as it takes to fit into `width` pixels."""
+    """The title, with its middle cut as much as needed to fit into `width` pixels."""
     kept = len(title)
     shortened = title
     while font.getlength(shortened) > width:

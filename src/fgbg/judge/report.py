@@ -1,4 +1,4 @@
-"""From run folders to the page, the workbook and the charts. Reads what runs wrote; never a network, never torch."""
+"""Write the page, the workbook and the charts from what run folders hold. Loads no model and never imports torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Report:
 
 
 def write_record(runs: Sequence[Run], folder: Path) -> Record:
-    """The runs' workbook and charts, side by side in `folder` (made if it is not there).
+    """Write the runs' workbook and charts into `folder`, which is created if missing.
 
     Raises:
         UserError: No run, or one without a finished epoch.
@@ -44,14 +44,14 @@ def write_record(runs: Sequence[Run], folder: Path) -> Record:
 
 
 def write_report(runs: Sequence[Run], folder: Path, split: str = "test") -> Report:
-    """One page that shows how good runs are and where they fail, with workbook and charts beside it.
+    """Write a page that shows how good runs are and where they fail, with workbook and charts beside it.
 
-    Several runs are compared. A run that averages others has scores and no epochs; one that was not scored yet has epochs
-    only: the page then says how to score it.
+    Several runs are compared. A run that averages others has scores but no epochs; one that has not been scored has only
+    epochs, and the page says how to score it.
 
     Args:
         runs: One or more, each of them once.
-        folder: Made if it is not there.
+        folder: Created if missing.
         split: Which scores: `test`, `validation`, or the name of other data that was scored.
 
     Raises:

@@ -25,7 +25,7 @@ from fgbg.storage import write_alone
 from fgbg.words import Border
 
 JOINT = "members.json"
-"""What a folder holds whose scores are of several runs, or of one seen several ways."""
+"""The file that marks a folder of joint scores: of several runs, or of one with test-time augmentation."""
 
 
 def evaluate_run(
@@ -44,20 +44,20 @@ def evaluate_run(
 ) -> Evaluation:
     """Score a run's best model; rows, predictions, thumbnails and panels are kept in the run folder.
 
-    On the run's own validation photos the threshold is chosen too, and stored in the model.
+    On the run's own validation photos the threshold is also chosen, and stored in the model.
 
     Args:
         folder: The run.
-        data: Other data than the run's own.
+        data: Data other than the run's own.
         split: Which photos: `test` or `validation`.
-        border: What the band counts as; the model's own rule by default.
+        border: What the masks' band counts as; the model's own rule by default.
         empty: The score where truth and prediction are both empty.
         device: Where to compute.
         threads: CPU threads; 0 shares the cores.
-        threshold_for: What the threshold is chosen for, see `fgbg.config.OBJECTIVES`; what it was chosen for by default.
-        allow_overlap: Score photos that the model has seen all the same.
-        object_values: Which stored mask values are object in `data`, where they leave it open.
-        categories: Which categories of COCO or labels of LabelMe are object in `data`; those of the run by default.
+        threshold_for: What the threshold is chosen for, see `fgbg.config.OBJECTIVES`; unchanged by default.
+        allow_overlap: Score even photos that the model has seen.
+        object_values: Which stored mask values are object in `data`, if that is ambiguous.
+        categories: Which COCO categories or LabelMe labels are object in `data`; those of the run by default.
 
     Raises:
         UserError: The run, its model or the data cannot be used, the model has seen a photo, or another process writes to
@@ -114,12 +114,12 @@ def choose_on_validation(
     """Score the validation photos, choose the threshold on them, and keep it in the model and in calibration.json.
 
     Args:
-        run: Whose best model `predictor` is.
+        run: The run whose best model `predictor` is.
         predictor: In evaluation mode, on the engine's device; gets the threshold.
-        header: Of the model file.
+        header: The model file's header.
         samples: The validation photos.
         engine: Processes share the photos.
-        threshold_for: What the threshold is chosen for; by default what it was before, else what the configuration says.
+        threshold_for: What the threshold is chosen for; by default what it was before, or what the configuration says.
         empty: The score where truth and prediction are both empty.
 
     Returns:
@@ -138,7 +138,7 @@ def choose_on_validation(
         threshold_reason=chosen["sentence"],
         temperature=calibration["temperature"],
     )
-    evaluation = evaluate(  # what is kept is of the threshold that ships
+    evaluation = evaluate(  # what is kept was scored at the threshold that ships
         predictor, header, samples, engine=engine, split="validation", empty=empty, run=run, progress=show_progress
     )
     if engine.is_main:
@@ -149,10 +149,10 @@ def choose_on_validation(
 
 
 def _label_scores(run: Run, samples: SampleSet, split: str) -> str:
-    """What scores on other data are called: they stand beside the run's own and those of others, never in their place."""
+    """The label of scores on other data: they are kept beside the run's own and those of others, and replace none."""
     label = f"{samples.name}_{split}"
     if run.scores_path(label).exists() and run.statement(label)["fingerprint"] != samples.fingerprint:
-        return f"{label}_{samples.fingerprint}"  # of another folder of that name
+        return f"{label}_{samples.fingerprint}"  # other data of the same name
     return label
 
 
@@ -172,7 +172,7 @@ def open_scorable(folder: Path) -> Run:
 def open_run_data(
     run: Run, data: str, split: str, object_values: Sequence[int] = (), categories: Sequence[str] = ()
 ) -> tuple[SampleSet, str]:
-    """The photos of a split of the run's own data, or of other data, and what to call them in file names.
+    """The photos of a split of the run's own data, or of other data, and their label in file names.
 
     Raises:
         UserError: The data are not there, have changed, or were given to the Python API.

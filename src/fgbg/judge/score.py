@@ -1,4 +1,4 @@
-"""One model on one photo: the counts from which every score is made. Validation and `evaluate` both come here."""
+"""One model on one photo: the counts from which every score is computed, in validation and in `evaluate`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Scorer = Predictor | Ensemble
 
 @dataclass(frozen=True)
 class ScoredPhoto:
-    """What a model made of one photo. Tensors are on the model's device.
+    """One photo with a model's answer and its counts. Tensors are on the model's device.
 
-    The training size of whole photos is a square of the model's size; that of patches (`--fit crop`) is the photo's own, or
-    of a photo that was reduced on decode, that.
+    For a model of whole photos the training size is a square of the model's size; for one of patches (`--fit crop`) it is
+    the photo's size as decoded, which may be reduced.
     """
 
     pixels: NDArray[np.uint8]
@@ -44,7 +44,7 @@ class ScoredPhoto:
 
 @torch.inference_mode()
 def score_photos(predictor: Scorer, photos: Iterable[PhotoAndTarget]) -> Iterator[ScoredPhoto]:
-    """Score photos one by one, in order: enlarge the probability to the photo first, threshold last."""
+    """Score photos one by one, in order: enlarge the probability to the photo's size first, threshold last."""
     photos = iter(photos)
     while chunk := list(islice(photos, CHUNK)):
         answers = predictor.answer(

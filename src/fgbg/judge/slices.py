@@ -12,7 +12,7 @@ from fgbg.judge.bootstrap import Estimate, estimate_mean, find_groups
 from fgbg.rows import ScoreRow
 
 THIRDS = ("low", "middle", "high")
-MOST_VALUES = 12  # of a column of the user's: with more, and no numbers, it names photos and is no kind of them
+MOST_VALUES = 12  # in a user's column: text with more values names single photos, unless they repeat (`_repeats`)
 FEWEST_IMAGES = 5  # a mean over fewer says nothing
 
 TRAITS = {
@@ -31,11 +31,11 @@ TRAITS = {
 class Slice(NamedTuple):
     """The images that are alike in one trait or column."""
 
-    trait: str  # a key of TRAITS, or a column of the user's
+    trait: str  # a key of TRAITS, or a user's column
     title: str
-    meaning: str  # empty for a column of the user's
+    meaning: str  # empty for a user's column
     value: str  # "low", "yes", "Abyssinian", …
-    low: float  # smallest and largest value in it; NaN where they are no numbers
+    low: float  # smallest and largest value in it; NaN if not numeric
     high: float
     ids: tuple[str, ...]
     dice: Estimate
@@ -44,7 +44,7 @@ class Slice(NamedTuple):
 def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
     """Mean Dice of the photos that are alike: by every trait, and by every column of the user's.
 
-    Numbers are cut into thirds of equally many photos (ties stay together), words are taken as they are. Photos whose score
+    Numbers are split into thirds of equal photo count (ties stay together), words are used as they are. Photos whose score
     or trait is NaN or empty are left out, and so are slices of fewer than FEWEST_IMAGES photos.
     """
     rows = [row for row in rows if not math.isnan(row.dice)]
@@ -70,7 +70,7 @@ def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
 def _slice_by_number(
     rows: Sequence[ScoreRow], trait: str, title: str, meaning: str, values: dict[str, float]
 ) -> list[Slice]:
-    """Thirds of equally many photos; a trait that is the same everywhere makes no slices."""
+    """Thirds of equal photo count; a trait with fewer than three distinct values makes no slices."""
     if len(set(values.values())) < len(THIRDS):
         return []
     cuts = np.quantile(list(values.values()), [1 / 3, 2 / 3])
@@ -100,7 +100,7 @@ def _slice_by_word(
 
 
 def _read_numbers(words: dict[str, str]) -> dict[str, float]:
-    """The column as numbers, or nothing where one of its values is none."""
+    """The column as numbers; empty if any of its values is not one."""
     try:
         return {key: float(word) for key, word in words.items()}
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the rows of a scored set mean: every rule without which a number means nothing, and the numbers."""
+"""The statement of a scored set: its numbers, and every rule that is needed to interpret them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_statement(
     border: Border,
     empty: float,
 ) -> dict[str, Any]:
-    """Everything without which the numbers mean nothing, and the numbers."""
+    """The numbers, and everything that is needed to interpret them."""
     scores = np.array([row.dice for row in rows])
     both_empty = sum(row.TP + row.FP + row.FN == 0 for row in rows)
     judged = ~np.isnan(scores)
@@ -77,16 +77,16 @@ def make_statement(
 
 
 def _mean(scores: Iterable[float]) -> float | None:
-    """The mean of the scores that are numbers; nothing where there is none (JSON has no NaN)."""
+    """The mean of the scores that are not NaN; None if there are none (JSON has no NaN)."""
     known = [float(score) for score in scores if not math.isnan(score)]
     return sum(known) / len(known) if known else None
 
 
 def _correlate(pairs: list[tuple[float, float]]) -> float | None:
-    """Spearman's rank correlation; nothing where one of the two never varies."""
+    """Spearman's rank correlation; None if either of the two is constant."""
     if len({first for first, _ in pairs}) < 2 or len({second for _, second in pairs}) < 2:
         return None
-    from scipy.stats import spearmanr  # a second to import, which nobody pays who only reads scores
+    from scipy.stats import spearmanr  # takes a second to import; reading scores does not need it
 
     return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
@@ -96,7 +96,7 @@ def _word(value: float | None, digits: int = 4) -> str:
 
 
 def _describe_size(told: dict[str, Any]) -> list[str]:
-    """The mean at the training size; a model of patches has no other than the photos' own."""
+    """The mean at the training size; nothing for a model of patches, which has only the photos' own size."""
     if told["fit"] == "crop":
         return []
     mean = f"        mean @{told['size']}px".ljust(27) + _word(told["dice_at_size"])

@@ -1,4 +1,4 @@
-"""What a model's probabilities say of a label that they contradict."""
+"""What a model's probabilities say about a label that they contradict."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scipy.spatial import cKDTree
 from fgbg.words import NOT_JUDGED, OBJECT
 
 SUSPICION_CUTOFF, SUREST_UNCERTAINTY = 0.4, 0.15
-"""When a label is called suspected: on pets, 2 % of the labels as they are, and about half of the planted errors."""
+"""When a label is called suspected: on pets, 2 % of the original labels and about half of the planted errors are."""
 
-OFFSET_WEIGHT = 0.5  # a shifted outline alone never suspects more than this
-OFFSET_SHARE = 0.01  # of the photo's diagonal: an offset that any model may have
+OFFSET_WEIGHT = 0.5  # a shifted outline alone never gives a higher suspicion
+OFFSET_SHARE = 0.01  # of the photo's diagonal: an offset that is normal for any model
 
 
 def suspect_label(probability: NDArray[np.float32], prediction: NDArray[np.bool_], target: NDArray[np.uint8]) -> float:
-    """How much a model speaks against a label, 0 to 1: look at the highest ones first.
+    """How strongly a model contradicts a label, 0 to 1: look at the highest ones first.
 
-    Two signs together, each enough by itself. *Confident contradiction*: the pixels where prediction and truth differ,
-    weighted by |2p - 1|, as a share of the pixels that either calls object. *A shifted outline*: the true outline lies off
-    the predicted one by much the same distance all around, as when a mask was drawn too wide; a model's own errors scatter.
+    Combines two signs, each enough by itself. *Confident contradiction*: the pixels where prediction and truth differ,
+    weighted by |2p - 1|, as a share of the pixels that either calls object. *A shifted outline*: the true outline is offset
+    from the predicted one by nearly the same distance all around, as in a mask drawn too wide; a model's own errors scatter.
 
     Args:
         probability: (height, width).
@@ -37,7 +37,7 @@ def suspect_label(probability: NDArray[np.float32], prediction: NDArray[np.bool_
 
 
 def is_label_suspected(suspicion: float, uncertainty: float) -> bool:
-    """Whether to tell people to look at the label first: it is contradicted, and by a model that expects to be right."""
+    """Whether the label should be looked at first: it is contradicted by a model that expects to be right."""
     return suspicion >= SUSPICION_CUTOFF and uncertainty <= SUREST_UNCERTAINTY
 
 
@@ -53,5 +53,5 @@ def _measure_offset(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> 
 
 
 def _find_edge(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(pixels, 2) row and column of the mask's pixels that touch its outside; the photo's frame is no outside."""
+    """(pixels, 2) row and column of the mask's pixels that touch its outside; the photo's frame does not count."""
     return np.argwhere(mask & ~binary_erosion(mask, border_value=1))

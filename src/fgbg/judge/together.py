@@ -1,4 +1,4 @@
-"""Evaluate several runs as one model, or one that looks at each photo several ways."""
+"""Evaluate several runs as one model, or one run with test-time augmentation."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def evaluate_together(
     object_values: Sequence[int] = (),
     categories: Sequence[str] = (),
 ) -> tuple[Evaluation, Run]:
-    """Score several runs as one model that averages their probabilities, or one run that looks at each photo several ways.
+    """Score several runs as one model that averages their probabilities, or one run with test-time augmentation.
 
-    What comes of it has a run folder of its own, which `compare` and `report` take like any other.
+    The result has a run folder of its own, which `compare` and `report` accept like any other.
 
     Args:
-        folders: The runs; the first one's data and settings count.
+        folders: The runs; data and settings are the first one's.
         tta: Test-time augmentation of each.
         out: The folder to write to; beside the first run by default, named after what was done.
         data, split, border, empty, device, threads, allow_overlap, object_values, categories: As for `evaluate_run`.
 
     Raises:
-        UserError: As `evaluate_run`; or the models do not belong together; or `out` holds something else.
+        UserError: As `evaluate_run`; or the models cannot be combined; or `out` holds something else.
     """
     runs = [open_scorable(folder) for folder in folders]
     engine = Engine(device, "fp32", threads)
@@ -98,7 +98,7 @@ def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
 
 
 def _open_joint_folder(folder: Path, runs: Sequence[Run], tta: Tta, engine: Engine) -> Run:
-    """The folder for joint scores, new or of the same runs; its settings are the first run's."""
+    """The folder for joint scores, new or from the same runs; its settings are the first run's."""
     content = json.dumps({"members": [str(run.folder.resolve()) for run in runs], "tta": tta}, indent=1) + "\n"
     if engine.is_main:
         make_folder(folder)

@@ -1,7 +1,7 @@
-"""What kind of photo it is: how large, how camouflaged, how irregular, how dark its object. Truth and photo alone decide.
+"""What kind of photo it is (object size, camouflage, irregularity, brightness, …), measured from photo and truth alone.
 
-The lab report blames similar tones and irregular shapes for what its networks miss. These are its words as numbers, so that
-the claim can be checked.
+The lab report blames similar tones and irregular shapes for what its networks miss. These traits put numbers to its words,
+so that the claim can be checked.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from scipy.spatial import ConvexHull
 from fgbg.judge.distances import measure_contour
 from fgbg.words import NOT_JUDGED, OBJECT
 
-LONGEST_EDGE = 512  # pixels: traits of larger photos are measured on a reduced copy, so that size does not pass for detail
+LONGEST_EDGE = 512  # pixels: traits of larger photos are measured on a reduced copy, so that size is not mistaken for detail
 LUMA_THOUSANDTHS = np.array([299, 587, 114])  # ITU-R BT.601
-COLOUR_BINS = 8  # a channel
-COLOUR_BLUR = 0.7  # bins: neighbouring colours are alike, also where a small object has few pixels
+COLOUR_BINS = 8  # per channel
+COLOUR_BLUR = 0.7  # bins: makes neighbouring colours count as alike even if a small object has few pixels
 BAND_SHARE = 0.25  # of the object's equivalent diameter: how wide the band around it is
 NARROWEST_BAND = 4.0  # pixels
-MOST_PIECES = 100  # of an object in many parts: the largest ones are measured
+MOST_PIECES = 100  # parts of an object: the largest ones are measured
 
 
 class Traits(NamedTuple):
@@ -50,9 +50,7 @@ def measure_traits(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> Trai
     judged_count = int((target != NOT_JUDGED).sum())
     share = int((target == OBJECT).sum()) / judged_count if judged_count else math.nan
     small, target = _reduce(pixels, target)
-    luma = (
-        small.astype(np.int64) @ LUMA_THOUSANDTHS / 1000
-    )  # whole numbers: the same to the last bit, however they are summed
+    luma = small.astype(np.int64) @ LUMA_THOUSANDTHS / 1000  # sums of integers: the same to the last bit in any order
     brightness = float(luma.mean() / 255)
     sharpness = float(ndimage.laplace(luma).var())
     truth = target == OBJECT
@@ -64,7 +62,7 @@ def measure_traits(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> Trai
 
 
 def measure_tone_contrast(pixels: NDArray[np.uint8], truth: NDArray[np.bool_], judged: NDArray[np.bool_]) -> float:
-    """Hellinger distance between the colours of the object and of a band around it: 0 alike, 1 nothing in common.
+    """Hellinger distance between the colours of the object and of a band around it: 0 alike, 1 disjoint.
 
     NaN where the object leaves no band around it. Colours are counted in 8x8x8 bins of RGB, slightly blurred.
     """
@@ -78,11 +76,11 @@ def measure_tone_contrast(pixels: NDArray[np.uint8], truth: NDArray[np.bool_], j
 
 
 def measure_outline(truth: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Irregularity, convexity and roughness of an object, of its parts together where it has several.
+    """Irregularity, convexity and roughness of an object, over all its parts if it has several.
 
-    - irregularity: outline length squared over 4π area, the mean over the parts weighted by area; a disc has 1.1 in pixels;
+    - irregularity: outline length squared over 4π area, the parts' mean weighted by area; a disc made of pixels has 1.1;
     - convexity: area over that of the parts' convex hulls;
-    - roughness: the share of the outline by which it is longer than the hulls'.
+    - roughness: 1 - length of the hulls' outlines over that of the object's, at least 0.
 
     The frame counts as an outline.
     """
@@ -94,7 +92,7 @@ def measure_outline(truth: NDArray[np.bool_]) -> tuple[float, float, float]:
     hulls = [_convex_hull(part) for part in parts]
     hull_areas, hull_lengths = (sum(values) for values in zip(*hulls, strict=True))
     irregularity = float((lengths**2).sum() / (4 * math.pi * areas.sum()))  # of each part, weighted by its area
-    # A hull's length is exact, an outline's is made of pixels' sides and corners: a disc's is 5 % too long.
+    # A hull's length is exact; an outline's follows sides and corners of pixels, which makes a disc's 5 % too long.
     return irregularity, float(areas.sum() / hull_areas), float(max(0.0, 1 - hull_lengths / lengths.sum()))
 
 
@@ -111,7 +109,7 @@ def _convex_hull(part: NDArray[np.bool_]) -> tuple[float, float]:
     """Area and length of the convex hull of the pixels' squares."""
     rows = np.flatnonzero(part.any(1))
     first = part.argmax(1)[rows]
-    last = part.shape[1] - part[:, ::-1].argmax(1)[rows]  # one past it
+    last = part.shape[1] - part[:, ::-1].argmax(1)[rows]  # one past the last pixel
     ends = np.concatenate([np.stack([rows + down, column], 1) for down in (0, 1) for column in (first, last)])
     hull = ConvexHull(ends)
     return float(hull.volume), float(hull.area)  # scipy's names for any dimension: in two, area and length
@@ -126,7 +124,7 @@ def _count_colours(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _reduce(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Both at one size, of at most LONGEST_EDGE."""
+    """Both at the same size, at most LONGEST_EDGE."""
     scale = min(1.0, LONGEST_EDGE / max(target.shape))
     height, width = (max(1, round(edge * scale)) for edge in target.shape)
     if target.shape != (height, width):

@@ -1,4 +1,4 @@
-"""The record as an Excel file: the lab's columns over any number of runs, native charts, settings and scores."""
+"""The record as an Excel file: the lab's columns for any number of runs, native charts, settings and scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_workbook(runs: Sequence[Run], path: Path) -> None:
     """Write the workbook; `path` is replaced only when the new file is whole. Its folder must exist.
 
     Sheets: Record, Charts, Summary, Settings, Scores, one "Scores RUN SPLIT" for each split scored in each run, Slices,
-    Failures, and Comparison of several.
+    Failures and, for several runs, Comparison.
     """
     named = name_runs(runs)
     with replace_when_whole(path) as aside:
@@ -52,7 +52,7 @@ def _list_epochs(named: Mapping[str, Run]) -> list[int]:
 
 
 def _write_record(book: Book, named: Mapping[str, Run]) -> None:
-    """A row an epoch; cells stay empty where a run is shorter than another."""
+    """One row per epoch; cells stay empty where a run is shorter than another."""
     columns = _list_columns(named)
     sheet = book.add_sheet("Record", ["Epoch", *(title for title, _, _ in columns)], first_width=8)
     rows = {epoch: row for row, epoch in enumerate(_list_epochs(named), start=1)}
@@ -64,7 +64,7 @@ def _write_record(book: Book, named: Mapping[str, Run]) -> None:
 
 
 def _write_charts(book: Book, named: Mapping[str, Run]) -> None:
-    """Native charts that read the cells of the record, so that they can be restyled and follow a change."""
+    """Native charts that refer to the cells of the record, so that they can be restyled and follow changes."""
     sheet = book.add_sheet("Charts")
     titles = [title for title, _, _ in _list_columns(named)]
     last = len(_list_epochs(named))
@@ -94,7 +94,7 @@ def _write_charts(book: Book, named: Mapping[str, Run]) -> None:
 
 
 def _write_summary(book: Book, named: Mapping[str, Run]) -> None:
-    """The tables under the lab's charts; change is a number, shown in percent."""
+    """The tables under the lab's charts; change is a number, shown as a percentage."""
     sheet = book.add_sheet("Summary", TABLE_HEADER)
     for row, (title, run, field) in enumerate(_list_columns(named), start=1):
         sheet.write_string(row, 0, title)
@@ -110,7 +110,7 @@ def _write_summary(book: Book, named: Mapping[str, Run]) -> None:
 
 
 def _write_settings(book: Book, named: Mapping[str, Run]) -> None:
-    """A row a setting, a column a run; what differs between runs is bold."""
+    """One row per setting, one column per run; settings that differ between runs are bold."""
     sheet = book.add_sheet("Settings", ["Setting", *named])
     sheet.set_column(1, max(1, len(named)), 24)
     settings = [flatten(run.config) for run in named.values()]

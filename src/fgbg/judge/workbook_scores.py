@@ -48,7 +48,7 @@ ROW_COLUMNS = [field.name for field in dataclasses.fields(ScoreRow) if field.nam
 
 
 def write_scores(book: Book, named: Mapping[str, Run]) -> None:
-    """What each scored split came to, and the sheet that holds its images."""
+    """The scores of each split, and a sheet of its images."""
     sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, "Images in sheet"])
     sheet.set_column(len(STATEMENT), len(STATEMENT) + 2, 32)  # data, its hash and the sheet's name are long
     for row, (label, run, split) in enumerate(_list_scored(named), start=1):
@@ -64,7 +64,7 @@ def _list_scored(named: Mapping[str, Run]) -> list[tuple[str, Run, str]]:
 
 
 def write_slices(book: Book, named: Mapping[str, Run]) -> None:
-    """Mean Dice of photos that are alike, a row a slice."""
+    """Mean Dice of photos that are alike, one row per slice."""
     titles = [
         "Model",
         "Split",
@@ -97,7 +97,7 @@ def write_failures(book: Book, named: Mapping[str, Run]) -> None:
 
 
 def write_comparisons(book: Book, runs: Sequence[Run]) -> None:
-    """Whether one run is better than another, for each split that all of them were scored on; or why that cannot be said."""
+    """Whether one run is better than another, for each split that all were scored on; or why they cannot be compared."""
     splits = [split for split in runs[0].scored() if len(runs) > 1 and all(split in run.scored() for run in runs)]
     if not splits:
         return
@@ -132,7 +132,7 @@ def write_comparisons(book: Book, runs: Sequence[Run]) -> None:
 
 
 def _write_images(book: Book, name: str, rows: Sequence[ScoreRow]) -> str:
-    """One row an image, with whatever else is known of it. Returns the sheet's name."""
+    """One row per image, with its metadata. Returns the sheet's name."""
     metadata = list(dict.fromkeys(key for row in rows for key in row.metadata))
     sheet = book.add_sheet(name, [*ROW_COLUMNS, *metadata])
     sheet.autofilter(0, 0, len(rows), len(ROW_COLUMNS) + len(metadata) - 1)

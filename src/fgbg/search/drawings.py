@@ -1,4 +1,4 @@
-"""The page's drawings: the course of a search, and what each field has to do with Dice."""
+"""The page's charts: the course of a search, and Dice against each field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_LABEL = 14
 
 
 def choose_floor(dices: Sequence[float]) -> float:
-    """The lowest Dice that is worth room on an axis: what is far below the others is drawn at its edge.
+    """The lowest Dice that an axis should show: outliers far below the others are drawn at its edge.
 
     >>> round(choose_floor([0.9, 0.88, 0.86, 0.02]), 2)
     0.81
@@ -31,7 +31,7 @@ def choose_floor(dices: Sequence[float]) -> float:
 
 
 def draw_course(sweep: Sweep) -> Markup:
-    """Every trial's Dice in its turn, and the best until then."""
+    """Every trial's Dice in order, and the best so far."""
     shown = _with_dice(sweep)
     numbers = [record.number for record in shown]
     axis = _dice_axis(sweep)
@@ -53,7 +53,7 @@ def draw_course(sweep: Sweep) -> Markup:
 
 
 def draw_field(sweep: Sweep, field: Field) -> Markup:
-    """The trials' Dice over the values that one field had in them."""
+    """The trials' Dice against their values of one field."""
     shown, axis = _with_dice(sweep), _dice_axis(sweep)
     values = [record.values[field.name] for record in shown]
     place, ticks = _lay_out(field, values)
@@ -71,13 +71,13 @@ def draw_field(sweep: Sweep, field: Field) -> Markup:
 
 
 def draw_share(share: float) -> Markup:
-    """A bar as long as a share of its cell."""
+    """A bar whose length is a share of its cell."""
     bar = tag("rect", x=0, y=4, width=round(158 * share + 2, 1), height=10, class_="bar")
     return tag("svg", bar, viewBox="0 0 160 18", class_="interval", aria_hidden="true")
 
 
 def _with_dice(sweep: Sweep) -> list[TrialRecord]:
-    """Those that finished last, so that they lie over those that were cut short."""
+    """Ended trials with a Dice; finished ones come last, so that they are drawn over pruned ones."""
     known = [record for record in sweep.ended if not math.isnan(record.dice)]
     return sorted(known, key=lambda record: record.state == "finished")
 
@@ -102,7 +102,7 @@ def _draw_baseline(dice: float, frame: Frame) -> Markup:
 
 
 def _draw_trial(sweep: Sweep, record: TrialRecord, x: float, axis: Axis) -> Markup:
-    """A dot; an open one for the baseline, a grey one for what was cut short, a triangle for what lies below the drawing."""
+    """A dot: open for the baseline, grey for a trial that did not finish; a triangle for one below the axis."""
     told = tag("title", f"trial {record.number}, {record.state}: {record.dice:.4f}; {record.describe_values()}")
     is_best = record == sweep.best
     style = "dot" if record.state == "finished" else "speck"
@@ -117,7 +117,7 @@ def _draw_trial(sweep: Sweep, record: TrialRecord, x: float, axis: Axis) -> Mark
 
 
 def _lay_out(field: Field, values: Sequence[Any]) -> tuple[Callable[[Any], float], list[tuple[Any, str]]]:
-    """Where a value lies between 0 and 1, and the values that are named. The baseline may lie outside the search."""
+    """A function from a value to its position in 0..1, and the labelled values. The baseline may lie outside the search."""
     if isinstance(field, Choice):
         names = [*field.values, *(value for value in values if value not in field.values)]
         named = list(dict.fromkeys(names))
@@ -133,7 +133,7 @@ def _lay_out(field: Field, values: Sequence[Any]) -> tuple[Callable[[Any], float
 
 
 def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Powers of ten with 2 and 5 times them, or the ends where none lies between.
+    """Powers of ten, with 3 or 2 and 5 times them if fewer than two fit; the two ends if that is not enough.
 
     >>> [label for _, label in _log_ticks(1e-4, 3e-3)]
     ['0.0001', '0.001']
@@ -148,7 +148,7 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def _apart(field: Field, record: TrialRecord) -> float:
-    """Trials of one value in a list stand side by side, or they would hide each other."""
+    """Horizontal offset of trials with the same listed value, so that they do not hide each other."""
     return (record.number % 7 - 3) * 4.0 if isinstance(field, Choice) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""A field that is searched: a range of numbers or a list of values, and how one is written."""
+"""A searched field: a range of numbers or a list of values, and how to write one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RANGE = re.compile(r"(?P<low>.+?)\.\.(?P<high>[^:]+)(?::(?P<how>.+))?")
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included: all of them, or every `step`, or evenly by their logarithm."""
+    """Numbers from `low` to `high`, both included: uniform, in steps of `step`, or uniform on a log scale."""
 
     name: str
     low: float
@@ -56,13 +56,13 @@ class Range:
         return round((self.high - self.low) / step) + 1 if step else math.inf
 
     def value_at(self, share: float) -> float:
-        """The value that lies at a share, 0 to below 1, of the range.
+        """The value at a share of the range, from 0 to below 1.
 
         >>> Range("width", 16, 64, step=16).value_at(0.3), Range("augment.hue", 0.1, 0.3).value_at(0.5)
         (32, 0.2)
         """
         if self.log:
-            end = self.high + 1 if isinstance(self.high, int) else self.high  # a whole number goes up to the next one
+            end = self.high + 1 if isinstance(self.high, int) else self.high  # an integer covers the interval up to the next one
             value = self.low * (end / self.low) ** share
             return min(max(int(value) if isinstance(self.low, int) else value, self.low), self.high)
         if math.isinf(self.count):
@@ -94,7 +94,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """A list of values without an order."""
+    """A list of unordered values."""
 
     name: str
     values: tuple[Any, ...]
@@ -110,7 +110,7 @@ class Choice:
         return len(self.values)
 
     def value_at(self, share: float) -> Any:
-        """The value that lies at a share, 0 to below 1, of the list."""
+        """The value at a share of the list, from 0 to below 1."""
         return self.values[int(share * len(self.values))]
 
     def holds(self, value: object) -> bool:
@@ -131,7 +131,7 @@ class Choice:
 
 
 def _say_number(value: float) -> str:
-    """All its digits; 60.0 is 60."""
+    """A number with all its digits; 60.0 as 60."""
     return repr(value).removesuffix(".0")
 
 
@@ -146,7 +146,7 @@ def read_field(name: str, what: Any) -> Field:
         what: A list of values, or a text as in GRAMMAR.
 
     Raises:
-        UserError: No such field, or one that cannot be searched, or no range or list.
+        UserError: An unknown field, one that cannot be searched, or neither a range nor a list.
     """
     kinds = kinds_of_fields()
     if name in NOT_SEARCHED:

@@ -1,4 +1,4 @@
-"""What a search leaves to be read: one HTML page that opens without a network, a table, the best settings."""
+"""The output of a search: one HTML page that opens offline, a table, the best settings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fgbg.search.results import BEST, PAGE, STATES, TABLE, Sweep, say_seconds, s
 from fgbg.storage import replace_when_whole
 
 HERE = Path(__file__).parent
-REPORT = Path(report.__file__).parent  # one look for all pages, and one way to sort tables
+REPORT = Path(report.__file__).parent  # one style for all pages, and one script to sort tables
 
 
 def write_results(sweep: Sweep) -> None:
-    """Write page, table and the best settings, once there is something to compare."""
+    """Write the page, the table and the best settings, once there is something to compare."""
     if not sweep.best or sweep.count < 2:
         return
     told = (
@@ -41,8 +41,8 @@ def write_results(sweep: Sweep) -> None:
 
 
 def render_page(sweep: Sweep) -> str:
-    """The whole page. The baseline at least has finished."""
-    # Every name is a user's string: what is not Markup is escaped.
+    """The whole page. At least the baseline must have finished."""
+    # All names are user input: everything that is not Markup is escaped.
     made = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

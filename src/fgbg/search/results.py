@@ -1,4 +1,4 @@
-"""What a search has found: its trials, the best of them, and the files that say so."""
+"""What a search has found: its trials, the best of them, and the files that record it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATES: dict[State, str] = {
     "refused": "its values do not go together, so that nothing was trained",
     "unfinished": "interrupted; the same command goes on with it",
 }
-"""What can become of a trial."""
+"""The states of a trial, and what each means."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class TrialRecord:
     """One trial.
 
     Attributes:
-        number: From 0, the baseline. Numbers are left out where the search came back to values that it had tried.
-        values: Of the fields that are searched.
+        number: From 0, the baseline. Numbers are missing where the search repeated values that it had tried.
+        values: Values of the searched fields.
         state: A key of STATES.
         dice: Highest mean Dice over the validation photos, at their own size; NaN before an epoch has ended.
-        best_epoch: Its epoch.
-        epochs: How many ended.
-        seconds: What they took, validation included.
+        best_epoch: The epoch with that Dice.
+        epochs: Number of epochs that have ended.
+        seconds: Time they took, validation included.
         sentence: Why it failed or was refused.
     """
 
@@ -58,7 +58,7 @@ class TrialRecord:
     sentence: str = ""
 
     def describe_values(self) -> str:
-        """The values in a line."""
+        """The values in one line."""
         return ", ".join(f"{name} {say_value(value)}" for name, value in self.values.items())
 
 
@@ -67,13 +67,13 @@ class Sweep:
     """A search and its results.
 
     Attributes:
-        folder: Of the search.
+        folder: Folder of the search.
         base: The baseline's settings.
         space: What is searched.
         trials: In order.
         data: Name of the data.
-        validation_photos: How many photos judge.
-        importances: Each field's share in deciding whether a trial is good; empty where it was not measured, or cannot be.
+        validation_photos: Number of validation photos.
+        importances: Each field's share in deciding whether a trial is good; empty if it was not measured, or cannot be.
     """
 
     folder: Path
@@ -86,17 +86,17 @@ class Sweep:
 
     @property
     def ended(self) -> list[TrialRecord]:
-        """Those that will not go on."""
+        """Trials that will not be continued."""
         return [record for record in self.trials if record.state != "unfinished"]
 
     @property
     def finished(self) -> list[TrialRecord]:
-        """Those that were trained to their end: one of them is the best."""
+        """Trials that were trained to their end: one of them is the best."""
         return [record for record in self.trials if record.state == "finished"]
 
     @property
     def count(self) -> int:
-        """Trials that count towards those asked for: what was not trained at all is drawn again."""
+        """Number of trials that count towards those requested: refused ones, never trained, are drawn again."""
         return sum(record.state != "refused" for record in self.ended)
 
     @property
@@ -106,12 +106,12 @@ class Sweep:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The trial with the highest validation Dice, the earlier on ties."""
+        """The trial with the highest validation Dice; on ties, the earlier one."""
         return max(self.finished, key=lambda record: (record.dice, -record.number), default=None)
 
     @property
     def gain(self) -> float:
-        """What the best is better by than the baseline."""
+        """By how much the best trial is better than the baseline."""
         return self.best.dice - self.baseline.dice if self.best and self.baseline else math.nan
 
     @property
@@ -154,7 +154,7 @@ class Sweep:
         return "\n".join([*lines, *(f"  {command}" for command in self.say_confirmation())])
 
     def say_warning(self) -> str:
-        """What the best Dice of many trials is not."""
+        """Why the best Dice of many trials is too good, and how to check it."""
         return (
             f"The highest of {self.count} Dices over {self.validation_photos} validation photos is partly luck, so that a "
             f"gain of {self.gain:.4f} flatters. To know, train baseline and best with {FRESH_SEEDS} fresh seeds each, and "
@@ -162,7 +162,7 @@ class Sweep:
         )
 
     def say_confirmation(self) -> list[str]:
-        """The commands that find out whether the best settings are better."""
+        """The commands that test whether the best settings are really better."""
         first = self.base.seed + 1
         seeds = " ".join(map(str, range(first, first + FRESH_SEEDS)))
         files = {"base": self.folder / BASE, "best": self.folder / BEST}
@@ -253,7 +253,7 @@ def say_value(value: Any) -> str:
 
 
 def say_seconds(seconds: float) -> str:
-    """A duration in its own unit.
+    """A duration in a suitable unit.
 
     >>> say_seconds(4.21), say_seconds(75), say_seconds(9000)
     ('4.2 s', '1.2 min', '2.5 h')

@@ -1,4 +1,4 @@
-"""All that is searched: read from flags or a file, laid over a configuration, looked through before the first trial."""
+"""The search space: read from flags or a file, applied to a configuration, checked before the first trial."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from fgbg.models import require_model
 from fgbg.search.fields import GRAMMAR, Field, kinds_of_fields, read_field
 from fgbg.storage import replace_when_whole
 
-MOST_COMBINATIONS = 10_000  # of ends and values, looked at before the first trial
+MOST_COMBINATIONS = 10_000  # of ends and values, checked before the first trial
 Space = tuple[Field, ...]
 
 
 def read_space(over: Mapping[str, str | Sequence[Any]]) -> Space:
-    """The fields to search, in the order of `TrainConfig`: in whichever order they are named, it is one search.
+    """The fields to search, in the order of `TrainConfig`, so that the order in which they are named does not matter.
 
     Args:
-        over: By a field's name (`learning_rate`, `augment.hue`): a list of values, or what may stand behind `--over NAME=`.
+        over: By a field's name (`learning_rate`, `augment.hue`): a list of values, or a text as in `--over NAME=TEXT`.
 
     Raises:
-        UserError: No such field, or one that cannot be searched, or no range or list.
+        UserError: An unknown field, one that cannot be searched, or neither a range nor a list.
 
     >>> [str(field) for field in read_space({"learning_rate": "1e-4..1e-2:log", "loss": ["bce_dice", "focal_dice"]})]
     ['bce_dice,focal_dice', '0.0001..0.01:log']
@@ -39,10 +39,10 @@ def read_space(over: Mapping[str, str | Sequence[Any]]) -> Space:
 
 
 def read_over(flags: Sequence[str], file: str = "") -> dict[str, Any]:
-    """What is to be searched, by a field's name: NAME=SPEC of each flag, laid over what a TOML file says.
+    """What to search, by a field's name: NAME=SPEC of each flag, which overrides a TOML file.
 
     Raises:
-        UserError: A flag without =, no such file, or no TOML.
+        UserError: A flag without =, a missing file, or one that is not TOML.
 
     >>> read_over(["learning-rate=1e-4..1e-2:log"])
     {'learning_rate': '1e-4..1e-2:log'}
@@ -57,10 +57,10 @@ def read_over(flags: Sequence[str], file: str = "") -> dict[str, Any]:
 
 
 def read_space_file(path: Path) -> dict[str, Any]:
-    """What a TOML file says: names as in a configuration, each with a list of values or a text such as "1e-4..1e-2:log".
+    """Read a TOML file: names as in a configuration, each with a list of values or a text such as "1e-4..1e-2:log".
 
     Raises:
-        UserError: No such file, or no TOML.
+        UserError: The file is missing or not TOML.
     """
     if not path.is_file():
         raise UserError(f"--space {path} does not exist")
@@ -84,7 +84,7 @@ def apply_values(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
     """The configuration with these values, by the fields' names in a file.
 
     Raises:
-        UserError: They cannot be, alone or together.
+        UserError: They are not allowed, alone or together.
     """
     own = {name: value for name, value in values.items() if not name.startswith("augment.")}
     augment = {name.removeprefix("augment."): value for name, value in values.items() if name.startswith("augment.")}
@@ -95,7 +95,7 @@ def check_space(space: Space, base: TrainConfig) -> None:
     """Refuse a search with an end or a value that no trial could use.
 
     Raises:
-        UserError: What `TrainConfig` or the model says of the first one.
+        UserError: The error of `TrainConfig` or the model for the first one.
     """
     for field in space:
         if base.init and field.name in ("model", "width", "encoder"):
@@ -105,10 +105,10 @@ def check_space(space: Space, base: TrainConfig) -> None:
 
 
 def _check_value(space: Space, base: TrainConfig, name: str, value: Any) -> None:
-    """A value must do beside some values of the others that are searched.
+    """Require that a value is allowed together with some values of the other searched fields.
 
     Raises:
-        UserError: It does beside none.
+        UserError: It is allowed with none.
     """
     first: UserError | None = None
     for others in itertools.islice(_combine_others(space, base, name), MOST_COMBINATIONS):
@@ -124,7 +124,7 @@ def _check_value(space: Space, base: TrainConfig, name: str, value: Any) -> None
 
 
 def _combine_others(space: Space, base: TrainConfig, without: str) -> Iterator[dict[str, Any]]:
-    """Values of the other fields: their own where a trial could have them, ends, lists."""
+    """Combinations of the other fields' values: the baseline's if a trial could have them, ends, lists."""
     unchanged = flatten(base)
     others = [field for field in space if field.name != without]
     known = [[value for value in (unchanged[field.name],) if field.holds(value)] for field in others]

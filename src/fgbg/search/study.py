@@ -1,4 +1,4 @@
-"""Optuna's part: which values come next, which trial is cut short, and the file that remembers."""
+"""Optuna's part: which values come next, which trials are pruned, and the database that records them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from fgbg.search.space import Space
 from fgbg.storage import LOCK, HeldError, hold_lock
 
 DATABASE = "sweep.db"
-SPREAD = 8  # trials that look everywhere, before the sampler looks where it went well
+SPREAD = 8  # trials spread over the whole space, before the sampler concentrates on good regions
 FINISHED_BEFORE_PRUNING = 4
-SENTENCE = "sentence"  # why a trial could not be trained, beside it in the database
+SENTENCE = "sentence"  # a trial's attribute in the database: why it could not be trained
 
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Within it Optuna does not report every trial: we do."""
+    """Silence Optuna's report of every trial: we print our own."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -41,10 +41,10 @@ def quiet_optuna() -> Iterator[None]:
 
 @contextmanager
 def work_alone(folder: Path) -> Iterator[None]:
-    """Keep a second sweep out of the folder. The lock ends with the process, however it ends.
+    """Keep a second sweep out of the folder. The lock is released with the process, however it ends.
 
     Raises:
-        UserError: Another one is at work.
+        UserError: Another sweep is at work.
     """
     try:
         with hold_lock(folder / LOCK, waits=False):
@@ -55,7 +55,7 @@ def work_alone(folder: Path) -> Iterator[None]:
 
 def open_study(folder: Path, base: TrainConfig, space: Space) -> Study:
     """The study in the folder's database, or a new one."""
-    # Quoted: a folder's name may hold what means something in an address.
+    # Quoted: a folder's name may hold characters with a meaning in a URL.
     address = f"sqlite:///{quote(str(folder.resolve() / DATABASE))}"
     return optuna.create_study(
         storage=address, study_name="fgbg", direction="maximize", load_if_exists=True, pruner=choose_pruner(base, space)
@@ -63,17 +63,17 @@ def open_study(folder: Path, base: TrainConfig, space: Space) -> Study:
 
 
 def choose_pruner(base: TrainConfig, space: Space) -> BasePruner:
-    """Cut short what is worse than the median of the finished trials at the same epoch, after a third of the epochs."""
+    """Prune trials that are worse than the median of finished ones at the same epoch, after a third of the epochs."""
     if any(field.name == "epochs" for field in space):
-        return NopPruner()  # a longer trial is behind a shorter one at the same epoch, and ahead in the end
+        return NopPruner()  # at the same epoch a longer trial is behind a shorter one, but ahead in the end
     return MedianPruner(n_startup_trials=FINISHED_BEFORE_PRUNING, n_warmup_steps=base.epochs // 3 + 1)
 
 
 def next_trial(study: Study, base: TrainConfig, space: Space) -> Trial:
-    """The trial that was interrupted, else a new one. The first of all is the baseline.
+    """The trial that was interrupted, else a new one. The very first is the baseline.
 
-    What a new one tries hangs on the seed, its number and the trials before it alone: a search that was killed goes on as
-    if it had not been.
+    The values of a new trial depend only on the seed, its number and the trials before it: a search that was killed
+    continues as if it had not been.
     """
     trials = study.get_trials(deepcopy=False)
     asked = [trial for trial in trials if trial.state != TrialState.WAITING]
@@ -81,8 +81,8 @@ def next_trial(study: Study, base: TrainConfig, space: Space) -> Trial:
     seed = np.random.SeedSequence((base.seed, interrupted[0].number if interrupted else len(asked)))
     study.sampler = TPESampler(n_startup_trials=0, seed=int(seed.generate_state(1)[0]))
     if interrupted:
-        return Trial(study, interrupted[0]._trial_id)  # which says where its values are in the database
-    if len(asked) == len(trials):  # else a kill came between the two lines that follow
+        return Trial(study, interrupted[0]._trial_id)  # by which the database finds its values
+    if len(asked) == len(trials):  # else a kill came between enqueue_trial and ask
         if not asked:
             values = flatten(base)
             study.enqueue_trial({field.name: values[field.name] for field in space if field.holds(values[field.name])})
@@ -94,7 +94,7 @@ def next_trial(study: Study, base: TrainConfig, space: Space) -> Trial:
 
 
 def suggest_values(trial: Trial, base: TrainConfig, space: Space) -> dict[str, Any]:
-    """What the trial is to try. The baseline keeps its value also where that is outside the search."""
+    """The values for the trial to try. The baseline keeps its own even if they are outside the search space."""
     values = flatten(base)
     return {
         field.name: field.suggest(trial) if trial.number or field.holds(values[field.name]) else values[field.name]
@@ -103,18 +103,18 @@ def suggest_values(trial: Trial, base: TrainConfig, space: Space) -> dict[str, A
 
 
 def values_of(trial: FrozenTrial, base: TrainConfig, space: Space) -> dict[str, Any]:
-    """What a trial tried, as far as that is known."""
+    """The values that a trial tried, as far as they are known."""
     values = flatten(base)
     return {field.name: trial.params.get(field.name, values[field.name]) for field in space}
 
 
 def is_repeat(study: Study, number: int, values: Mapping[str, Any], base: TrainConfig, space: Space) -> bool:
-    """Whether an earlier trial had the same values: it would end the same to the bit."""
+    """Whether an earlier trial had the same values: the result would be the same to the bit."""
     return dict(values) in [values_of(each, base, space) for each in _tried(study.trials) if each.number < number]
 
 
 def is_exhausted(study: Study, base: TrainConfig, space: Space) -> bool:
-    """Whether every combination of values was tried."""
+    """Whether every combination of values has been tried."""
     return _count_inside(study.trials, base, space) >= count_combinations(space)
 
 
@@ -128,7 +128,7 @@ def _tried(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def _count_inside(trials: list[FrozenTrial], base: TrainConfig, space: Space) -> int:
-    """Combinations that were tried; the baseline may lie outside."""
+    """Number of combinations in the search space that have been tried; the baseline may lie outside it."""
     tried = [values_of(each, base, space) for each in _tried(trials)]
     return sum(all(field.holds(values[field.name]) for field in space) for values in tried)
 
@@ -140,7 +140,7 @@ def spread_values(space: Space, seed: int) -> list[dict[str, Any]]:
 
 
 def _draw_untried(trials: list[FrozenTrial], base: TrainConfig, space: Space, random: np.random.Generator) -> dict[str, Any]:
-    """A combination that no trial had. Only called where the sampler came back to one, so that there are countably many."""
+    """A combination that no trial has had. Only called after the sampler repeated one of a finite number of them."""
     tried = [values_of(each, base, space) for each in _tried(trials)]
     while True:
         values = {field.name: field.value_at(random.random()) for field in space}

@@ -28,7 +28,7 @@ from fgbg.training.build import understand_data
 from fgbg.training.resume import RESUMABLE
 
 MAY_CHANGE = RESUMABLE - {"epochs", "patience"}
-"""Settings that may differ when a search goes on."""
+"""Settings that may differ when a search is continued."""
 REFUSED_IN_A_ROW = 20
 
 
@@ -40,14 +40,14 @@ def sweep(
     hours: float = 0.0,
     say: Callable[[str], None] = print,
 ) -> Sweep:
-    """Search for better settings. The same call goes on with a search that was interrupted, in whatever way.
+    """Search for better settings. The same call continues a search that was interrupted, for whatever reason.
 
     Args:
         config: The baseline, which is trial 0. `config.out` names the folder of the search.
         over: What is searched, by the field's name: a list of values, or a text such as "1e-4..1e-2:log".
-        trials: How many there will be in the folder, the baseline among them.
-        hours: Stop after so many, at the end of an epoch; 0 for no limit.
-        say: Told a line after each trial.
+        trials: Total number of trials in the folder, including the baseline.
+        hours: Stop after this many hours, at the end of an epoch; 0 for no limit.
+        say: Called with a line after each trial.
 
     Returns:
         Every trial, the best one, and where the page about them is.
@@ -65,7 +65,7 @@ def sweep(
         raise UserError("--out is needed: which folder shall hold the search?")
     space = read_space(over)
     check_space(space, config)
-    samples = understand_data(config, None)  # what is wrong with the data is no trial's fault
+    samples = understand_data(config, None)  # fail here if the data are faulty: no trial is to blame
     folder = _make_place(Path(config.out).expanduser())
     with quiet_optuna(), work_alone(folder):
         study = _open_folder(folder, config, space)
@@ -75,17 +75,17 @@ def sweep(
 
 
 def _make_place(folder: Path) -> Path:
-    """The folder: new or empty, or that of a search, which may not have come far.
+    """The folder: new or empty, or that of a search, even one that had hardly begun.
 
     Raises:
-        UserError: There is something else in it.
+        UserError: It contains something else.
     """
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     return make_folder(folder) if DATABASE in names or names <= {LOCK, BASE, SPACE} else make_empty_folder(folder)
 
 
 def _open_folder(folder: Path, base: TrainConfig, space: Space) -> Study:
-    """The study in the folder. One in which no epoch has ended yet is begun anew, so that a mistake can be mended.
+    """The study in the folder. One in which no epoch has ended yet is started over, so that a mistake can be fixed.
 
     Raises:
         UserError: It is a search over other settings.
@@ -93,7 +93,7 @@ def _open_folder(folder: Path, base: TrainConfig, space: Space) -> Study:
     if not any(Run(path).epochs() for path in trial_folders(folder)):
         for path in trial_folders(folder):
             shutil.rmtree(path)
-        for path in folder.glob(f"{DATABASE}*"):  # with what SQLite keeps beside it
+        for path in folder.glob(f"{DATABASE}*"):  # including SQLite's journal files
             path.unlink()
         write_space_file(space, folder / SPACE)
         with replace_when_whole(folder / BASE) as aside:
@@ -110,7 +110,7 @@ def _open_folder(folder: Path, base: TrainConfig, space: Space) -> Study:
 
 
 def _remember_data(study: Study, samples: SampleSet, folder: Path) -> None:
-    """Note what the trials are trained on, or refuse other data than before.
+    """Record what the trials are trained on, and refuse other data than before.
 
     Raises:
         UserError: A photo or mask has changed.
@@ -125,7 +125,7 @@ def _remember_data(study: Study, samples: SampleSet, folder: Path) -> None:
 def _search(search: Search, trials: int) -> Sweep:
     known = search.read()
     for record in known.ended:
-        drop_weights(search, record)  # what a kill left lying
+        drop_weights(search, record)  # left behind by a kill
     _announce(search, known, trials)
     try:
         _train_trials(search, known, trials)

@@ -1,6 +1,6 @@
-"""Models at work: export, prediction, the page that serves them."""
+"""Using models: export, prediction, and the page that serves them."""
 
 import os
 
-# Before ONNX Runtime is imported: it would else send its makers what models it computes, by name and hash.
+# Before ONNX Runtime is imported: it would otherwise report to its makers which models it runs, by name and hash.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -1,4 +1,4 @@
-"""A model card: one page of Markdown that says what a model is, how good, on what, where it fails, and how it was made."""
+"""A model card: one page of Markdown that says what a model is, how good, on which data, where it fails, how it was made."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _say_data(card: Card) -> str:
 
 
 def _say_first_weights(header: ModelHeader) -> str:
-    """Whose work the model goes on from, and on what terms."""
+    """Whose weights the model started from, and on what terms."""
     known = []
     if header.initialised_from:
         known.append(f"all of it started from {header.initialised_from}; see the card of that model.")
@@ -121,7 +121,7 @@ def _say_headline(statement: dict[str, Any]) -> str:
 
 
 def _say_loss(card: Card) -> list[str]:
-    """What int8 changes of it: the scores are of the run's own model."""
+    """What int8 changes: the scores are those of the run's own model."""
     if card.header.arithmetic == "fp32":
         return []
     parity = card.parity
@@ -137,7 +137,7 @@ def _list_facts(facts: Sequence[Fact]) -> str:
 
 
 def _draw_table(table: Table, shares: Sequence[str]) -> str:
-    """A table of Markdown; numbers in four digits, those of the columns `shares` as percent."""
+    """A Markdown table; numbers to four digits, those of the columns `shares` as percentages."""
 
     def say(column: str, cell: Cell) -> str:
         if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):

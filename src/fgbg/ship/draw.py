@@ -1,4 +1,4 @@
-"""The pictures that a prediction is written as. Of a photo of 100 megapixels, only one full copy is made."""
+"""Drawing the pictures of a prediction. Even of a photo of 100 megapixels, only one full copy is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fgbg.ship.mask_png import write_mask
 from fgbg.ship.matte import matte
 
 Kind = Literal["mask", "cutout", "soft", "overlay", "probability"]
-"""What is written: object 255 and ground 0; the photo with its ground transparent; likewise, with soft edges for hair and
+"""What is written: object 255 and ground 0; the photo with its ground transparent; the same with soft edges for hair and
 fur; the photo with its ground dimmed and the object's outline drawn; or the probability as 0..255. Always a PNG of the
 photo's size."""
 
@@ -28,12 +28,12 @@ STRIP = 1024  # rows that are worked on at a time: bounds memory
 
 
 def grade(kind: Kind, probability: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
-    """All of the answer that the picture needs, in one byte a pixel: a quarter of the probability's memory.
+    """All that the picture needs of the answer, in one byte per pixel: a quarter of the probability's memory.
 
     Args:
-        kind: Of the picture.
+        kind: Kind of picture.
         probability: (height, width), 0 to 1.
-        threshold: A pixel is object where it is exceeded.
+        threshold: A pixel is object if its probability exceeds it.
 
     Returns:
         (height, width): object 255 and ground 0, or for the kind `probability` that times 255.
@@ -48,11 +48,11 @@ def grade(kind: Kind, probability: NDArray[np.float32], threshold: float) -> NDA
 def write_picture(
     kind: Kind, source: Path, pixels: NDArray[np.uint8], grades: NDArray[np.uint8], file: BufferedIOBase
 ) -> None:
-    """Draw, as `draw` does of the same arguments, and write as PNG.
+    """Draw as `draw` does, with the same arguments, and write as PNG.
 
     Raises:
         OSError: The file cannot be written.
-        UserError: The photo is read again, and cannot be.
+        UserError: The photo must be read again, and cannot be.
     """
     if kind == "mask":
         write_mask(grades, file)
@@ -61,11 +61,11 @@ def write_picture(
 
 
 def draw(kind: Kind, source: Path, pixels: NDArray[np.uint8], grades: NDArray[np.uint8]) -> Image.Image:
-    """The picture that is written, of the photo's own size.
+    """The picture to write, at the photo's own size.
 
     Args:
-        kind: Which.
-        source: The photo's file; read again where its pixels are shown and were reduced.
+        kind: Kind of picture.
+        source: The photo's file; read again if its pixels are shown and were reduced.
         pixels: RGB (height, width, 3), as the model saw the photo.
         grades: What `grade` made of the answer, (height, width) at the photo's own size.
     """
@@ -77,7 +77,7 @@ def draw(kind: Kind, source: Path, pixels: NDArray[np.uint8], grades: NDArray[np
 
 def paint_cutout(photo: Image.Image, opacity: NDArray[np.uint8]) -> Image.Image:
     """RGBA: the object's pixels as they are, the ground transparent."""
-    photo.putalpha(Image.fromarray(opacity))  # in place: Pillow keeps four bytes for a pixel of RGB, too
+    photo.putalpha(Image.fromarray(opacity))  # in place: Pillow uses four bytes per pixel for RGB, too
     return photo
 
 
@@ -94,7 +94,7 @@ def paint_overlay(photo: Image.Image, mask: NDArray[np.uint8]) -> Image.Image:
 
 
 def _surrounded(mask: NDArray[np.uint8], rows: slice) -> NDArray[np.bool_]:
-    """Which pixels of these rows have object above, below, left and right of them, or the photo's edge."""
+    """Which pixels of these rows have object, or the photo's edge, above, below, left and right of them."""
     height = len(mask)
     above, below = max(0, rows.start - 1), min(height, rows.stop + 1)
     padding = (int(rows.start == 0), int(rows.stop >= height))

@@ -1,4 +1,4 @@
-"""Export: one ONNX file that needs no torch, proved on the user's own photos to answer as the model that was scored."""
+"""Export: one ONNX file that needs no torch, checked on the user's own photos to answer like the model that was scored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import onnx
 
 PARITY_KEY = "fgbg.parity"
-"""Metadata with the comparison that was made before the file was written."""
+"""Metadata key of the comparison that was made before the file was written."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Export:
 
     path: Path
     parity: Parity
-    card: Path | None  # None where the run has no scores yet, or is not at hand
+    card: Path | None  # None if the run has no scores yet, or is not available
     note: str = ""  # why there is no card
 
     def describe(self) -> str:
@@ -61,22 +61,22 @@ def export_model(
 ) -> Export:
     """Write a run's best model as one ONNX file, and a model card beside it where the run has scores.
 
-    Nothing is left behind unless both answer alike on the run's validation photos, or on drawn figures where its data are
-    not at hand. In int8, it shall not lose more than `fgbg.ship.parity.INT8` allows.
+    No file is written unless both answer alike on the run's validation photos, or on drawn figures if its data are not
+    available. In int8, it must not lose more than `fgbg.ship.parity.INT8` allows.
 
     Args:
         model: A run folder or a `.safetensors` file.
         out: The file to write, ending in `.onnx`.
-        weights: How to keep kernels and matrices. `half`: half the size of `single`, computed in single precision all the
-            same. `int8`: a quarter, computed in whole numbers, calibrated on the run's training photos.
-        network: The network to fill, where it was your own.
+        weights: How to store kernels and matrices. `half`: half the size of `single`, still computed in single precision.
+            `int8`: a quarter, computed in integers, calibrated on the run's training photos.
+        network: The network to load the weights into, if it was your own.
         terms: For the card: on what terms the training data may be used.
         not_for: For the card: what the model should not be used for.
         force: Replace the file and the card.
-        progress: Shows how far it is.
+        progress: Shows progress.
 
     Raises:
-        UserError: There is no such model, it cannot be exported, it answers otherwise, or `out` cannot be used.
+        UserError: There is no such model, it cannot be exported, its answers differ, or `out` cannot be used.
     """
     file, out = find_model_file(model), Path(out).expanduser()
     _require_place(file, out, force)
@@ -90,7 +90,7 @@ def export_model(
     run = Run(file.parent) if file.name == "best.safetensors" and is_run(file.parent) else None
     if weights == "int8":
         header = replace(header, arithmetic="int8")
-    no_card = _why_no_card(run)  # before any work: damaged scores are said now
+    no_card = _why_no_card(run)  # before any work, so that damaged scores are reported now
     graph = _build(predictor, header, weights, run, progress)
     photos, name = find_photos(run, header.border, progress)
     make_folder(out.parent)
@@ -102,7 +102,7 @@ def export_model(
         _note(graph, PARITY_KEY, json.dumps(parity.to_json()))
         _save(graph, aside)
     if run is None or no_card:
-        out.with_suffix(".md").unlink(missing_ok=True)  # that of the file that was replaced
+        out.with_suffix(".md").unlink(missing_ok=True)  # the card of the file that was replaced
         return Export(out, parity, None, no_card)
     card = Card(name=out.stem, run=run, header=header, model=out, parity=parity, terms=terms, not_for=not_for)
     return Export(out, parity, write_card(card, out.with_suffix(".md")))
@@ -123,10 +123,10 @@ def _why_no_card(run: Run | None) -> str:
 
 
 def _require_weights(name: str) -> None:
-    """Refuse a word that is no `fgbg.words.Weights`.
+    """Refuse a name that is not one of `fgbg.words.Weights`.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not.
     """
     if name not in get_args(Weights):
         raise unknown_name("weights", name, get_args(Weights))
@@ -137,7 +137,7 @@ def _build(
 ) -> onnx.ModelProto:
     if weights != "int8":
         return build_graph(predictor, header, half_weights=weights == "half")
-    photos = find_calibration_photos(run, progress)  # first: where they are not at hand, no work is to be done
+    photos = find_calibration_photos(run, progress)  # first, so that no work is wasted if they are missing
     graph = quantize_graph(build_graph(predictor, header, half_weights=False), photos)
     _note(graph, HEADER_KEY, write_header(header))
     return graph

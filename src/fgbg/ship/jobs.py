@@ -1,4 +1,4 @@
-"""Which photos are read, and which file each becomes."""
+"""Which photos are read, and which file is written for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 
 RECORD = ".fgbg.json"
-"""The file by which a folder of predictions is known: it says what made them."""
+"""The file that marks a folder of predictions: it says what made them."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Job:
 
     source: Path
     target: Path
-    changed_at: int | None = None  # when the photo last did, in nanoseconds, where `source` itself cannot be asked
+    changed_at: int | None = None  # the photo's modification time in nanoseconds, if `source` is not a local file
 
 
 def plan_output(inputs: Sequence[Path], out: Path) -> tuple[list[Job], Path]:
-    """The jobs, and the folder that they write to: `out`, or the one that it lies in where it is a single photo's file.
+    """The jobs, and the folder that they write to: `out`, or its parent if `out` is the file of a single photo.
 
     Raises:
-        UserError: As `plan_jobs`; or `out` is a file, and there are several photos, or it would be no PNG.
+        UserError: As `plan_jobs`; or `out` is a file although there are several photos, or is not a PNG.
     """
     if not names_picture(out):
         return plan_jobs(inputs, out), out
@@ -42,12 +42,12 @@ def plan_output(inputs: Sequence[Path], out: Path) -> tuple[list[Job], Path]:
 
 
 def names_picture(out: Path) -> bool:
-    """Whether `out` is meant as a file: it is called like a picture, and no folder is called so."""
+    """Whether `out` is meant as a file: it has a picture's suffix and is not an existing folder."""
     return out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
 
 
 def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
-    """Which file each photo goes to: the same name below `out`, folders kept, `.png` at the end.
+    """Which file each photo goes to: the same name below `out`, with subfolders kept and suffix `.png`.
 
     Raises:
         UserError: An input does not exist or holds no photo, two photos would go to one file, or a
@@ -58,7 +58,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     for path in inputs:
         _require_there(path)
         if path.is_dir():
-            # One folder's content lies directly in `out`; several keep their names.
+            # A single folder's content goes directly into `out`; several folders keep their names.
             prefix = Path(path.resolve().name) if len(folders) > 1 else Path()
             found = _find_photos(path)
             if out.resolve() == path.resolve():
@@ -97,8 +97,8 @@ def _require_there(path: Path) -> None:
 
 
 def _require_kept(jobs: list[Job]) -> list[Job]:
-    """Refuse to write over a photo that is read."""
-    written = [job for job in jobs if job.target.exists() and job.source.exists()]  # in a store a source is no path here
+    """Refuse to overwrite a photo that is read."""
+    written = [job for job in jobs if job.target.exists() and job.source.exists()]  # in a store a source is not a local path
     replaced = [str(job.source) for job in written if job.target.samefile(job.source)]
     if replaced:
         raise UserError(f"{name_some(replaced, 3)} would be overwritten by its own prediction: choose another --out")
@@ -106,7 +106,7 @@ def _require_kept(jobs: list[Job]) -> list[Job]:
 
 
 def _find_photos(folder: Path) -> list[Path]:
-    """The photos in a folder and in those below it, but for hidden ones and what `fgbg predict` wrote before."""
+    """The photos in a folder and its subfolders, except hidden ones and what `fgbg predict` wrote before."""
     found = []
     for path, folders, names in os.walk(folder):
         here = Path(path)

@@ -25,10 +25,10 @@ Shown = TypeVar("Shown", bound=Photo)
 
 @runtime_checkable
 class Model(Protocol):
-    """A model that takes a photo and says how probable object is, pixel by pixel; whatever computes it.
+    """A model that takes a photo and returns the probability of object for each pixel, whatever computes it.
 
     Attributes:
-        header: What the model file says of itself.
+        header: The model file's header.
     """
 
     header: ModelHeader
@@ -39,7 +39,7 @@ class Model(Protocol):
 
     @property
     def one_by_one(self) -> bool:
-        """Whether many photos are fastest when threads call it, each with one photo at a time; else `answer` is."""
+        """Whether many photos are fastest when threads call it, each with one photo at a time; otherwise `answer` is."""
 
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
         """Probability of object (height, width), 0 to 1, at the photo's own size.
@@ -49,18 +49,18 @@ class Model(Protocol):
         """
 
     def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
-        """Each photo with its probability, in order: the fast way through many."""
+        """Each photo with its probability, in order: the fast way for many."""
 
 
 def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine: str = "") -> Model:
     """Load a run's best model, a `.safetensors` or `.onnx` file, or `pets`, the model that ships with fgbg.
 
     Args:
-        model: A run folder, a model file, or `pets` (a folder of that name is meant by ./pets); or several of them with
-            commas between, whose probabilities are averaged.
-        network: The network to fill, where it was your own; an exported one needs none.
+        model: A run folder, a model file, or `pets` (./pets is a folder of that name); or several of them, separated by
+            commas, whose probabilities are averaged.
+        network: The network to load the weights into, if it was your own; an exported model needs none.
         device: Where to compute: cpu, cuda, cuda:1, mps, auto. An exported model computes on the CPU.
-        refine: Steps that its answers go through, with commas between: of largest, fill, specks, edges.
+        refine: Steps that its answers go through, separated by commas: of largest, fill, specks, edges.
 
     Raises:
         UserError: There is no model, it cannot be used, or a step is not known.
@@ -84,7 +84,7 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine:
 
 
 def load_for_many(model: str, *, photo_count: int, device: str = "auto", refine: str = "") -> Model:
-    """The model, set up for the fastest way through that many photos.
+    """The model, set up to be fastest for that many photos.
 
     Raises:
         UserError: As `load`.
@@ -106,7 +106,7 @@ def load_for_many(model: str, *, photo_count: int, device: str = "auto", refine:
 
 
 def part_names(model: str | Path) -> list[str | Path]:
-    """The models that a name with commas stands for; one, unless there are some and no file has that very name."""
+    """The models in a comma-separated name; just one if it has no commas, or if a file has that very name."""
     if isinstance(model, Path) or "," not in model or Path(model).expanduser().exists():
         return [model]
     names = [name.strip() for name in model.split(",")]
@@ -131,7 +131,7 @@ class Together:
         self.one_by_one = all(member.one_by_one for member in members)
         self.threshold = float(np.mean([member.threshold for member in members]))
         networks = " + ".join(_name_network(member.header) for member in members)
-        header = dataclasses.replace(members[0].header, arithmetic="fp32")  # whose is int8 stands beside its network
+        header = dataclasses.replace(members[0].header, arithmetic="fp32")  # int8 is noted beside each network's name
         self.header = dataclasses.replace(header, network=networks, threshold=self.threshold)
 
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
@@ -144,7 +144,7 @@ class Together:
         return _average([member(shown) for member in self.members])
 
     def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
-        """Each photo with its probability, in order; members look at a few photos in turn."""
+        """Each photo with its probability, in order; members take turns on a few photos at a time."""
         photos = iter(photos)
         while chunk := list(islice(photos, AT_A_TIME)):
             answers = [[probability for _, probability in member.answer(chunk)] for member in self.members]
@@ -162,7 +162,7 @@ AT_A_TIME = 4  # photos whose answers wait for the last member's: bounds memory
 def names_model(name: str) -> bool:
     """Whether the first of several inputs is a MODEL rather than a photo or a folder of photos.
 
-    So is a name of nothing that exists, unless it looks like a photo's: what a MODEL is will then be said.
+    A name that does not exist counts as one too, unless it looks like a photo's: the error then says what a MODEL is.
     """
     path = Path(name).expanduser()
     if needs_ray(name):
@@ -190,7 +190,7 @@ def _name_network(header: ModelHeader) -> str:
 
 
 def require_torch(file: Path) -> None:
-    """Refuse a model that only torch computes where there is none.
+    """Refuse a model that needs torch if torch is missing.
 
     Raises:
         UserError: torch is not installed.

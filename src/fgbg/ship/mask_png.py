@@ -1,6 +1,6 @@
 """A mask as PNG, in a quarter of Pillow's time and half its bytes (`benchmarks/bm_masks.py`).
 
-Pillow tries five filters on every row, holding Python's lock. Rows of two values need no filter, and of deflate only runs.
+Pillow tries five filters on every row, holding the GIL. Rows of two values need no filter, and of deflate only run lengths.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-EIGHT_BIT_GREY = bytes([8, 0, 0, 0, 0])  # bits, colour type, and the only compression, filtering and order of rows there are
+EIGHT_BIT_GREY = bytes([8, 0, 0, 0, 0])  # bits, colour type, the only compression and filtering there are, no interlacing
 NO_FILTER = 0
-LEVEL = 2  # of zlib; higher ones find no longer runs
+LEVEL = 2  # of zlib; higher levels do not find longer runs
 STRIP = 1024  # rows that are packed at a time: bounds memory
 
 

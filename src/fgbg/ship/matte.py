@@ -1,6 +1,6 @@
 """Cut-outs with soft edges: how much of a pixel at the outline is object, and which colour the object has there (hair, fur).
 
-Closed-form matting (Levin et al. 2008) and multi-level foreground estimation (Germer et al. 2020), both of pymatting.
+Closed-form matting (Levin et al. 2008) and multi-level foreground estimation (Germer et al. 2020), both from pymatting.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from PIL import Image
 from fgbg.errors import UserError
 from fgbg.quiet import without_warnings
 
-BAND = 0.02  # of the photo's longer edge: so far to both sides of the outline a pixel may be in part object
+BAND = 0.02  # of the photo's longer edge: how far to both sides of the outline pixels may be partly object
 STRIP = 1024  # rows that are recoloured at a time: bounds memory
-# Of pymatting's preconditioner: from 0 on, as by default, it prints that it fails wherever colours are flat.
+# For pymatting's preconditioner: its defaults start at 0, where it prints that it fails wherever colours are flat.
 SHIFTS = (1e-3, 1e-2, 0.1, 1.0, 10.0)
-LARGEST_PIXELS = 1_000_000  # of what is matted, around the object; larger ones are reduced, their alpha enlarged
+LARGEST_PIXELS = 1_000_000  # of the matted part around the object; larger ones are reduced, and their alpha enlarged
 
 
 def list_absent() -> list[str]:
@@ -28,23 +28,23 @@ def list_absent() -> list[str]:
 
 
 def require_matting() -> None:
-    """Refuse where the libraries are not there.
+    """Refuse if a library is missing.
 
     Raises:
-        UserError: One is not.
+        UserError: One is.
     """
     if absent := list_absent():
         raise UserError(f"soft edges need {' and '.join(absent)}: pip install 'fgbg[refine]'")
 
 
 def prepare_matting() -> None:
-    """Import what is needed ahead of the first photo: pymatting compiles itself the first time on a machine."""
-    with suppress(ImportError):  # who has none is not offered soft edges
+    """Import pymatting ahead of the first photo: it compiles itself the first time on a machine."""
+    with suppress(ImportError):  # without it, soft edges are not offered
         import pymatting  # noqa: F401
 
 
 def matte(photo: Image.Image, mask: NDArray[np.uint8]) -> Image.Image:
-    """The object with soft edges, as RGBA of the photo's size. Further than `BAND` from the outline the mask stays.
+    """The object with soft edges, as RGBA of the photo's size. Further than `BAND` from the outline the mask is kept.
 
     Args:
         photo: RGB.
@@ -59,7 +59,7 @@ def matte(photo: Image.Image, mask: NDArray[np.uint8]) -> Image.Image:
     part_size = right - left, bottom - top
     scale = min(1.0, (LARGEST_PIXELS / (part_size[0] * part_size[1])) ** 0.5)
     size = max(1, round(part_size[0] * scale)), max(1, round(part_size[1] * scale))
-    # Of a large photo no part is copied: what is enlarged goes straight into it.
+    # No part of a large photo is copied: what is enlarged goes straight into it.
     small = photo.resize(size, Image.Resampling.BOX, box=box)
     small_mask = stored.resize(size, Image.Resampling.NEAREST, box=box)
     alpha, colours = _estimate(np.asarray(small), np.asarray(small_mask) > 0, max(2, round(reach * scale)))
@@ -72,7 +72,7 @@ def matte(photo: Image.Image, mask: NDArray[np.uint8]) -> Image.Image:
 
 
 def _recolour(photo: Image.Image, colours: Image.Image, soft: Image.Image, place: tuple[int, int]) -> None:
-    """Give pixels that are object in part the object's colours, enlarged to the size of `soft`; those of others stay."""
+    """Give pixels that are partly object the object's colours, enlarged to the size of `soft`; the others keep theirs."""
     width, height = soft.size
     for top in range(0, height, STRIP):
         bottom = min(top + STRIP, height)
@@ -82,11 +82,11 @@ def _recolour(photo: Image.Image, colours: Image.Image, soft: Image.Image, place
         photo.paste(strip, (place[0], place[1] + top), is_partial)
 
 
-_IS_PARTIAL = [0, *[255] * 254, 0]  # of alpha 0 to 255
+_IS_PARTIAL = [0, *[255] * 254, 0]  # for each alpha from 0 to 255
 
 
 def _surround(mask: NDArray[np.uint8], margin: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the object with that many pixels around it."""
+    """Left, top, right and bottom of the object with a margin, in pixels, around it."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     height, width = mask.shape
     left, top = max(0, columns[0] - margin), max(0, rows[0] - margin)
@@ -102,7 +102,7 @@ def _estimate(
 
     is_object = ndimage.distance_transform_edt(inside) > reach
     is_ground = ndimage.distance_transform_edt(~inside) > reach
-    if not is_object.any():  # a thin thing: its middle is known all the same
+    if not is_object.any():  # a thin object: its middle is still known
         depth = ndimage.distance_transform_edt(inside)
         is_object = depth > 0.7 * depth.max()
     trimap = np.where(is_object, 1.0, np.where(is_ground, 0.0, 0.5))
@@ -110,7 +110,7 @@ def _estimate(
     alpha = inside.astype(np.float64)
     if (trimap == 0.5).any() and is_ground.any() and inside.any():  # specks may be lost where a large photo was reduced
         try:
-            with without_warnings:  # of what it does inside
+            with without_warnings:  # of pymatting's internals
                 alpha = estimate_alpha_cf(image, trimap, preconditioner=lambda matrix: ichol(matrix, shifts=SHIFTS))
         except ValueError:  # it found no solution: the edges stay hard
             pass

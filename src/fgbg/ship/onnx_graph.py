@@ -1,4 +1,4 @@
-"""A model as one ONNX graph: raw pixels of any size in, probabilities of the same size out, everything between inside."""
+"""A model as one ONNX graph: raw pixels of any size in, probabilities of the same size out, all steps between inside."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from fgbg.ship.onnx_tiles import TiledPhoto
 if TYPE_CHECKING:
     import onnx
 
-_TELLS_OF_EVERY_WEIGHT = logging.getLogger("onnx_ir.passes.common.initializer_deduplication")  # that it is left alone
+_TELLS_OF_EVERY_WEIGHT = logging.getLogger("onnx_ir.passes.common.initializer_deduplication")  # logs weights left as is
 INPUTS, OUTPUT = ["pixels", "answer_size"], "probability"
 
 
 class WholePhoto(nn.Module):
-    """A predictor as it is exported: it is told the photo's place in the square by tensors, which a graph can compute."""
+    """The exported form of a predictor: it gets the photo's place in the square as tensors, which a graph can compute."""
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
         self.predictor = predictor
 
     def forward(self, pixels: UInt8[Tensor, "height width 3"], answer_size: Int64[Tensor, "2"]) -> Float[Tensor, "_ _"]:
-        """Probability of object, as `Predictor.forward` has it.
+        """Probability of object, as `Predictor.forward` computes it.
 
         Args:
             pixels: The photo.
@@ -43,15 +43,15 @@ class WholePhoto(nn.Module):
         wanted = torch.where(answer_size > 0, answer_size, own)
         height, width = cast("list[int]", wanted.tolist())
         for length in (height, width):
-            torch._check(length >= 2)  # what the exporter must know to go on; the graph answers for one pixel, too
+            torch._check(length >= 2)  # needed by the exporter; the graph also answers for one pixel
         return take_out_of_square(probability, self._place(wanted), height, width).clamp(0, 1)
 
     def _place(self, lengths: Int64[Tensor, "2"]) -> Placement:
-        """`fgbg.fit.place_photo` for a height and a width that are known only when the photo is there."""
+        """`fgbg.fit.place_photo` for a height and a width that are known only at run time."""
         size = self.predictor.size
         if self.predictor.fit == "squash":
             return Placement(0, 0, size, size)
-        inner = (lengths.double() * size / lengths.max()).round().long().clamp(min=1)  # halves to even, as in Python
+        inner = (lengths.double() * size / lengths.max()).round().long().clamp(min=1)  # halves go to even, as in Python
         height, width = cast("list[int]", inner.tolist())
         top, left = cast("list[int]", ((size - inner) // 2).tolist())
         for start, length in ((top, height), (left, width)):
@@ -71,17 +71,17 @@ def build_graph(predictor: Predictor, header: ModelHeader, *, half_weights: bool
 
     Args:
         predictor: In evaluation mode.
-        header: What the file shall say of itself.
+        header: The header to store in the file.
         half_weights: Store kernels and matrices in half precision, see `fgbg.models.onnx_weights.round_weights`.
 
     Raises:
-        UserError: Half precision does not hold the weights.
+        UserError: Half precision cannot represent the weights.
     """
     program = _trace((TiledPhoto if predictor.fit == "crop" else WholePhoto)(predictor).eval())
     graph = program.model.graph
     network = predictor.network.state_dict()
-    # Weights that might be given from outside are left as they are: batch norms are not folded into them here (whoever
-    # loads the file does that), so that they can be had back.
+    # As inputs, weights are left alone by the optimizer: batch norms are not folded into them here (whoever loads the file
+    # does that), so that they can be recovered.
     graph.inputs.extend(value for name, value in graph.initializers.items() if name.startswith(PREFIX))
     _TELLS_OF_EVERY_WEIGHT.setLevel(logging.ERROR)
     program.optimize()
@@ -97,7 +97,7 @@ def build_graph(predictor: Predictor, header: ModelHeader, *, half_weights: bool
 def _trace(module: WholePhoto | TiledPhoto) -> Any:
     size = module.predictor.size
     device = module.predictor.device
-    # Any photo would do, but for one that happens to have the square's own size, which the graph would then rely on.
+    # Any photo would do, except one of the square's own size, which the graph would then rely on.
     example = torch.zeros(size + 3, size + 5, 3, dtype=torch.uint8, device=device)
     edges = {index: torch.export.Dim(name, min=2) for index, name in enumerate(("height", "width"))}
     return torch.onnx.export(
@@ -113,7 +113,7 @@ def _trace(module: WholePhoto | TiledPhoto) -> Any:
 
 
 def _tidy(model: onnx.ModelProto) -> None:
-    """Let the second input be left out, name the answer's edges, and drop the exporter's notes (they hold paths)."""
+    """Make the second input optional, name the answer's dimensions, and drop the exporter's notes (they contain paths)."""
     import numpy as np
     from onnx import numpy_helper
 

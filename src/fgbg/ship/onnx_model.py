@@ -19,20 +19,20 @@ from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 
 Shown = TypeVar("Shown", bound=Photo)
 
-onnxruntime.disable_telemetry_events()  # where a program imported it before fgbg, which then came too late
+onnxruntime.disable_telemetry_events()  # in case a program imported it before fgbg, whose variable then came too late
 
-ERRORS_ONLY = 3  # of ONNX Runtime's levels: it warns of what was meant, that the size of the answer can be asked for
+ERRORS_ONLY = 3  # of ONNX Runtime's levels: it warns that the size of the answer is an optional input, which is intended
 
 
 class OnnxModel:
-    """A model that takes a photo and says how probable object is, pixel by pixel.
+    """A model that takes a photo and returns the probability of object for each pixel.
 
     Args:
         path: A file that `fgbg export` wrote.
-        threads: CPU threads for each photo; 0 takes all cores.
+        threads: CPU threads per photo; 0 takes all cores.
 
     Attributes:
-        header: What the model file says of itself.
+        header: The model file's header.
 
     Raises:
         UserError: The file is missing, damaged, or was not written by fgbg.
@@ -47,13 +47,13 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = ERRORS_ONLY
-        # Its own store of memory would keep, after a large photo, as much as that took; without it it is as fast.
+        # Its memory arena would keep, after a large photo, as much as that took; it is as fast without.
         options.enable_cpu_mem_arena = False
-        # Threads that spin while they wait take the cores from those that decode the next photo.
+        # Threads that spin while they wait take cores from those that decode the next photo.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors share no other class
+        except Exception as error:  # its errors have no other common class
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"{path} is damaged or no ONNX file ({reason}): export or copy it again") from None
         self.header = parse_header(self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY), path)
@@ -65,7 +65,7 @@ class OnnxModel:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether each photo is computed on one core: one thread may then bring it all the way, from file to file."""
+        """Whether each photo is computed on one core: one thread may then take it all the way, from file to file."""
         return self._threads == 1
 
     def __call__(self, photo: AnyPhoto) -> NDArray[np.float32]:
@@ -86,7 +86,7 @@ class OnnxModel:
             return photo, self._compute(photo)
 
         at_a_time = count_cores() // self._threads
-        # Twice as many wait as are computed: no core waits for the caller to fetch an answer.
+        # Twice as many are begun as are computed at once: no core waits for the caller to fetch an answer.
         if at_a_time == 1:
             return map(compute, photos)
         return map_in_order(compute, photos, in_flight=2 * at_a_time, weigh=lambda photo: photo.weight)

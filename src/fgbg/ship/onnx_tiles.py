@@ -1,4 +1,4 @@
-"""A predictor of tiles (`--fit crop`) as it is exported: two loops inside the graph, so that it takes photos of any size."""
+"""The exported form of a predictor of tiles (`--fit crop`): two loops in the graph, so that it takes photos of any size."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Axis(NamedTuple):
     length: int  # of the edge, in pixels
     last: Tensor  # index of the last tile
     room: Tensor  # by how much the edge is longer than a tile
-    steps: Tensor  # that the room is divided into: `last`, but at least 1
+    steps: Tensor  # into which the room is divided: `last`, but at least 1
 
 
 class TiledPhoto(nn.Module):
     """`Predictor.forward` of a predictor of tiles, in operations that a graph can hold.
 
-    The places of the tiles are those of `fgbg.models.tiles.place_tiles`, and so are their weights: one for a pixel's row
-    times one for its column. So the tiles of a row are blended into a band as high as a tile, and the bands into the answer:
-    the same weighted mean, and memory that grows with the answer alone.
+    Tiles have the places of `fgbg.models.tiles.place_tiles` and the same weights: one for a pixel's row times one for its
+    column. So the tiles of a row can be blended into a band as high as a tile, and the bands into the answer: the same
+    weighted mean, with memory that grows with the answer alone.
     """
 
     hann: Tensor
@@ -47,7 +47,7 @@ class TiledPhoto(nn.Module):
             answer_size: Height and width of the answer, where the photo was reduced on decode; zeros for the photo's own.
         """
         down, across = map(self._spread, pixels.shape[:2])
-        # Lambdas, since what is defined inside a loop would be checked for types while it is traced.
+        # Lambdas, since functions defined for a loop would be type-checked while they are traced.
         _, logits, _ = while_loop(
             lambda row, *_: row <= down.last,
             lambda row, mean, weight: (row + 1, *self._blend_band(pixels, row, down, across, mean, weight)),
@@ -57,13 +57,13 @@ class TiledPhoto(nn.Module):
         own = torch.stack([torch.scalar_tensor(length, dtype=torch.int64) for length in pixels.shape[:2]])
         height, width = torch.where(answer_size > 0, answer_size, own).tolist()
         for length in (height, width):
-            torch._check(length >= 2)  # what the exporter must know to go on; the graph answers for one pixel, too
+            torch._check(length >= 2)  # needed by the exporter; the graph also answers for one pixel
         return resize(probability[None], height, width)[0].clamp(0, 1)
 
     def _blend_band(
         self, pixels: Tensor, row: Tensor, down: Axis, across: Axis, mean: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Take a row of tiles into the answer."""
+        """Blend a row of tiles into the answer."""
         rows = self._place(row, down)
         band = pixels.index_select(0, rows.clamp(max=down.length - 1))
         is_photo = rows < down.length
@@ -77,7 +77,7 @@ class TiledPhoto(nn.Module):
     def _blend_tile(
         self, band: Tensor, is_photo: Tensor, column: Tensor, across: Axis, mean: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Take a tile into its band, whose columns come first. What of it lies beyond the photo is black."""
+        """Blend a tile into its band, which is stored columns first. Its part beyond the photo is black."""
         columns = self._place(column, across)
         tile = band.index_select(1, columns.clamp(max=across.length - 1)).permute(2, 0, 1).float() / 255
         image = tile * (is_photo[:, None] & (columns < across.length)[None])
@@ -89,12 +89,12 @@ class TiledPhoto(nn.Module):
         return Axis(length, last, room, last.clamp(min=1))
 
     def _place(self, index: Tensor, axis: Axis) -> Int64[Tensor, "size"]:
-        """The rows or columns that the tile of that index covers; beyond the photo, where that is smaller than a tile."""
+        """The rows or columns that the tile of that index covers; they go beyond a photo smaller than a tile."""
         first = (index.double() * axis.room / axis.steps).round().long()
         return first + torch.arange(self.size, device=index.device)
 
     def _blend(self, mean: Tensor, weight: Tensor, lines: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """A mean (length, _) with `lines` (size, _) taken into it at `places` (size,), and its weights (length,)."""
+        """The mean (length, _) with `lines` (size, _) blended in at `places` (size,), and its weights (length,)."""
         new_weight = weight.index_select(0, places) + self.hann
         here = mean.index_select(0, places)
         here = here + (lines - here) * (self.hann / new_weight)[:, None]
@@ -102,5 +102,5 @@ class TiledPhoto(nn.Module):
 
 
 def _start(length: int, across: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The first index, and a mean (length, across) of nothing with its weights (length,)."""
+    """The first index, and an empty mean (length, across) with its weights (length,)."""
     return torch.zeros((), dtype=torch.int64), torch.zeros(length, across), torch.zeros(length)

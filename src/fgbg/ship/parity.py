@@ -1,4 +1,4 @@
-"""Whether an exported model answers as the one that was scored: on the user's own photos, or the file is not written."""
+"""Whether an exported model answers like the one that was scored, on the user's own photos; if not, no file is written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fgbg.words import Border
 MOST_DISAGREEING = 0.001  # share of the pixels that may lie on the other side of the threshold
 MOST_DICE = 0.001  # by how much the mean Dice may differ
 MOST_DICE_LOST = 0.005  # by int8: about what another draw of 600 test photos changes (half of pets' 95 % interval is 0.004)
-MOST_PHOTOS = 200  # of a large validation set these are enough, evenly spread
+MOST_PHOTOS = 200  # enough of a large validation set, evenly spread
 FIGURE_EDGES = ((160, 240), (240, 160), (96, 96), (320, 256), (256, 331), (61, 47))  # height and width, in pixels
 AT_A_TIME = 8
 
@@ -40,7 +40,7 @@ class JudgedPhoto(Photo):
 
 @dataclass(frozen=True)
 class Limits:
-    """What an exported model has to stay below; None where all is let pass."""
+    """What an exported model has to stay below; None for no limit."""
 
     disagreeing_share: float | None
     dice_lost: float
@@ -48,9 +48,9 @@ class Limits:
 
 
 SAME = Limits(MOST_DISAGREEING, MOST_DICE, MOST_DICE)
-"""The same model for all that anybody will see."""
+"""The same model for all practical purposes."""
 INT8 = Limits(None, MOST_DICE_LOST, None)
-"""Rounded in every layer, so that pixels differ along each outline; what counts is what it loses."""
+"""Rounded in every layer, so that pixels differ along each outline; only lost Dice counts."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,19 @@ class Parity:
     disagreeing_count: int  # pixels that only one of the two calls object
     largest_difference: float  # between two probabilities of a pixel
     dice: float  # mean over the photos, of the model that was scored
-    dice_exported: float  # likewise, of the exported one
+    dice_exported: float  # the same, of the exported one
     limits: Limits = SAME
-    most_lost: float = 0.0  # Dice, by the one photo that loses most: a mean hides it
+    most_lost: float = 0.0  # Dice, by the one photo that loses most: a mean would hide it
     object_count: int = 1  # pixels that the model that was scored calls object
 
     @property
     def disagreeing_share(self) -> float:
-        """Of all pixels."""
+        """Share of all pixels."""
         return self.disagreeing_count / self.pixel_count
 
     @property
     def dice_difference(self) -> float:
-        """Exported less scored."""
+        """Exported minus scored."""
         return self.dice_exported - self.dice
 
     @property
@@ -124,7 +124,7 @@ def compare_answers(
 
     Args:
         scored: The model whose scores are known.
-        exported: The one that shall stand for it.
+        exported: The model that is to replace it.
         photos: At least one.
         name: What to call the photos.
         limits: What the exported one has to stay below.
@@ -147,10 +147,10 @@ def compare_answers(
 
 
 def require_parity(parity: Parity) -> None:
-    """Refuse an export that answers otherwise.
+    """Refuse an export whose answers differ.
 
     Raises:
-        UserError: It does.
+        UserError: They differ by more than its limits.
     """
     if not parity.holds:
         for_pixels, for_dice = parity.describe_limits()
@@ -163,12 +163,12 @@ def require_parity(parity: Parity) -> None:
 
 
 def find_photos(run: Run | None, border: Border, progress: Progress | None = None) -> tuple[Iterator[JudgedPhoto], str]:
-    """The run's validation photos, or drawn figures where its data are not at hand; and what to call them.
+    """The run's validation photos, or drawn figures if its data are not available; and what to call them.
 
     Args:
-        run: The run of the model; None where only a file of it is left.
+        run: The model's run; None if there is only its file.
         border: What the band of its masks counts as.
-        progress: Shows how far it is.
+        progress: Shows progress.
     """
     reason = "the model is a file without its run"
     if run is not None:
@@ -186,10 +186,10 @@ def read_judged(
     """Photos with their truth, read ahead.
 
     Args:
-        samples: Which.
+        samples: Which photos.
         border: What the band of their masks counts as.
-        progress: Shows how far it is.
-        most: Of more photos so many are read, evenly spread; None reads all.
+        progress: Shows progress.
+        most: Read at most this many, evenly spread; None reads all.
     """
     count = len(samples.samples)
     chosen = np.linspace(0, count - 1, min(count, most or count)).round().astype(int).tolist()

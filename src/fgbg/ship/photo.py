@@ -1,4 +1,4 @@
-"""A photo in whatever form a caller has it, as a model is shown it."""
+"""Opening a photo, in whatever form a caller has it, for a model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fgbg.data.images import LARGEST_PHOTO_PIXELS, decode_photo, reduce_large, t
 from fgbg.errors import UserError
 from fgbg.memory import give_back_memory
 
-LIGHT_PIXELS = 12_000_000  # up to here a photo counts as one in a queue; one of 100 megapixels fills it alone
+LIGHT_PIXELS = 12_000_000  # up to this size a photo counts as one in a queue; one of 100 megapixels fills a queue of 8
 
 
 @dataclass(frozen=True)
 class Photo:
-    """What a model is shown, and how large its answer shall be: larger, where the photo was reduced on decode."""
+    """What a model is shown, and the size of its answer: larger than `pixels` if the photo was reduced on decode."""
 
     pixels: NDArray[np.uint8]  # RGB (height, width, 3), upright
     height: int
@@ -26,7 +26,7 @@ class Photo:
 
     @property
     def weight(self) -> float:
-        """How much of the memory for photos that wait it takes: 1, and more from `LIGHT_PIXELS` on."""
+        """How much of a queue of photos it takes up: 1, and more above `LIGHT_PIXELS`."""
         return weigh_pixels(self.height, self.width)
 
 
@@ -36,11 +36,11 @@ def weigh_pixels(height: int, width: int) -> float:
 
 
 AnyPhoto = str | Path | Image.Image | NDArray[np.uint8] | Photo
-"""A file, a Pillow image, uint8 RGB (height, width, 3), or one that is open already."""
+"""A file, a Pillow image, uint8 RGB (height, width, 3), or an opened `Photo`."""
 
 
 def open_photo(photo: AnyPhoto) -> Photo:
-    """The photo, decoded; of more than 24 MP, reduced.
+    """Decode the photo; a file of more than 24 MP is reduced.
 
     Raises:
         UserError: It cannot be read, or is an array of another type or shape.
@@ -62,5 +62,5 @@ def _open_file(path: Path) -> Photo:
     pixels = np.asarray(reduce_large(whole, LARGEST_PHOTO_PIXELS))
     if pixels.shape[:2] != (height, width):
         del whole
-        give_back_memory()  # else what the whole photo took stays beside what the model and the answer take
+        give_back_memory()  # otherwise the whole photo's memory is kept on top of the model's and the answer's
     return Photo(pixels, height, width)

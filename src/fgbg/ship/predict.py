@@ -1,4 +1,4 @@
-"""Photos in files and folders in, masks, cut-outs, overlays or probabilities of the same size out."""
+"""Predict photos in files and folders: write masks, cut-outs, overlays or probabilities of the same size."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Outcome:
     written: list[Path]
     failed: dict[Path, str]
     already: int = 0
-    unit: str = "file"  # what is written of a photo
+    unit: str = "file"  # what is written per photo
 
     def describe(self, out: Path) -> str:
-        """What was done, and every photo that could not be, as lines to print."""
+        """What was written, and every photo that was left out, as lines to print."""
         files = f"1 {self.unit}" if len(self.written) == 1 else f"{len(self.written)} {self.unit}s"
         before = f", {self.already} from before" if self.already else ""
         return "\n".join([f"{out}: {files} written{before}", *(f"left out: {reason}" for reason in self.failed.values())])
@@ -57,13 +57,13 @@ def predict_inputs(
     device: str = "auto",
     say: Callable[[str], None] = print,
 ) -> Outcome:
-    """Predict photos and folders of photos with the MODEL that comes first among `inputs`, or without one with `pets`.
+    """Predict photos and folders of photos with the MODEL that comes first among `inputs`, or with `pets` if none does.
 
     `out` is a folder, or the .png of a single photo. What the same model wrote to the folder before, in the same kind, is
     not computed again unless its photo is newer.
 
     Raises:
-        UserError: There is no model or no photo, or `out` cannot be used or holds files of another making (without `force`).
+        UserError: There is no model or no photo, or `out` cannot be used or (without `force`) holds other predictions.
     """
     name, photos = tell_model_from_photos(inputs)
     if strange := [photo for photo in photos if needs_ray(photo)]:
@@ -76,17 +76,17 @@ def predict_inputs(
     provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
     todo = jobs if force else leave_out_done(jobs, out, provenance)
     make_folder(folder)
-    if folder == out:  # a single file keeps no word of its photo, and is never taken for done
+    if folder == out:  # a single file has no record of its photo, and is never taken for done
         write_provenance(out, provenance)
     outcome = predict_files(model, todo, kind=kind, progress=show_progress)
     return replace(outcome, already=len(jobs) - len(todo))
 
 
 def tell_model_from_photos(inputs: Sequence[str]) -> tuple[str, list[str]]:
-    """The MODEL that comes first among `inputs`, or else `pets`, and what is to be predicted.
+    """The MODEL that comes first among `inputs`, otherwise `pets`, and what is to be predicted.
 
     Raises:
-        UserError: Nothing is.
+        UserError: There is nothing to predict.
     """
     name, photos = (inputs[0], inputs[1:]) if inputs and names_model(inputs[0]) else (PETS, inputs)
     if photos:
@@ -112,12 +112,12 @@ def predict_files(
     kind: Kind = "mask",
     progress: Progress | None = None,
 ) -> Outcome:
-    """Predict every photo and write its file, over one that is there. A photo that cannot be read is named and left out."""
+    """Predict every photo and write its file, replacing an old one. A photo that cannot be read is named and left out."""
 
     def write(photo: Opened, grades: NDArray[np.uint8]) -> Path:
         target = photo.job.target
         target.parent.mkdir(parents=True, exist_ok=True)
-        # With the process's number, since another `fgbg predict` may be writing the same file.
+        # With the process id, since another `fgbg predict` may be writing the same file.
         aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
             with aside.open("wb") as file:
@@ -139,7 +139,7 @@ def predict_files(
         return write(photo, grade(kind, model(photo), model.threshold))
 
     if model.one_by_one:
-        # The core that reads a photo also computes and writes it: none waits for another, and what it read is still near.
+        # The core that reads a photo also computes and writes it: none waits for another, and what it read is still cached.
         results = list(zip(jobs, _map_jobs(predict, jobs, progress, in_flight=2 * count_cores()), strict=True))
         failed = {job.source: str(result) for job, result in results if isinstance(result, UserError)}
         return Outcome([result for _, result in results if isinstance(result, Path)], failed)
@@ -153,7 +153,7 @@ def predict_files(
 
 
 def open_jobs(jobs: Sequence[Job], failed: dict[Path, str], progress: Progress | None = None) -> Iterator[Opened]:
-    """The jobs' photos in order, read ahead. Those that cannot be read come into `failed`, with the reason."""
+    """The jobs' photos in order, read ahead. Those that cannot be read are added to `failed`, with the reason."""
     for job, photo in zip(jobs, _map_jobs(_open_job, jobs, progress, in_flight=READ_AHEAD), strict=True):
         if isinstance(photo, UserError):
             failed[job.source] = str(photo)
@@ -179,4 +179,4 @@ def _weigh_job(job: Job) -> float:
     try:
         return weigh_pixels(*read_photo_size(job.source))
     except UserError:
-        return 1.0  # it will be named when it is read
+        return 1.0  # it is named when it is read

@@ -1,4 +1,4 @@
-"""What made a folder of predictions, kept beside them, so that the same command goes on where it was stopped."""
+"""What made a folder of predictions, kept beside them, so that the same command resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Provenance:
     kind: str
     threshold: float
     fgbg_version: str
-    refinement: str = ""  # steps with commas between
+    refinement: str = ""  # steps, separated by commas
 
 
 def hash_model(name: str) -> str:
-    """Twelve digits of the SHA-256 of a MODEL's file, or of each of them."""
+    """Twelve hex digits of the SHA-256 of each file of a MODEL, separated by commas."""
     hashes = []
     for part in part_names(name):
         with find_model_file(part).open("rb") as content:
@@ -40,16 +40,16 @@ def hash_model(name: str) -> str:
 
 
 def leave_out_done(jobs: Sequence[AnyJob], out: Path, provenance: Provenance) -> list[AnyJob]:
-    """The jobs that are still to do, where predictions of this provenance may lie in `out` already.
+    """The jobs that are still to do; `out` may already hold predictions of this provenance.
 
     Raises:
-        UserError: A file to be written is there already, and of another provenance.
+        UserError: A file to be written exists already, with another provenance.
     """
     existing = [job for job in jobs if job.target.exists()]
     if not existing:
         return list(jobs)
     before = _read_provenance(out)
-    # A file older than the record was written by another model: a run with --force began the record and never reached it.
+    # A file older than the record is another model's: a run with --force wrote the record but never reached that file.
     began = _changed_at(out / RECORD) if before == provenance else None
     strange = [str(job.target) for job in existing if began is None or _changed_at(job.target) < began]
     if not strange:
@@ -62,7 +62,7 @@ def leave_out_done(jobs: Sequence[AnyJob], out: Path, provenance: Provenance) ->
 
 
 def write_provenance(out: Path, provenance: Provenance) -> None:
-    """Leave a record in the folder. One that says the same is left alone: its age tells which files came after it."""
+    """Write a record into the folder. One that says the same is left alone: its age tells which files came after it."""
     if _read_provenance(out) != provenance:
         (out / RECORD).write_text(json.dumps(dataclasses.asdict(provenance)) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Int8: convolutions and matrix products computed in whole numbers, with ranges measured on the run's training photos.
+"""Int8: convolutions and matrix products computed in integers, with ranges measured on the run's training photos.
 
 ONNX Runtime's own quantizer does it. Resize, normalisation, sigmoid and enlargement stay in single precision.
 """
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 CALIBRATION_PHOTOS = 64  # evenly spread over the training photos
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 BOUNDS = frozenset({"Relu", "Clip"})
-"""What cuts a product's range: measured behind it, so that no step is spent on what is cut off."""
-IN_FLIGHT = 8  # photos that wait to be looked at: bounds memory
+"""What clips a product's range: ranges are measured after it, so that no step is spent on clipped values."""
+IN_FLIGHT = 8  # photos that are read ahead: bounds memory
 SIZE_INPUT = "answer_size"
-SMALLEST = np.ones(2, np.int64)  # of the answer while ranges are measured: nobody looks at it
+SMALLEST = np.ones(2, np.int64)  # of the answer while ranges are measured: it is not used
 
 
 def find_calibration_photos(run: Run | None, progress: Progress | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Training photos, as RGB (height, width, 3): validation photos tell what int8 loses, and must not have set it up.
+    """Training photos, as RGB (height, width, 3): validation photos tell what int8 loses, so they must not calibrate it.
 
     Args:
-        run: The run of the model; None where only a file of it is left.
-        progress: Shows how far it is.
+        run: The model's run; None if there is only its file.
+        progress: Shows progress.
 
     Raises:
-        UserError: The photos are not at hand.
+        UserError: The photos are not available.
     """
     if run is None:
         raise UserError(
@@ -59,16 +59,16 @@ def find_calibration_photos(run: Run | None, progress: Progress | None = None) -
 
 
 def quantize_graph(graph: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) -> onnx.ModelProto:
-    """The same model in int8, without its metadata: weights scaled for each channel, activations by their range on `photos`.
+    """The same model in int8, without its metadata: weights scaled per channel, activations by their range on `photos`.
 
-    The weights that were trained cannot be had back from it: batch norms are folded into them, and all are rounded.
+    The trained weights cannot be recovered from it: batch norms are folded into them, and all are rounded.
 
     Args:
-        graph: Of `build_graph`, in single precision.
+        graph: From `build_graph`, in single precision.
         photos: At least one, uint8 RGB (height, width, 3).
 
     Raises:
-        UserError: The network is too small for anything of it to be quantized.
+        UserError: The network is too small for any part of it to be quantized.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -77,7 +77,7 @@ def quantize_graph(graph: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) 
     with tempfile.TemporaryDirectory(prefix="fgbg-") as folder, _without_remarks():
         whole, folded, quantized = (Path(folder) / f"{name}.onnx" for name in ("whole", "folded", "quantized"))
         onnx.save(_require_answer_size(graph), whole)
-        quant_pre_process(whole, folded, skip_symbolic_shape=True)  # folds batch norms: none may stand behind an int8
+        quant_pre_process(whole, folded, skip_symbolic_shape=True)  # folds batch norms: none may follow an int8 node
         names = _choose_nodes(onnx.load(folded))
         quantize_static(
             folded,
@@ -87,8 +87,8 @@ def quantize_graph(graph: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) 
             op_types_to_quantize=sorted(PRODUCTS | BOUNDS),
             nodes_to_quantize=names,
             per_channel=True,
-            # Weights of seven bits: with eight, processors without VNNI add products up in 16 bits, where they saturate
-            # (pets then loses 0.026 Dice instead of 0.004). So every processor computes the same.
+            # Seven-bit weights: with eight, processors without VNNI accumulate products in 16 bits, which saturate
+            # (pets then loses 0.026 Dice instead of 0.004). This way every processor computes the same.
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -99,22 +99,22 @@ def quantize_graph(graph: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) 
 
 
 class _Photos:
-    """Photos one by one, as the quantizer asks for them (it wants this method only)."""
+    """Photos one by one, as the quantizer asks for them (by this method alone)."""
 
     def __init__(self, photos: Iterable[NDArray[np.uint8]]) -> None:
         self._photos = iter(photos)
 
     def get_next(self) -> dict[str, NDArray[np.uint8] | NDArray[np.int64]] | None:
-        """What the graph is given next; None at the end."""
+        """The graph's next inputs; None at the end."""
         pixels = next(self._photos, None)
         return None if pixels is None else {"pixels": pixels, SIZE_INPUT: SMALLEST}
 
 
 def _choose_nodes(graph: onnx.ModelProto) -> list[str]:
-    """The products with weights, and what cuts their range; but for the first and the last.
+    """The products with weights, and what clips their range, except the first and the last.
 
-    The first sees the photo itself, the last makes the logits that the threshold cuts: few weights, and the finest steps
-    count there (pets loses 0.0011 Dice instead of 0.0036, and is no slower).
+    The first sees the photo itself, the last makes the logits that are thresholded: they have few weights and need the
+    finest steps (pets loses 0.0011 Dice instead of 0.0036, and is no slower).
     """
     weights = {initializer.name for initializer in graph.graph.initializer}
     products = [node for node in graph.graph.node if node.op_type in PRODUCTS and weights.intersection(node.input[1:2])]
@@ -130,7 +130,7 @@ def _choose_nodes(graph: onnx.ModelProto) -> list[str]:
 
 
 def _require_answer_size(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which the answer's size cannot be left out, which ONNX Runtime would warn of again and again."""
+    """A copy in which the answer's size is required: ONNX Runtime warns repeatedly if it is optional."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -143,19 +143,19 @@ def _require_answer_size(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _tidy(model: onnx.ModelProto, source: onnx.ModelProto) -> None:
-    """Let the answer's size be left out again, and say no more of its making than `source` does."""
+    """Make the answer's size optional again, and reveal no more of its making than `source` does."""
     model.graph.initializer.extend(each for each in source.graph.initializer if each.name == SIZE_INPUT)
     model.producer_name, model.producer_version = source.producer_name, source.producer_version
     used = {node.domain for node in model.graph.node}
     for opset in [each for each in model.opset_import if each.domain not in used]:
-        model.opset_import.remove(opset)  # ONNX Runtime names all that it knows
+        model.opset_import.remove(opset)  # ONNX Runtime lists all that it knows
     del model.metadata_props[:]
     del model.graph.value_info[:]
 
 
 @contextmanager
 def _without_remarks() -> Iterator[None]:
-    """The quantizer logs by the root logger, which prints as long as nobody has said where remarks go."""
+    """Silence the quantizer: it logs through the root logger, which prints unless it has a handler."""
     nowhere, root = logging.NullHandler(), logging.getLogger()
     root.addHandler(nowhere)
     try:

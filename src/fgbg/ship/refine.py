@@ -1,6 +1,6 @@
-"""Steps after the network, each optional; `fgbg refine` measures on a run's own photos whether they help.
+"""Optional steps after the network; `fgbg refine` measures on a run's own photos whether they help.
 
-A step takes a probability and the photo, and gives a probability: what it removes is 0 then, what it adds is 1.
+A step takes a probability and the photo, and returns a probability: what it removes becomes 0, what it adds 1.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ Probability = NDArray[np.float32]
 
 SPECK = 1e-3  # of the photo's area: parts and holes below it are specks
 AT_A_TIME = 4  # answers that wait: bounds memory
-EDGE_CELLS = 2  # how far `edges` looks, in pixels of the network's own answer, which know no finer outline
-EDGE_CONTRAST = 0.03  # of the photo, 0 to 1: edges well above it are followed, what is below counts as even
+EDGE_CELLS = 2  # how far `edges` looks, in pixels of the network's own answer, which resolve no finer outline
+EDGE_CONTRAST = 0.03  # of the photo, 0 to 1: edges well above it are followed, anything below counts as flat
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow makes grey
 
 
 @dataclass(frozen=True)
 class View:
-    """What a step may look at beside the probability."""
+    """What a step may look at besides the probability."""
 
     pixels: NDArray[np.uint8]  # RGB (height, width, 3)
-    threshold: float  # a pixel is object where it is exceeded
+    threshold: float  # a pixel is object if its probability exceeds it
     cell: float  # how many of these pixels, along an edge, one pixel of the network's answer covers
 
 
 def keep_largest(probability: Probability, view: View) -> Probability:
-    """Drop every part of the object but the largest; of equal ones the first, row by row, stays."""
+    """Drop every part of the object but the largest; of equal ones, the first in row order is kept."""
     from scipy import ndimage
 
     labels, count = ndimage.label(probability > view.threshold)
@@ -71,7 +71,7 @@ def drop_specks(probability: Probability, view: View) -> Probability:
         labels, _ = ndimage.label((refined > view.threshold) == is_object)
         areas = np.bincount(labels.ravel())
         is_speck = areas < least
-        is_speck[0] = False  # the other side
+        is_speck[0] = False  # label 0 is the other class
         if is_speck[1:].all():
             continue  # nothing larger would be left
         refined = np.where(is_speck[labels], np.float32(value), refined)
@@ -105,13 +105,13 @@ STEPS: dict[str, Callable[[Probability, View], Probability]] = {
 
 
 def parse_steps(text: str, flag: str = "--refine") -> tuple[str, ...]:
-    """The steps in a list with commas, which was given by a flag; none for an empty one.
+    """The steps in a comma-separated list that was given by a flag; none for an empty one.
 
     >>> parse_steps("largest, fill")
     ('largest', 'fill')
 
     Raises:
-        UserError: A step is not known, or what computes it is not installed.
+        UserError: A step is not known, or scipy is not installed.
     """
     names = tuple(name.strip() for name in text.split(",")) if text else ()
     for name in names:
@@ -131,10 +131,10 @@ def measure_cell(header: ModelHeader, height: int, width: int) -> float:
 
 
 class Refined:
-    """A model whose answers go through steps, in their order.
+    """A model whose answers go through steps, in the order given.
 
     Args:
-        model: Whose answers.
+        model: The model that answers.
         steps: Keys of `STEPS`.
 
     Attributes:
@@ -166,7 +166,7 @@ class Refined:
         return self.refine(shown.pixels, self.model(shown))
 
     def refine(self, pixels: NDArray[np.uint8], probability: Probability) -> Probability:
-        """The probability (height, width) after all steps; of RGB pixels that may have been reduced on decode."""
+        """The probability (height, width) after all steps; the RGB pixels may have been reduced on decode."""
         answer_size, (height, width) = probability.shape, pixels.shape[:2]
         refined = _resize(probability, (height, width))
         view = View(pixels, self.threshold, measure_cell(self.header, height, width))
@@ -186,7 +186,7 @@ class Refined:
 
 
 def _resize(probability: Probability, size: tuple[int, ...]) -> Probability:
-    """Where a photo was reduced on decode, steps see it and its answer as it was decoded."""
+    """Resize if needed: steps see a photo that was reduced on decode, and its answer, at the decoded size."""
     if probability.shape == size:
         return probability
     height, width = size

@@ -1,4 +1,4 @@
-"""Which steps after the network help? Each is tried on photos of known truth, and recommended only if it provably does."""
+"""Which steps after the network help? Each is tried on photos with known truth, and recommended only if it provably does."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from fgbg.ship.matte import matte
 from fgbg.ship.parity import JudgedPhoto, read_judged
 from fgbg.ship.refine import STEPS, Refined
 
-MATTE = "matte"  # is no step, since it gives an opacity: tried as the mask where that is above one half
+MATTE = "matte"  # not a step, since it gives an opacity: tried as the mask of opacity above one half
 RISK = 0.05
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one step, or several in their order, change."""
+    """What one step, or several in order, change."""
 
     steps: tuple[str, ...]
     dice: Test  # paired over photos
-    p_holm: float  # of the Dice, among all that were tried at once
+    p_holm: float  # of the Dice, adjusted for all that were tried at once
     boundary_iou: Estimate  # the difference, paired over photos
     better: int  # photos
     worse: int
@@ -116,14 +116,14 @@ def try_steps(
     """Try steps on a split of the run's photos: each by itself, and those that help together.
 
     Args:
-        run: A finished one whose data are at hand.
-        split: validation, or test for steps that are named: what chose a step cannot tell what it is worth.
+        run: A finished one whose data are available.
+        split: validation, or test for named steps: photos that chose a step cannot tell what it is worth.
         steps: To be tried together; by default every step by itself.
-        soft: Try soft edges too, which takes about a second a photo.
-        progress: Shows how far it is.
+        soft: Try soft edges too, which takes about a second per photo.
+        progress: Shows progress.
 
     Raises:
-        UserError: The run has no model, its data are not at hand, or steps were to be chosen on test photos.
+        UserError: The run has no model, its data are not available, or steps were to be chosen on test photos.
     """
     if split == "test" and not steps:
         raise UserError("--split test tells what chosen steps are worth: name them (--steps), or choose them on validation")

@@ -1,4 +1,4 @@
-"""A model of a run, computed by torch."""
+"""A run's model, computed by torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Shown = TypeVar("Shown", bound=Photo)
 
 
 class TorchModel:
-    """A model that takes a photo and says how probable object is, pixel by pixel.
+    """A model that takes a photo and returns the probability of object for each pixel.
 
     Attributes:
         predictor: The module that computes it.
-        header: What the model file says of itself.
+        header: The model file's header.
     """
 
     def __init__(self, predictor: Predictor, header: ModelHeader) -> None:
@@ -53,7 +53,7 @@ class TorchModel:
 
     @torch.inference_mode()
     def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
-        """Each photo with its probability, in order, computed in chunks as all scores are."""
+        """Each photo with its probability, in order, computed in the same chunks as when scoring."""
         photos = iter(photos)
         while chunk := list(islice(photos, CHUNK)):
             pixels = [torch.tensor(photo.pixels) for photo in chunk]

@@ -1,4 +1,4 @@
-"""A running average of the weights, which is judged and kept in their place (EMA; Polyak and Juditsky 1992)."""
+"""A running average of the weights, which is validated and saved in their place (EMA; Polyak and Juditsky 1992)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def average_weights(module: nn.Module, decay: float) -> AveragedModel:
-    """A copy of the module that follows it: call its `update_parameters(module)` after each step.
+    """A running average of the module: call its `update_parameters(module)` after each step.
 
-    After step t the average keeps min(decay, (1 + t) / (10 + t)) of itself, so that the first weights, which are drawn at
-    random, are soon forgotten. Running statistics of batch norm are averaged as weights are.
+    After step t the average keeps min(decay, (1 + t) / (10 + t)) of itself, so that the random initial weights are soon
+    forgotten. Batch norm's running statistics are averaged like weights.
 
     Args:
-        module: What is trained.
+        module: The module that is trained.
         decay: 0.99 averages over about 100 steps.
     """
 

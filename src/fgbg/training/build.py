@@ -32,7 +32,7 @@ from fgbg.training.schedule import rate_at
 
 @dataclass(frozen=True)
 class OwnParts:
-    """What a user brings in place of what the settings name; see `fgbg.train`."""
+    """A user's own parts, in place of those that the settings name; see `fgbg.train`."""
 
     samples: Sequence[Sample] | None = None
     model: nn.Module | None = None
@@ -42,7 +42,7 @@ class OwnParts:
 
 
 def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
-    """The samples that `config.data` names, or the user's own, split and fit to train on.
+    """The samples that `config.data` names, or the user's own, split and checked for training.
 
     Raises:
         UserError: They cannot be understood, or are too few.
@@ -83,7 +83,7 @@ def build_learner(
     *,
     resumed: Path | None = None,
 ) -> Learner:
-    """Build every part, or take the user's. A run that goes on names its best model (`resumed`).
+    """Build every part, or take the user's. For a resumed run, `resumed` is its best model.
 
     Raises:
         UserError: No such model, or a batch that the processes cannot share.
@@ -162,10 +162,10 @@ def build_learner(
 
 
 def _check_shares(config: TrainConfig, engine: Engine) -> None:
-    """Every process, and every part of its step, has as many images.
+    """Require equal numbers of images per process and per accumulated part.
 
     Raises:
-        UserError: The batch does not come out even.
+        UserError: The batch cannot be divided evenly.
     """
     if config.batch_size % engine.processes:
         raise UserError(f"--batch-size {config.batch_size} cannot be shared by {engine.processes} processes: use a multiple")
@@ -178,10 +178,10 @@ def _check_shares(config: TrainConfig, engine: Engine) -> None:
 
 
 def _require_values_for_norms(config: TrainConfig, engine: Engine, stride: int) -> None:
-    """A batch norm needs more than one value per channel, also at the network's deepest level.
+    """Require more than one value per channel for batch norm at the network's deepest level.
 
     Raises:
-        UserError: It would have one: a single image at a time, no larger than the network's stride.
+        UserError: There would be one: a single image at a time, no larger than the network's stride.
     """
     smallest, flag = (config.start_size, "--start-size") if config.start_size else (config.size, "--size")
     if config.batch_size == engine.processes * config.accumulate and smallest <= stride:

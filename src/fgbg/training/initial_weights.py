@@ -1,4 +1,4 @@
-"""Where a training's weights begin: drawn at random, an encoder's from elsewhere, or all of another model's."""
+"""Initial weights of a training: random, from a pretrained encoder, or all from another model."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class InitialWeights:
     """A network before its first step, and where its weights came from.
 
     Attributes:
-        network: In its padding to the stride.
+        network: The network, wrapped in its padding to the stride.
         mean: Per channel, of the normalisation that its weights expect.
         deviation: Per channel, the standard deviation of that normalisation.
         pretrained: The encoder's pretrained weights, if it has any.
-        header: Of the model that it continues: that of `--init`, or the run's own where it is resumed.
+        header: Of the model that it continues: that of `--init`, or the run's own if it is resumed.
         resumed: Whether the run continues itself.
     """
 
@@ -49,11 +49,11 @@ def build_initial_network(config: TrainConfig, own: nn.Module | None, *, resumed
     Args:
         config: The settings.
         own: The user's own network.
-        resumed: The best model of the run that goes on. The weights are restored elsewhere, so that those it started from
-            need not be there any more; what is to be known of them is in its header.
+        resumed: The best model of a resumed run. The weights are restored elsewhere, and what must be known of those it
+            started from is in this model's header, so their file may be gone.
 
     Raises:
-        UserError: Its weights cannot be had, or belong to another network; or the network does not take these images.
+        UserError: Its weights are unavailable, or belong to another network; or it does not accept images of this size.
     """
     torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
     if own is not None:
@@ -80,7 +80,7 @@ def build_initial_network(config: TrainConfig, own: nn.Module | None, *, resumed
 
 
 def describe_initial_weights(config: TrainConfig, initial: InitialWeights) -> list[str]:
-    """Where the weights begin, and what is other than where they come from, as lines to print."""
+    """Where the weights come from, and how this run differs from that model's, as lines to print."""
     if initial.pretrained:
         return [initial.pretrained.describe()]
     if not initial.header or initial.resumed:
@@ -104,7 +104,7 @@ def refuse_known_photos(header: ModelHeader, samples: SampleSet) -> None:
     """Refuse to start from a model that was trained on photos of the validation or test split.
 
     Raises:
-        UserError: Some have.
+        UserError: It was.
     """
     for split in ("validation", "test"):
         known = find_seen_photos(header, samples.of(split), split).trained
@@ -116,19 +116,19 @@ def refuse_known_photos(header: ModelHeader, samples: SampleSet) -> None:
 
 
 def _require_sizes(network: StridePadding, config: TrainConfig) -> None:
-    """Try the network on two black images of each size that it is to see: some of timm's encoders take one size alone.
+    """Run the network on two black images of each size used in training: some timm encoders accept only one size.
 
     Raises:
-        UserError: It does not take them.
+        UserError: It does not accept them.
     """
     if config.model not in LIBRARY:
         return
     trial = copy.deepcopy(network).train()
-    with torch.no_grad(), torch.random.fork_rng([]):  # dropout must not move the seed's other draws
+    with torch.no_grad(), torch.random.fork_rng([]):  # dropout must not advance the seeded random state
         for size in {config.start_size or config.size, config.size}:
             try:
                 trial(torch.zeros(2, 3, size, size))
-            except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:  # anybody's encoder
+            except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:  # depends on the encoder
                 raise UserError(
                     f"{config.model} on {name_encoder(config.model, config.encoder)} does not take {size} px "
                     f"({str(error).partition(chr(10))[0]}): choose another size, or an encoder that takes any"
@@ -136,10 +136,10 @@ def _require_sizes(network: StridePadding, config: TrainConfig) -> None:
 
 
 def require_same_network(config: TrainConfig) -> None:
-    """Refuse settings that ask for another network than the model to start from has.
+    """Refuse settings that ask for another network than that of the `--init` model.
 
     Raises:
-        UserError: They do; or there is no such model.
+        UserError: They do, or there is no such model.
     """
     header = read_header(find_model_file(config.init))
     theirs = describe_model(header.network, width=header.width, encoder=header.encoder)
@@ -151,7 +151,7 @@ def require_same_network(config: TrainConfig) -> None:
 
 
 def inherit_network(init: str) -> dict[str, object]:
-    """The settings that a model to start from decides, by their names.
+    """The settings that the `--init` model determines, by name.
 
     Raises:
         UserError: There is no such model.

@@ -1,1 +1,1 @@
-"""The report as one HTML page: made of run folders alone, opened without a network."""
+"""The report as one HTML page, built from run folders alone and readable offline."""

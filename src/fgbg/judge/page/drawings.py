@@ -18,8 +18,8 @@ from fgbg.judge.slices import Slice
 from fgbg.record import EpochRecord
 from fgbg.rows import ScoreRow
 
-BARS = 20  # of the histogram
-RUN_HUES = 8  # of the style sheet
+BARS = 20  # in the histogram
+RUN_HUES = 8  # in the style sheet
 WIDTH, HEIGHT = 440, 280
 _PLOT = (48, WIDTH - 12, HEIGHT - 48, 34)  # left, right, bottom, top
 
@@ -69,18 +69,18 @@ def draw_curve(epochs: Sequence[EpochRecord], quantity: str) -> Markup:
 
 
 def dice_bins(scores: Sequence[float]) -> list[int]:
-    """Photos in each of BARS equal bins from 0 to 1; a Dice of 1 belongs to the last.
+    """Number of photos in each of BARS equal bins from 0 to 1; a Dice of 1 falls into the last.
 
     >>> dice_bins([0.05, 0.15, 1.0])[:4], dice_bins([0.05, 0.15, 1.0])[-1]
     ([0, 1, 0, 1], 1)
     """
-    # Rounded as the gallery has them, whose filters the bars lead to.
+    # Rounded as in the gallery, since the bars link to its filters.
     places = [min(BARS - 1, math.floor(round(score, 5) * BARS + 1e-9)) for score in scores]
     return [places.count(number) for number in range(BARS)]
 
 
 def draw_histogram(rows: Sequence[ScoreRow], linked: bool) -> Markup:
-    """How many photos score how much; each bar is a link to its photos where the page shows them all."""
+    """Histogram of the photos' Dice; if `linked`, each bar links to its photos in the gallery."""
     scores = known_scores(rows)
     counts = dice_bins(scores)
     frame = _frame((0, 1), (0, max([*counts, 1]) * 1.04))
@@ -114,7 +114,7 @@ def draw_histogram(rows: Sequence[ScoreRow], linked: bool) -> Markup:
 
 
 def draw_interval(estimates: Sequence[Estimate], low: float, high: float, reference: float | None = None) -> Markup:
-    """Means with whiskers on a common axis without labels, one below the other: a cell of a table."""
+    """Means with whiskers, one below the other, on a common unlabelled axis: fits a table cell."""
     step, height = 12, 12 * len(estimates) + 8
     axis = Axis(low, high, 6, 154)
     parts = [line(axis.start, height / 2, axis.end, height / 2, "grid")] if len(estimates) == 1 else []
@@ -129,7 +129,7 @@ def draw_interval(estimates: Sequence[Estimate], low: float, high: float, refere
 
 
 def common_range(estimates: Sequence[Estimate]) -> tuple[float, float]:
-    """A range that holds all intervals, in round tenths."""
+    """The range that covers all intervals, rounded outwards to tenths."""
     if not estimates:
         return 0.0, 1.0
     low = math.floor(min(each.low for each in estimates) * 10) / 10
@@ -138,7 +138,7 @@ def common_range(estimates: Sequence[Estimate]) -> tuple[float, float]:
 
 
 def draw_reliability(bins: Sequence[dict[str, Any]]) -> Markup:
-    """How often object is true where the model gave it a probability; on the diagonal its word can be taken."""
+    """Reliability diagram: share of object pixels by predicted probability; calibrated on the diagonal."""
     frame = _frame((0, 1), (0, 1))
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     known = [each for each in bins if each["pixels"]]
@@ -178,7 +178,7 @@ def draw_threshold(threshold: dict[str, Any]) -> Markup:
 
 
 def slice_key(each: Slice) -> str:
-    """A slice's name in addresses. A column of the user's may have a trait's name."""
+    """A slice's key in links; its prefix tells a trait from a user's column of the same name."""
     return f"{'trait' if each.meaning else 'own'}:{each.trait}:{each.value}"
 
 

@@ -19,12 +19,12 @@ from fgbg.judge.slices import TRAITS, Slice
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
 
-PICTURE_BUDGET_BYTES = 5_000_000  # of photos and outcomes, before base64 adds a third: a page that a mail can carry
+PICTURE_BUDGET_BYTES = 5_000_000  # photos and outcomes, before base64 adds a third: keeps the page small enough to mail
 PICKED = 8  # photos of each kind that are shown without a script and on paper
 
 
 class Column(NamedTuple):
-    """A number that every photo has."""
+    """A number that is shown for every photo."""
 
     key: str
     title: str
@@ -80,15 +80,15 @@ def rank_rows(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
 
 
 def read_pictures(run: Run, sample_id: str, split: str) -> tuple[bytes, bytes] | None:
-    """A photo's small copy and its outcome, as they lie in the run folder; None where one is missing."""
+    """A photo's thumbnail and its outcome picture, as stored in the run folder; None if either is missing."""
     paths = run.thumbnails(split) / f"{sample_id}.webp", run.outcomes(split) / f"{sample_id}.png"
     return (paths[0].read_bytes(), paths[1].read_bytes()) if all(path.is_file() for path in paths) else None
 
 
 def choose_pictures(run: Run, rows: Sequence[ScoreRow], split: str, budget: int) -> dict[str, tuple[bytes, bytes]]:
-    """The pictures that the page holds: all of them, or as many as the budget takes, the worst photos first.
+    """The pictures that the page embeds: all of them, or as many as fit the budget.
 
-    Every second one is the next best instead, so that a large set shows both ends.
+    Worst and best photos alternate, starting with the worst, so that a large set shows both ends.
     """
     ranked = rank_rows(rows)
     ranked += [row for row in rows if math.isnan(row.dice)]
@@ -140,7 +140,7 @@ def write_photo_data(rows: Sequence[ScoreRow], slices: Sequence[Slice], pictures
 
 
 def escape_json(content: Any) -> Markup:
-    """JSON in which no name can end the element that it stands in.
+    """JSON in which no name can close the element that contains it.
 
     >>> print(escape_json({"id": "</script>"}))
     {"id":"\\u003c/script\\u003e"}
@@ -152,7 +152,7 @@ def escape_json(content: Any) -> Markup:
 
 
 def _value(row: ScoreRow, key: str) -> float | int | None:
-    """A number of a photo, short; None where there is none."""
+    """A value of a photo, rounded; None if it is not finite."""
     counts = Counts(row.TP, row.FP, row.FN, row.TN)
     own = {"precision": precision_of, "recall": recall_of}.get(key)
     value = float(own(counts)) if own else getattr(row, key)

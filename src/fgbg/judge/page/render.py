@@ -1,4 +1,4 @@
-"""Run folders in, one HTML page out: what each part of the template shows is collected here."""
+"""Render run folders as one HTML page: collects what each part of the template shows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OUTCOME_MEANINGS = (
 
 @dataclass(frozen=True)
 class Chapter:
-    """One run as the page tells it. Without scores, `statement` is None and `rows` and `slices` are empty."""
+    """One run as the page shows it. Without scores, `statement` is None and `rows` and `slices` are empty."""
 
     run: Run
     label: str
@@ -51,7 +51,7 @@ class Chapter:
 
     @property
     def dice(self) -> Estimate:
-        """The headline."""
+        """Mean Dice, with its interval."""
         told = self.statement or {}
         return Estimate(*(told.get(key, math.nan) for key in ("mean_dice", "mean_dice_low", "mean_dice_high")))
 
@@ -62,7 +62,7 @@ class Chapter:
 
 
 def render_page(runs: Sequence[Run], split: str) -> str:
-    """The whole page.
+    """Render the whole page.
 
     Args:
         runs: One or more, each with epochs or scores.
@@ -100,7 +100,7 @@ def _read_chapter(run: Run, label: str, anchor: str, split: str) -> Chapter:
 
 
 def _open_gallery(chapter: Chapter, split: str) -> dict[str, Any]:
-    """All photos of the only run."""
+    """The gallery of a single run: all its photos."""
     pictures = gallery.choose_pictures(chapter.run, chapter.rows, split, gallery.PICTURE_BUDGET_BYTES)
     return {
         "picks": gallery.pick_photos(chapter.run, chapter.rows, split),
@@ -110,7 +110,7 @@ def _open_gallery(chapter: Chapter, split: str) -> dict[str, Any]:
 
 
 def _compare_chapters(chapters: Sequence[Chapter], split: str) -> dict[str, Any]:
-    """What several runs show side by side."""
+    """What the page shows when it compares several runs."""
     scored = [chapter for chapter in chapters if chapter.statement]
     comparisons, refusal = versus.compare([chapter.run for chapter in chapters], split)
     comparable = bool(comparisons) and len(scored) > 1
@@ -128,7 +128,7 @@ def _compare_chapters(chapters: Sequence[Chapter], split: str) -> dict[str, Any]
 
 
 def _say_setting(value: Any) -> str:
-    """A setting as a reader writes it."""
+    """A setting's value, worded for readers."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
@@ -137,7 +137,7 @@ def _say_setting(value: Any) -> str:
 
 
 def _list_environment(run: Run) -> list[tuple[str, str]]:
-    """environment.json as lines: nested parts in one line, words of a command with spaces between."""
+    """environment.json as (name, text) pairs: nested objects on one line, a command's words joined by spaces."""
 
     def say(value: Any) -> str:
         if value is None:  # the commit of an installed copy
@@ -152,7 +152,7 @@ def _list_environment(run: Run) -> list[tuple[str, str]]:
 
 
 def _environment() -> Environment:
-    """Every name is a user's string: what is not Markup is escaped."""
+    """The Jinja environment. Names are users' strings, so everything but Markup is escaped."""
     made = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -1,4 +1,4 @@
-"""The few words of SVG that the page's drawings are made of. Colours are the style sheet's: light, dark and paper differ."""
+"""The few SVG primitives that the page's drawings use. Colours come from the style sheet: light, dark and print differ."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Frame(NamedTuple):
 
 
 def tag(name: str, *content: str, **attributes: object) -> Markup:
-    """An element; text and attributes are escaped, `_` in an attribute's name is `-`, a trailing one is dropped.
+    """An element. Text and attributes are escaped; `_` in an attribute's name becomes `-`, a trailing one is dropped.
 
     >>> str(tag("text", "a<b", x=1, text_anchor="end", class_="tick"))
     '<text x="1" text-anchor="end" class="tick">a&lt;b</text>'
@@ -50,8 +50,8 @@ def tag(name: str, *content: str, **attributes: object) -> Markup:
 
 
 def picture(width: float, height: float, label: str, *content: str, class_: str = "plot", has_links: bool = False) -> Markup:
-    """A drawing with a sentence for those who do not see it."""
-    # What is in a picture is hidden from a screen reader; what is in a group can be reached.
+    """A drawing with a text alternative for screen readers."""
+    # Screen readers skip what is inside an `img`; they can reach what is inside a `group`.
     role = "group" if has_links else "img"
     return tag("svg", *content, viewBox=f"0 0 {width:g} {height:g}", role=role, aria_label=label, class_=class_)
 
@@ -62,7 +62,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def text(x: float, y: float, content: str, anchor: str = "middle", class_: str = "tick") -> Markup:
-    """A word."""
+    """A text label."""
     return tag("text", content, x=x, y=y, text_anchor=anchor, class_=class_)
 
 
@@ -104,7 +104,7 @@ def word_tick(value: float) -> str:
 
 
 def draw_grid(frame: Frame, x_title: str, y_title: str, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> Markup:
-    """Horizontal lines, labels of both axes, and their titles: y's above its end, x's below its end."""
+    """Horizontal grid lines, tick labels, and the axes' titles: y's above its end, x's below its end."""
     parts: list[Markup] = []
     for value in y_ticks:
         y = frame.y.place(value)

@@ -1,4 +1,4 @@
-"""The page's tables as plain rows, for the workbook and whoever else writes tables."""
+"""The page's tables as plain rows, for the model card and other documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Cell = str | int | float | None
 
 
 class Table(NamedTuple):
-    """A title, the columns' names, and rows of as many cells."""
+    """A title, the columns' names, and rows with one cell per column."""
 
     title: str
     columns: tuple[str, ...]
@@ -36,9 +36,9 @@ class FailureRow(NamedTuple):
 
 
 def count_failures(rows: Sequence[ScoreRow]) -> list[FailureRow]:
-    """Photos by kind of failure, in the order of FAILURES; kinds that no photo has are kept, with 0.
+    """Photos by kind of failure, in the order of FAILURES; kinds without photos are kept, with 0.
 
-    A kind that this version does not know (a run of another one) comes last.
+    Kinds that this version does not know (from a run of another version) come last.
     """
     counts = Counter(row.failure for row in rows)
     counts.pop("", None)
@@ -60,7 +60,7 @@ def tabulate_failures(rows: Sequence[ScoreRow]) -> Table:
 
 
 def tabulate_slices(slices: Sequence[Slice]) -> Table:
-    """Mean Dice by kind of photo, with intervals; take `slice_rows(rows)`."""
+    """Mean Dice by kind of photo, with intervals; takes the result of `slice_rows`."""
     lines: list[tuple[Cell, ...]] = []
     for each in slices:
         ends = [None if np.isnan(end) else float(end) for end in (each.low, each.high)]
@@ -70,7 +70,7 @@ def tabulate_slices(slices: Sequence[Slice]) -> Table:
 
 
 def tabulate_comparisons(comparisons: Sequence[Any]) -> Table:
-    """One row a comparison; take what `compare_runs` returns."""
+    """One row per comparison; takes the result of `compare_runs`."""
     lines: list[tuple[Cell, ...]] = [
         (
             each.question,
@@ -94,13 +94,13 @@ def tabulate_comparisons(comparisons: Sequence[Any]) -> Table:
 
 
 def tabulate_changes(rows: Mapping[str, Sequence[ScoreRow]]) -> Table:
-    """The Dice of every photo that all runs scored, a column a run, and how far the runs are apart; most first."""
+    """The Dice of every photo that all runs scored, one column per run, and their spread; largest spread first."""
     lines: list[tuple[Cell, ...]] = [(sample_id, *values, spread) for sample_id, values, spread in rank_by_spread(rows)]
     return Table("Photos by difference", ("Photo", *rows, "Apart"), lines)
 
 
 def rank_by_spread(rows: Mapping[str, Sequence[ScoreRow]]) -> list[tuple[str, list[float], float]]:
-    """Each photo that all runs scored, with its Dice by run and how far these are apart; the farthest first."""
+    """Each photo that all runs scored, with its Dice by run and their spread (max - min); largest first."""
     scores = [{row.id: row.dice for row in of_run} for of_run in rows.values()]
     common = set.intersection(*(set(of_run) for of_run in scores)) if scores else set()
     values = {sample_id: [of_run[sample_id] for of_run in scores] for sample_id in common}

@@ -24,15 +24,15 @@ from fgbg.rows import ScoreRow
 from fgbg.run import Run
 
 CHANGED_PHOTOS = 60
-LONGEST_LABEL = 30  # characters that a drawing takes
-FIRST_PHOTOS = 12  # of them are open at once
+LONGEST_LABEL = 30  # characters that fit in a drawing
+FIRST_PHOTOS = 12  # of CHANGED_PHOTOS, shown without unfolding
 ROUNDING = 1e-9
 _TRUTH = ((0, 0, 0), (255, 255, 255), (0, 0, 0), (255, 255, 255), (128, 128, 128))
 _PREDICTION = ((0, 0, 0), (255, 255, 255), COLOURS[2][:3], COLOURS[3][:3], (128, 128, 128))
 
 
 class Side(NamedTuple):
-    """What one run made of a photo."""
+    """One run's result on a photo."""
 
     label: str
     dice: float
@@ -50,7 +50,7 @@ class Changed(NamedTuple):
 
 
 class SliceRow(NamedTuple):
-    """One slice over all runs; None where a run has none."""
+    """One slice across all runs; None where a run lacks it."""
 
     title: str
     value: str
@@ -59,7 +59,7 @@ class SliceRow(NamedTuple):
 
 
 def compare(runs: Sequence[Run], split: str) -> tuple[list[Any], str]:
-    """The comparisons of the runs, or none and the sentence why they cannot be compared."""
+    """The comparisons of the runs; or none, and a sentence that says why they cannot be compared."""
     from fgbg.judge.compare import compare_runs
 
     try:
@@ -69,7 +69,7 @@ def compare(runs: Sequence[Run], split: str) -> tuple[list[Any], str]:
 
 
 def list_changed(named: Mapping[str, Run], rows: Mapping[str, Sequence[ScoreRow]], split: str) -> list[Changed]:
-    """The photos on which the runs' Dice differ most, with what each run made of them.
+    """The photos on which the runs' Dice differ most, with each run's result.
 
     Args:
         named: Two or more runs by label, scored on the same photos.
@@ -96,7 +96,7 @@ def embed(content: bytes, kind: str) -> str:
 
 
 def _paint(run: Run, split: str, sample_id: str, colours: Sequence[Sequence[int]]) -> str:
-    """The small outcome picture in other colours, without transparency, as a data: URL."""
+    """The small outcome picture in other colours, opaque, as a data: URL."""
     path = run.outcomes(split) / f"{sample_id}.png"
     if not path.is_file():
         return ""
@@ -122,7 +122,7 @@ def join_slices(slices: Sequence[Sequence[Slice]]) -> list[SliceRow]:
 
 
 def draw_scatter(comparison: Any, anchors: Mapping[str, str]) -> Markup:
-    """A's Dice against B's, a dot a photo; dots of photos that the page shows are links to them."""
+    """A's Dice against B's, one dot per photo; a dot links to its photo if the page shows it."""
     size, ticks = 420, [0, 0.2, 0.4, 0.6, 0.8, 1]
     a, b = (shorten(label, LONGEST_LABEL) for label in (comparison.a, comparison.b))
     frame = Frame(Axis(0, 1, 48, size - 12), Axis(0, 1, size - 48, 34))
@@ -143,7 +143,7 @@ def draw_scatter(comparison: Any, anchors: Mapping[str, str]) -> Markup:
 
 
 def draw_differences(comparison: Any) -> Markup:
-    """B's Dice minus A's of every photo, from the greatest loss to the greatest gain, as one skyline."""
+    """B's Dice minus A's for every photo, sorted from greatest loss to greatest gain, as one step plot."""
     gaps = sorted(pair.b - pair.a for pair in comparison.pairs if not math.isnan(pair.b - pair.a)) or [0.0]
     reach = max(0.1, math.ceil(10 * max(abs(gaps[0]), abs(gaps[-1]))) / 10)
     frame = Frame(Axis(0, len(gaps), 48, 428), Axis(-reach, reach, 372, 34))
@@ -168,13 +168,13 @@ def draw_differences(comparison: Any) -> Markup:
 
 
 def draw_difference(difference: Estimate) -> Markup:
-    """The mean difference with its interval, about zero."""
+    """The mean difference with its interval, on an axis centred on zero."""
     reach = max(0.01, *(1.15 * abs(value) for value in difference if math.isfinite(value)))
     axis = Axis(-reach, reach, 20, 420)
     parts = [line(20, 34, 420, 34, "grid"), line(220, 10, 220, 50, "axis")]
     for value in round_ticks(-reach, reach, 4):
         parts.append(text(axis.place(value), 66, f"{'+' if value > 0 else ''}{word_tick(value)}"))
-    low, high = max(-reach, difference.low), min(reach, difference.high)  # of one photo the interval is everything
+    low, high = max(-reach, difference.low), min(reach, difference.high)  # with a single photo the interval is infinite
     parts.append(line(axis.place(low), 34, axis.place(high), 34, "whisker"))
     parts.append(tag("circle", cx=axis.place(difference.mean), cy=34, r=7, class_="dot"))
     return picture(

@@ -1,4 +1,4 @@
-"""How the page says numbers and rules: plain words, one dash for what is not known."""
+"""How the page words numbers and rules: plain words, and a dash for unknown values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Fact(NamedTuple):
     name: str
     value: str
     meaning: str = ""
-    link: str = ""  # where its photos are
+    link: str = ""  # to its photos
 
 
 def word(value: float | None, digits: int = 4, unit: str = "") -> str:
@@ -48,7 +48,7 @@ def word(value: float | None, digits: int = 4, unit: str = "") -> str:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """A share as percent.
+    """A share as a percentage.
 
     >>> percent(0.123), percent(None)
     ('12 %', '–')
@@ -57,7 +57,7 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 def brief(value: float) -> str:
-    """A number of unknown size in about three digits: for the ranges of traits.
+    """A number of any magnitude in about three digits, for the ranges of traits.
 
     >>> brief(0.01234), brief(1234.5), brief(0.0)
     ('0.0123', '1,234', '0.00')
@@ -68,7 +68,7 @@ def brief(value: float) -> str:
 
 
 def word_p(p: float) -> str:
-    """A p-value with its sign.
+    """A p-value with `=` or `<`.
 
     >>> word_p(0.03), word_p(0.00002)
     ('= 0.0300', '< 0.0001')
@@ -106,7 +106,7 @@ def describe_meaning(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> str
 
 
 def list_measures(statement: dict[str, Any]) -> list[Fact]:
-    """The other scores, each with what it tells that the headline does not."""
+    """The other scores, each with what it adds to the headline."""
 
     def fact(name: str, key: str, meaning: str, digits: int = 4, unit: str = "") -> Fact:
         return Fact(name, word(statement.get(key), digits, unit), meaning)
@@ -115,7 +115,7 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
     at_size = fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it")
     return [
         fact("Pooled Dice", "pooled_dice", "all pixels of all photos in one count: large objects weigh more"),
-        *([] if statement.get("fit") == "crop" else [at_size]),  # of patches, that is the photo's own size
+        *([] if statement.get("fit") == "crop" else [at_size]),  # for patches, that is the photo's own size
         fact("IoU", "mean_iou", "shared area over joint area; stricter than Dice, in the same order"),
         fact("Boundary IoU", "mean_boundary_iou", "the same, but only along the outlines: fur and limbs decide"),
         fact("Surface distance", "mean_surface_distance", "how far the two outlines are apart on average", 2, " px"),
@@ -127,8 +127,8 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
 
 
 def list_spread(rows: Sequence[ScoreRow], linked: bool = True) -> list[Fact]:
-    """What the histogram shows, as numbers; each count leads to its photos where the page shows them all."""
-    scores = np.round(known_scores(rows), 5)  # as the gallery has them, whose filters these counts lead to
+    """What the histogram shows, as numbers; if `linked`, each count links to its photos in the gallery."""
+    scores = np.round(known_scores(rows), 5)  # as in the gallery, since the counts link to its filters
     if not len(scores):
         return []
     low, half, high = np.quantile(scores, [0.25, 0.5, 0.75])
@@ -146,7 +146,7 @@ def list_spread(rows: Sequence[ScoreRow], linked: bool = True) -> list[Fact]:
 
 
 def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
-    """What the numbers rest on: another choice in any of these is another number. `stale`: see `Run.find_stale`."""
+    """What the numbers rest on: change any of these and the numbers change. `stale`: see `Run.find_stale`."""
     get = statement.get
     groups, empty = get("groups") or 0, str(get("empty", "1"))
     over = f"{plural(groups, 'group')} of photos" if groups else "photos"
@@ -181,7 +181,7 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
 
 
 def _describe_empties(statement: dict[str, Any], empty: str) -> str:
-    """What became of photos without an object."""
+    """How photos without an object were scored."""
     counts = "are left out of the means" if empty == "nan" else f"count as {empty}"
     sentence = f"photos with no object, true or predicted; they {counts}"
     truths, rate = statement.get("empty_truth_count") or 0, statement.get("false_alarm_rate")
@@ -203,5 +203,5 @@ def describe_doubt(correlation: float | None) -> str:
 
 
 def describe_unscored(run: Run, split: str) -> str:
-    """How to get the scores that are not there."""
+    """The command that computes the missing scores."""
     return f"fgbg evaluate {shlex.quote(str(run.folder))} {f'--split {split}' if split in SPLITS else 'DATA'}"

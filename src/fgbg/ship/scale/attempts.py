@@ -1,4 +1,4 @@
-"""Which photos were begun and not ended: whoever dies over a photo cannot tell, and its successor must know."""
+"""Which photos were begun but not finished: a worker that dies over one cannot report it, and its successor must know."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FOLDER = ".fgbg.begun"
 
 @contextmanager
 def count_attempts(out: Path, ids: Sequence[str]) -> Iterator[int]:
-    """How often these photos were begun and not ended before; within the block they are begun once more.
+    """How often these photos were begun before but not finished; entering the block begins them once more.
 
-    Notes are files below `out`, a byte for each attempt, gone once the block ends.
+    Notes are files below `out`, one byte per attempt, removed once the block succeeds.
     """
     note = out / FOLDER / hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
     before = note.stat().st_size if note.exists() else 0
@@ -27,5 +27,5 @@ def count_attempts(out: Path, ids: Sequence[str]) -> Iterator[int]:
 
 
 def forget_attempts(out: Path) -> None:
-    """Before a run, and after it: what an earlier one did not end says nothing of its photos."""
+    """Call before and after a run: what an earlier one did not finish says nothing about its photos."""
     shutil.rmtree(out / FOLDER, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Ray, as fgbg wants it: it tells nobody of its use, listens to this machine alone, and keeps to itself what it logs."""
+"""Ray, set up for fgbg: it reports no usage, listens to this machine alone, and prints no logs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Any
 from fgbg.errors import UserError
 
 LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Ray's switch, on any system: at "0" it binds to 127.0.0.1, and otherwise to addresses that others reach."""
+"""Ray's switch, on any system: with "0" it binds to 127.0.0.1, otherwise to addresses that others can reach."""
 
 REACHED_SECONDS = 10.0  # until a machine counts as unreachable
 
 
 def quieten() -> None:
-    """Before Ray is imported: it would else count its users, by a message to its makers."""
+    """Call before Ray is imported: it would otherwise report its use to its makers."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # A later import of a part of Ray would show its bars and notes, which would disturb our own.
+    # A part of Ray that is imported later would show its bars and notes between our own.
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters comes as an exception, too
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is also raised as an exception
 
 
 @contextmanager
 def open_cluster(address: str, *, workers: int, threads: int, gpus: int = 0) -> Iterator[None]:
-    """The cluster at an address, or one of this machine's own that ends with the block; Ray that runs already is used.
+    """The cluster at an address, or one on this machine that ends with the block; Ray that is already initialised is used.
 
     Raises:
         UserError: There is none at that address, or it is too small for the workers.
@@ -40,7 +40,7 @@ def open_cluster(address: str, *, workers: int, threads: int, gpus: int = 0) -> 
         os.environ.setdefault(LOOPBACK_ALONE, "0")
     import ray
 
-    cores = workers * threads + 1  # one reads while all workers compute
+    cores = workers * threads + 1  # one core reads while all workers compute
     ours = not ray.is_initialized()
     if ours:
         _start(address, cores=cores)
@@ -92,7 +92,7 @@ def _require_reachable(address: str) -> None:
 
 @contextmanager
 def _hush() -> Iterator[None]:
-    """Nothing comes to the terminal: Ray's core greets there, past Python, with the level of what it will not say."""
+    """Silence stderr below Python: Ray's core writes a greeting there about its own log level."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

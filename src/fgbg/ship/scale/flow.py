@@ -1,4 +1,4 @@
-"""Rows through workers: the only file that knows Ray Data."""
+"""Passing rows through workers: the only file that uses Ray Data."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fgbg.ship.scale.plan import Plan, Row
 from fgbg.ship.scale.table import Table, read_rows
 from fgbg.ship.scale.worker import Order, Worker
 
-SMALLEST_TASK, LARGEST_TASK = 8, 256  # photos: a task has a price, and all of it is computed again if its worker dies
-TASKS_A_WORKER = 8  # at least so many, where there are enough photos: the last task should not be long
+SMALLEST_TASK, LARGEST_TASK = 8, 256  # photos: a task has overhead, and all of it is computed again if its worker dies
+TASKS_A_WORKER = 8  # at least, if there are enough photos: the last task should not take long
 
 
 def compute(order: Order, plan: Plan, todo: Sequence[Row], *, workers: int) -> Iterator[tuple[str, str]]:
-    """Each id that is to do, and its problem, as they come; the problem is empty where the answer was written.
+    """Each id to compute, with its problem, as they arrive; the problem is empty if the answer was written.
 
-    A worker that dies is started again, and its task with it, as often as it takes (Ray Data's own rule; `Worker` sees to it
-    that a photo cannot go on for ever with this). A task writes the same files with the same bytes whenever it runs, and
+    A worker that dies is restarted, and its task with it, as often as it takes (Ray Data's own rule; `Worker` makes sure
+    that no photo keeps this going for ever). Whenever a task runs, it writes the same files with the same bytes, and it
     answers once.
 
     Raises:
@@ -32,7 +32,7 @@ def compute(order: Order, plan: Plan, todo: Sequence[Row], *, workers: int) -> I
     from ray.exceptions import RayError
 
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # there is one for photos, which says more than one for tasks
+    context.enable_progress_bars = False  # there is one for photos, which says more than tasks would
     size = min(LARGEST_TASK, max(SMALLEST_TASK, math.ceil(len(todo) / (workers * TASKS_A_WORKER))))
     tasks = math.ceil(len(todo) / size)
     photos = _list_places(todo, tasks) if plan.table is None else _read_table(plan.table, plan.rows, todo, size)
@@ -57,7 +57,7 @@ def compute(order: Order, plan: Plan, todo: Sequence[Row], *, workers: int) -> I
 
 
 def _tell_reason(error: Exception) -> str:
-    """What happened, in a line: of a task that failed what it raised, without its traceback and Ray's hints."""
+    """What happened, in one line: for a failed task, the error it raised, without traceback and Ray's hints."""
     raised = getattr(error, "cause", None)
     if raised is None:
         return str(error).strip().splitlines()[-1]
@@ -65,14 +65,14 @@ def _tell_reason(error: Exception) -> str:
 
 
 def _list_places(todo: Sequence[Row], tasks: int) -> Any:
-    """The photos as a data set of ids and where they lie: workers read them."""
+    """The photos as a data set of ids and paths, which workers read."""
     import ray
 
     return ray.data.from_items([{"id": row.id, "source": str(row.source)} for row in todo], override_num_blocks=tasks)
 
 
 def _read_table(table: Table, rows: Sequence[Row], todo: Sequence[Row], size: int) -> Any:
-    """The photos to do as a data set of ids and images, read file by file beside the workers."""
+    """The photos still to do as a data set of ids and images, read file by file alongside the workers."""
     import ray
 
     done = frozenset(row.id for row in rows) - {row.id for row in todo}

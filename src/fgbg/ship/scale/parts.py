@@ -1,4 +1,4 @@
-"""Masks as rows of Parquet: parts that are written whole or not at all, and in which no photo stands twice."""
+"""Masks as rows of Parquet: parts that are written whole or not at all, and in which no photo appears twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCHEMA = pyarrow.schema(
 
 
 def write_part(out: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write a part. Its name follows from its ids: who computes the same photos again writes the same file again."""
+    """Write a part. Its name is derived from its ids: computing the same photos again writes the same file again."""
     names = "\n".join(row["id"] for row in rows)
     name = f"{PREFIX}{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet"
     _write(out / name, pyarrow.Table.from_pylist(list(rows), SCHEMA))
@@ -52,7 +52,7 @@ def find_rows(out: Path) -> dict[str, Path]:
 
 
 def drop_rows(held: dict[str, Path], ids: set[str]) -> None:
-    """Take the rows of these ids out of the parts that hold them, before they are computed anew."""
+    """Remove the rows of these ids from the parts that hold them, before they are computed again."""
     for part in sorted({held[name] for name in ids & held.keys()}):
         table = parquet.read_table(part, partitioning=None)
         rest = table.filter(pyarrow.array([name not in ids for name in table.column("id").to_pylist()]))
@@ -61,7 +61,7 @@ def drop_rows(held: dict[str, Path], ids: set[str]) -> None:
             continue
         about = part.stat()
         _write(part, rest)
-        os.utime(part, ns=(about.st_atime_ns, about.st_mtime_ns))  # these rows are as old as they were
+        os.utime(part, ns=(about.st_atime_ns, about.st_mtime_ns))  # the remaining rows keep their age
 
 
 def _write(path: Path, table: pyarrow.Table) -> None:

@@ -25,7 +25,7 @@ class Row(Job):
 
 @dataclass(frozen=True)
 class Plan:
-    """All photos, and where they lie: in a store, or (None) on disks that every worker sees; or in a table of the store."""
+    """All photos, and where they are: in a store, in a table of a store, or (neither) on disks that every worker sees."""
 
     rows: list[Row]
     store: Store | None = None
@@ -33,7 +33,7 @@ class Plan:
 
 
 def plan_rows(inputs: Sequence[str], out: Path) -> Plan:
-    """What the inputs hold, with what becomes of each photo below `out`.
+    """The photos that the inputs hold, each with its file below `out`.
 
     Raises:
         UserError: An input does not exist, cannot be reached or holds no photo, or two photos have one name.

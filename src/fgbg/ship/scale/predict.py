@@ -45,13 +45,13 @@ def predict_at_scale(
     Args:
         inputs: A MODEL, or none for `pets`; then photos and folders, or one Parquet or address.
         out: The folder to write to, which all workers see.
-        kind: As of `predict_inputs`, or "rle": rows of Parquet with the masks' runs.
-        refine: Steps after the network, with commas.
+        kind: As for `predict_inputs`, or "rle": Parquet rows with the masks' runs.
+        refine: Steps after the network, separated by commas.
         force: Overwrite files.
         device: auto and cpu compute on the CPU; cuda gives each worker a GPU of its own.
         workers: How many processes compute.
         address: Of a Ray cluster; none starts one on this machine, which ends with the run.
-        say: Is told which model it is.
+        say: Called with the line that names the model.
 
     Raises:
         UserError: As `predict_inputs`; or the cluster cannot be reached, is too small, or gave up.
@@ -89,10 +89,10 @@ def predict_at_scale(
 
 
 def _require_names(rows: Sequence[Row], kind: str) -> None:
-    """Refuse ids that stand for several photos or for no file below a folder.
+    """Refuse ids that several photos share, or that cannot name a file below a folder.
 
     Raises:
-        UserError: There are such.
+        UserError: There are such ids.
     """
     twice = [name for name, count in Counter(row.id for row in rows).items() if count > 1]
     if twice:
@@ -107,7 +107,7 @@ def _require_names(rows: Sequence[Row], kind: str) -> None:
 
 
 def _begin(rows: Sequence[Row], out: Path, provenance: Provenance, *, force: bool) -> list[Row]:
-    """The rows that are still to do; the folder is ready for their answers then, and holds none of them."""
+    """Prepare the folder, and return the rows that are still to do; it then holds no answers for them."""
     held = find_rows(out) if provenance.kind == RUNS else {}
     if provenance.kind == RUNS:  # a row's file is the part that holds it, if one does
         rows = [replace(row, target=held.get(row.id, out / "no part")) for row in rows]
@@ -120,7 +120,7 @@ def _begin(rows: Sequence[Row], out: Path, provenance: Provenance, *, force: boo
 
 
 def _name_everywhere(model: str) -> str:
-    """A MODEL's name that means the same in any folder."""
+    """A MODEL's name that means the same in any working directory."""
     return ",".join(name if name == PETS else str(Path(name).expanduser().absolute()) for name in part_names(model))
 
 

@@ -1,4 +1,4 @@
-"""Where photos and tables lie that are no files of this machine's disks: whatever pyarrow has a file system for."""
+"""Photos and tables beyond this machine's disks, wherever pyarrow has a file system."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fgbg.errors import UserError
 
 @dataclass(frozen=True)
 class Store:
-    """A file system, and what of it was named.
+    """A file system, and the place on it that was named.
 
     Attributes:
-        name: As the user wrote it, a password left out.
-        filesystem: Which workers open likewise.
-        top: On it, the file or folder that was named.
+        name: As the user wrote it, without a password.
+        filesystem: The file system, which workers open as well.
+        top: The file or folder on it that was named.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Store:
         return sorted(files, key=lambda info: info.path)
 
     def place(self, info: fs.FileInfo) -> PurePosixPath:
-        """A file's place below `top`; of that file itself, none."""
+        """A file's path relative to `top`; empty for `top` itself."""
         return PurePosixPath(info.path).relative_to(self.top)
 
     def read(self, path: str) -> bytes:
         """A file's content.
 
         Raises:
-            UserError: Nothing in the store can be read any more.
+            UserError: The store can no longer be reached.
             OSError: This file cannot be read, or is not there.
         """
         try:
@@ -90,7 +90,7 @@ def _cannot_reach(name: str, error: Exception) -> UserError:
 
 
 def _hide_password(text: str) -> str:
-    """The text, with what stands before the @ of an address left out."""
+    """The text, without what precedes the @ of an address."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", text)
 
 
@@ -99,5 +99,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_hidden(place: PurePosixPath) -> bool:
-    """Whether a name begins as those of notes and unfinished files do."""
+    """Whether a part of the path begins like the names of notes and unfinished files."""
     return any(part.startswith((".", "_")) for part in place.parts)

@@ -1,4 +1,4 @@
-"""Parquet with a photo in each row: which columns tell what."""
+"""Parquet with a photo in each row: which columns hold what."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Table:
 
 
 def open_table(store: Store, files: Sequence[str]) -> Table:
-    """The table that these files are parts of.
+    """The table that these files make up.
 
     Raises:
         UserError: One cannot be read, or lacks a column.
@@ -48,7 +48,7 @@ def open_table(store: Store, files: Sequence[str]) -> Table:
 
 
 def holds_bytes(held: pyarrow.DataType) -> bool:
-    """Whether a column's values are bytes, or have a field of bytes, as images of Hugging Face's `datasets`."""
+    """Whether a column's values are bytes, or have a field `bytes`, as images in Hugging Face's `datasets` do."""
     if pyarrow.types.is_struct(held):
         return held.get_field_index("bytes") >= 0 and holds_bytes(held.field("bytes").type)
     return pyarrow.types.is_binary(held) or pyarrow.types.is_large_binary(held)
@@ -68,9 +68,9 @@ def read_ids(table: Table, file: str) -> list[str]:
 
 
 def read_rows(table: Table, file: str, *, done: frozenset[str], at_a_time: int) -> Iterator[pyarrow.Table]:
-    """A file's rows but those that are done, some at a time: columns `id`, as text, and `image`, as bytes or null.
+    """A file's rows except those that are done, some at a time: columns `id`, as text, and `image`, as bytes or null.
 
-    Ray's own reader is passed by: from several files at once it fails now and then where aiohttp is not installed (2.60).
+    Ray's own reader is avoided: with several files at once it sometimes fails if aiohttp is not installed (2.60).
     """
     with parquet.ParquetFile(file, filesystem=table.store.filesystem) as opened:
         for batch in opened.iter_batches(batch_size=at_a_time, columns=[table.id_column, table.image_column]):

@@ -1,4 +1,4 @@
-"""One of the processes that predict at scale: it loads the model once, and takes photos in batches. Knows nothing of Ray."""
+"""One of the processes that predict at scale: it loads the model once and takes photos in batches. Independent of Ray."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from fgbg.ship.scale.store import Store
 from fgbg.ship.serve.answer import Answer
 
 RUNS: Final = "rle"
-"""The kind that is no picture: rows of Parquet with the mask's runs."""
+"""The kind that is not a picture: Parquet rows with the mask's runs."""
 AnyKind = Kind | Literal["rle"]
-FETCHED = 16  # photos of a table or an address that lie in a temporary folder at a time
-DEADLY = 2  # workers that died over one photo and nothing else: no third is tried
+FETCHED = 16  # photos of a table or an address that are in a temporary folder at a time
+DEADLY = 2  # workers that died over one photo alone: a third is not tried
 
 
 @dataclass(frozen=True)
 class Order:
     """All that a worker must know; the photos come with each batch."""
 
-    model: str  # as the user named it
+    model: str  # the MODEL, with absolute paths
     model_hash: str
     refine: str
     device: str
@@ -53,7 +53,7 @@ class Worker:
     """Predicts batches of photos.
 
     Args:
-        order: What the run is about.
+        order: What to compute, and how.
     """
 
     def __init__(self, order: Order) -> None:
@@ -61,10 +61,10 @@ class Worker:
 
     @cached_property
     def model(self) -> Model:
-        """Loaded with the first batch: what then goes wrong is said as any other mistake.
+        """Loaded with the first batch, so that failures are reported like any other error.
 
         Raises:
-            UserError: On this machine the model or fgbg is another one.
+            UserError: This machine has another model file or version of fgbg.
         """
         order = self.order
         os.environ[CORES_VARIABLE] = str(order.threads)  # the machine's other cores are other workers'
@@ -86,18 +86,18 @@ class Worker:
             batch: Columns `id` and `source`, where the photo lies, or `image`, the bytes of its file.
 
         Returns:
-            A row for each photo, as `RESULT` says.
+            One row per photo, of schema `RESULT`.
         """
         ids, contents = batch.column("id").to_pylist(), batch.column(batch.column_names[1]).to_pylist()
         try:
             problems, refusal = self._answer_all(ids, contents), ""
-        except (UserError, OSError) as error:  # as data: of an exception Ray hands over the text alone
+        except (UserError, OSError) as error:  # as data: Ray passes on only the text of an exception
             problems, refusal = {}, str(error)
         rows = [{"id": name, "problem": problems.get(name, ""), "refusal": refusal} for name in ids]
         return pyarrow.Table.from_pylist(rows, RESULT)
 
     def _answer_all(self, ids: Sequence[str], contents: Sequence[Any]) -> dict[str, str]:
-        """Why photos were left out."""
+        """Predict a batch; returns why photos were left out."""
         problems: dict[str, str] = {}
         answers: list[dict[str, Any]] = []
         for start in range(0, len(ids), FETCHED):
@@ -112,7 +112,7 @@ class Worker:
         return problems
 
     def _answer_one_by_one(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
-        """As `_answer`, where a worker died over these: a photo that kills again and again must not take others with it."""
+        """As `_answer`, after a worker died over these: a photo that kills repeatedly must not take others with it."""
         for name, content in piece.items():
             with count_attempts(self.order.out, [name]) as deaths:
                 if deaths < DEADLY:
@@ -121,7 +121,7 @@ class Worker:
                     problems[name] = f"{name} ended {deaths} workers that were at nothing else: leave it out"
 
     def _answer(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
-        """Write the pictures of photos, or add to `answers`; those that cannot be read come into `problems`."""
+        """Write the pictures of photos, or add to `answers`; those that cannot be read are added to `problems`."""
         with TemporaryDirectory(prefix="fgbg-") as folder:
             jobs = self._fetch(piece, Path(folder), problems)
             failed = self._predict(jobs, answers)
@@ -130,7 +130,7 @@ class Worker:
                     problems[name] = failed[job.source].replace(str(job.source), _call(name, job, Path(folder)))
 
     def _fetch(self, piece: dict[str, Any], folder: Path, problems: dict[str, str]) -> dict[str, Job]:
-        """A job for each photo, whose bytes come into `folder` unless it lies on a disk; or else its problem."""
+        """A job for each photo, copied into `folder` unless it is on a disk; failures are added to `problems`."""
         jobs: dict[str, Job] = {}
         for index, (name, content) in enumerate(piece.items()):
             target = self.order.out / f"{name}.png"
@@ -159,9 +159,9 @@ class Worker:
 
 
 RESULT = pyarrow.schema([(name, pyarrow.string()) for name in ("id", "problem", "refusal")])
-"""`problem`: why the photo was left out, empty where its answer was written. `refusal`: why none can be, else empty."""
+"""`problem`: why the photo was left out, empty if its answer was written. `refusal`: why none can be answered, or empty."""
 
 
 def _call(name: str, job: Job, folder: Path) -> str:
-    """What a user calls a photo: its file, or its id where that is a copy for a moment."""
+    """What a user calls a photo: its file, or its id if the file is a temporary copy."""
     return name if job.source.is_relative_to(folder) else str(job.source)

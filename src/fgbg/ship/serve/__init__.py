@@ -1,1 +1,1 @@
-"""A model behind a page and a small web interface, on this machine."""
+"""A model behind a web page and a small HTTP API, on this machine."""

@@ -1,4 +1,4 @@
-"""What is said of one photo: found or not, how sure, and the mask as a run-length code or a picture."""
+"""The answer to one photo: found or not, how sure, and the mask as a run-length code or a picture."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Answer:
 
     Attributes:
         source: The photo's file.
-        pixels: RGB (height, width, 3), which were reduced where the photo is very large.
+        pixels: RGB (height, width, 3), reduced if the photo is very large.
         probability: (height, width) at the photo's own size.
-        threshold: A pixel is object where it is exceeded.
+        threshold: A pixel is object if its probability exceeds it.
     """
 
     source: Path
@@ -34,7 +34,7 @@ class Answer:
     threshold: float
 
     def draw(self, kind: Kind) -> bytes:
-        """A PNG, byte for byte that of `fgbg predict --kind KIND`."""
+        """A PNG, byte for byte the same as from `fgbg predict --kind KIND`."""
         file = io.BytesIO()
         grades = grade(kind, self.probability, self.threshold)
         write_picture(kind, self.source, self.pixels, grades, file)
@@ -57,7 +57,7 @@ class Answer:
 
 
 def answer_photo(model: Model, file: Path, threshold: float | None = None) -> Answer:
-    """Read, compute, at the model's own threshold unless another one is given.
+    """Read a photo and predict it, at the model's own threshold unless another one is given.
 
     Raises:
         UserError: The photo cannot be read.

@@ -1,4 +1,4 @@
-"""The web interface: a page, and four addresses that programs use."""
+"""The web interface: a page, and four endpoints for programs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAGE = {
 }
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]", "::1")
 GUARD = {
-    # The page may ask nobody but this server, and nobody may frame it.
+    # The page may contact only this server, and no other page may frame it.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -48,13 +48,13 @@ def make_app(model: Model, name: str, limits: Limits | None = None, *, hosts: tu
     """The application, for any ASGI server.
 
     Args:
-        model: Answers.
-        name: What it is called.
-        limits: Of a photo and of all at once.
-        hosts: Names under which it may be asked for: a page elsewhere cannot reach it by a name that it made up.
+        model: The model that answers.
+        name: The model's name.
+        limits: For each photo and for all at once.
+        hosts: Host names that are accepted: a page elsewhere cannot reach the server by a name of its own.
     """
     limits = limits or Limits()
-    app = FastAPI(title="fgbg", version=fgbg.__version__, docs_url=None, redoc_url=None)  # those pages load from elsewhere
+    app = FastAPI(title="fgbg", version=fgbg.__version__, docs_url=None, redoc_url=None)  # those pages load from other hosts
     workshop = Workshop(limits.computing)
 
     @app.get("/health")
@@ -108,7 +108,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 def describe_server(model: Model, name: str, limits: Limits) -> dict[str, Any]:
-    """Which model answers, with what it says of itself, and the limits."""
+    """Which model answers, with fields of its header, and the limits."""
     header = model.header
     told = ("network", "encoder", "width", "size", "fit", "border", "data", "data_fingerprint", "validation_dice")
     return {
@@ -124,7 +124,7 @@ def describe_server(model: Model, name: str, limits: Limits) -> dict[str, Any]:
 def _work_on(
     model: Model, upload: datastructures.UploadFile, kind: AnswerKind, threshold: float | None, limits: Limits
 ) -> Response:
-    """Keep the upload as a file for as long as it is worked on: it is then read as `fgbg predict` reads one."""
+    """Keep the upload in a temporary file while it is worked on, so that it is read as by `fgbg predict`."""
     with tempfile.TemporaryDirectory(prefix="fgbg-") as folder:
         path = Path(folder) / "photo"
         with path.open("wb") as file:
@@ -162,7 +162,7 @@ async def _say_refusal(_: Request, error: Exception) -> Response:
 
 
 async def _say_what_is_missing(_: Request, error: Exception) -> Response:
-    """One sentence a mistake, with the values that are allowed."""
+    """One clause per mistake, with the values that are allowed."""
     assert isinstance(error, RequestValidationError)
     told = "; ".join(f"{each['loc'][-1]}: {each['msg'][0].lower()}{each['msg'][1:]}" for each in error.errors())
     return JSONResponse({"detail": told}, 422)

@@ -1,4 +1,4 @@
-"""What a server takes upon itself: how much, how long, how many at once. Whatever is beyond is refused in a sentence."""
+"""A server's limits: how much, how long, how many at once. Whatever exceeds them is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from fgbg.memory import give_back_memory
 Result = TypeVar("Result")
 
 MEGA = 1_000_000
-ENVELOPE = 10_000  # bytes that a form may have around its photo
+ENVELOPE = 10_000  # bytes that a form may add around its photo
 TIDY_AFTER = 1.0  # seconds
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of a server.
+    """What a server accepts.
 
     Raises:
-        UserError: One that lets nothing in.
+        UserError: A limit is not a finite number above 0.
     """
 
     megabytes: float = 50.0  # of a photo's file
     megapixels: float = 50.0  # of a photo
     seconds: float = 30.0  # that an upload may take
-    at_once: int = 32  # photos that arrive, wait or are computed
-    computing: int = field(default_factory=count_cores)  # of those, that are computed
+    at_once: int = 32  # photos that are being uploaded, waiting or computed
+    computing: int = field(default_factory=count_cores)  # of those, how many are computed
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -49,7 +49,7 @@ class RefusedError(Exception):
     """A request that is answered with an error.
 
     Attributes:
-        status: HTTP's number for it.
+        status: The HTTP status code.
         sentence: What is wrong, and the cure.
     """
 
@@ -58,8 +58,8 @@ class RefusedError(Exception):
         self.status, self.sentence = status, sentence
 
     def respond(self) -> JSONResponse:
-        """As FastAPI words its own."""
-        # What is left of the upload is not read: the connection ends with the answer.
+        """The response, in the form of FastAPI's own errors."""
+        # The rest of the upload is not read: the connection ends with the answer.
         headers = {"Connection": "close"} | ({"Retry-After": "1"} if self.status == 429 else {})
         return JSONResponse({"detail": self.sentence}, self.status, headers)
 
@@ -72,7 +72,7 @@ class UploadLimits:
         self.arrived = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """The ASGI entry point."""
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
@@ -81,7 +81,7 @@ class UploadLimits:
 
         async def watch(message: Message) -> None:
             nonlocal has_begun
-            if not refusals:  # FastAPI takes a refusal while it reads a form for a form that it cannot parse
+            if not refusals:  # FastAPI mistakes a refusal while it reads a form for a form that it cannot parse
                 has_begun = True
                 await send(message)
 
@@ -90,7 +90,7 @@ class UploadLimits:
                 await self.app(scope, self._limit(receive, refusals), watch)
         except RefusedError as refusal:
             refusals.append(refusal)
-        if refusals and not has_begun:  # else an answer was on its way already, and nothing can be said any more
+        if refusals and not has_begun:  # otherwise an answer is already on its way, and no other can be sent
             await refusals[0].respond()(scope, receive, send)
 
     @asynccontextmanager
@@ -112,7 +112,7 @@ class UploadLimits:
 
         async def limited() -> Message:
             nonlocal count, is_whole
-            if is_whole:  # what follows is the news that the other side has gone, however late
+            if is_whole:  # only the client's disconnect message follows, at any time
                 return await receive()
             try:
                 message = await self._receive_in_time(receive, end - loop.time())
@@ -141,7 +141,7 @@ class UploadLimits:
 class Workshop:
     """Runs work in threads of its own, as many as there are places; the rest waits its turn.
 
-    What the work freed is given back to the system a second later: under load once a second, at rest for good.
+    Memory that the work freed is given back to the system a second later; under load, once a second.
     """
 
     def __init__(self, places: int) -> None:
@@ -149,7 +149,7 @@ class Workshop:
         self._will_tidy = False
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """The result, when its turn has come."""
+        """Run the work when its turn comes, and return its result."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, partial(work, *arguments))

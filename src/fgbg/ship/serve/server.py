@@ -17,7 +17,7 @@ from fgbg.ship.matte import prepare_matting
 from fgbg.ship.serve.app import LOCAL_HOSTS, make_app
 from fgbg.ship.serve.limits import Limits
 
-LAST_ANSWERS = 10  # seconds that answers under way have when the server is stopped
+LAST_ANSWERS = 10  # seconds that pending answers are given when the server is stopped
 
 
 def serve(
@@ -31,23 +31,23 @@ def serve(
     hosts: tuple[str, ...] = (),
     say: Callable[[str], None] = print,
 ) -> None:
-    """Answer until Ctrl-C or SIGTERM; what is under way is answered still.
+    """Serve until Ctrl-C or SIGTERM; pending requests are still answered.
 
     Args:
-        name: MODEL.
+        name: The MODEL.
         host: The address to listen on.
-        port: Its port; 0 takes a free one.
+        port: The port to listen on; 0 takes a free one.
         device: Where to compute.
-        refine: Steps that the answers go through, with commas between.
-        limits: What is refused.
-        hosts: Further names under which it may be asked for, such as a proxy's.
-        say: Is told where the page is.
+        refine: Steps that the answers go through, separated by commas.
+        limits: What is accepted.
+        hosts: Further host names that are accepted, such as a proxy's.
+        say: Called with the lines to print.
 
     Raises:
         UserError: There is no such model, or the port is taken.
     """
     limits = limits or Limits()
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # whoever sends a broken form is told, not the console
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken form is reported to its sender, not here
     model = load_for_many(name, photo_count=limits.computing, device=device, refine=refine)
     app = make_app(model, name, limits, hosts=(*LOCAL_HOSTS, host, *hosts))
     with _listen(host, port) as listener:
@@ -58,17 +58,17 @@ def serve(
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=LAST_ANSWERS)
         )
-        with suppress(KeyboardInterrupt):  # which it raises again when all is ended
+        with suppress(KeyboardInterrupt):  # which uvicorn raises again once it has shut down
             server.run(sockets=[listener])
 
 
 def name_page(host: str, port: int) -> str:
-    """What a browser on this machine is given.
+    """The address to open in a browser on this machine.
 
     >>> name_page("0.0.0.0", 8000), name_page("::1", 8000)
     ('http://127.0.0.1:8000/', 'http://[::1]:8000/')
     """
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # every address of the machine is none to go to
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # a wildcard address cannot be opened
     return f"http://[{own}]:{port}/" if ":" in own else f"http://{own}:{port}/"
 
 
@@ -78,7 +78,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen()  # who reads where the page is may ask at once
+        listener.listen()  # whoever reads the page's address may connect at once
     except OverflowError:
         listener.close()
         raise UserError(f"--port {port}: must be from 0 to 65535") from None
