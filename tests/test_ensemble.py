@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fgbg.errors import UserError
 from fgbg.models.ensemble import SCALES, Ensemble, Tta
 from fgbg.models.predictor import Predictor
-from fgbg.ship.load import Model, Together
+from fgbg.ship.load import Model, ModelEnsemble
 from fgbg.words import IMAGENET_DEVIATION
 from trivial import make_network, make_noise
 
@@ -136,7 +136,7 @@ def test_members_that_do_not_belong_together_are_refused() -> None:
         Ensemble([])
     members = [cast("Model", SimpleNamespace(header=SimpleNamespace(fit=fit))) for fit in ("pad", "squash")]
     with pytest.raises(UserError, match="--fit pad and squash: an ensemble needs one of them"):
-        Together(members)
+        ModelEnsemble(members)
 
 
 @pytest.mark.parametrize("edges", [(6, 3), (3, 6), (8, 5), (7, 4), (6, 6)])

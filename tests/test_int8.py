@@ -33,7 +33,7 @@ from fgbg.ship import export as export_module
 from fgbg.ship import quantize
 from fgbg.ship.card import Card, describe_card
 from fgbg.ship.export import PARITY_KEY, Export, export_model
-from fgbg.ship.load import Together, describe_model
+from fgbg.ship.load import ModelEnsemble, describe_model
 from fgbg.ship.onnx_graph import build_graph
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.parity import INT8, SAME, Parity
@@ -306,7 +306,7 @@ sys.exit(status)
 
 
 def test_of_several_models_each_says_what_it_is(home: Home) -> None:
-    both = Together([fgbg.load(home.file), fgbg.load(home.half)])
+    both = ModelEnsemble([fgbg.load(home.file), fgbg.load(home.half)])
     assert describe_model("both", both).startswith("model both: unet in int8 + unet, 32 px")
     assert describe_model("half", fgbg.load(home.half)).startswith("model half: unet, 32 px")
 

@@ -1,7 +1,7 @@
 """The command line: each verb parses its flags, makes one call, and prints.
 
-A verb stands beside its flags, in the file of its place in a model's life; `VERBS` tells which. Heavy libraries are imported
-inside the verbs, so that `--help` answers at once.
+Each verb is defined next to its flags, in the module for its stage in a model's life (see `VERBS`). Heavy libraries are
+imported inside the verbs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; 0 on success, 2 on a user's mistake, said in a sentence."""
+    """Run one verb and return its exit status: 0 on success, 2 on a user's mistake, which is explained in a sentence."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be valid UTF-8
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(_overview())
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return VERBS[argv[0]][0](argv[1:])
     except UserError as error:
         return _complain(str(error))
-    except BrokenPipeError:  # the reader of our output has seen enough, as in `fgbg … | head`
+    except BrokenPipeError:  # the reader has closed the pipe, as in `fgbg … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -81,7 +81,7 @@ def _complain(sentence: str) -> int:
 
 
 def _explain_os_error(error: OSError) -> str | None:
-    """A sentence for what a disk can do to a program; None for what is no user's matter."""
+    """A sentence for errors of disk and permissions; None for those that the user cannot fix."""
     where = error.filename or "a file"
     return {
         errno.ENOSPC: f"no space left while writing {where}: free some, then go on (a run: --resume)",

@@ -19,9 +19,9 @@ from fgbg.storage import is_run
 
 @dataclass(frozen=True)
 class CheckArguments:
-    """Audit a data set before anything is trained on it, or a run after it was. Changes nothing.
+    """Audit a data set before training on it, or a run after training. Changes nothing.
 
-    Ends with 0 where nothing is wrong or some things should be looked at, 1 where something is wrong beyond doubt.
+    Exits with 0 if nothing is wrong or some things should be looked at, 1 if something is definitely wrong.
     """
 
     target: Positional[str] = ""
@@ -33,19 +33,19 @@ class CheckArguments:
     write_clean: str = ""
     """Write the ids of all pairs without a problem to this file, one a line; of copies one."""
     object_values: tuple[int, ...] = ()
-    """Which stored mask values are object, where the set leaves it open, for example 1 3."""
+    """Which stored mask values are object, if the set leaves it open, for example 1 3."""
     categories: tuple[str, ...] = ()
-    """Which categories of COCO or labels of LabelMe are object, or all; only asked for where there are several."""
+    """Which COCO categories or LabelMe labels are object, or all; only needed if there are several."""
     split: Literal["official", "lab"] = "official"
     """How Oxford-IIIT Pet is split, as in training: leaks depend on it."""
     split_seed: int = 0
-    """Seed of a cut that fgbg makes, as in training."""
+    """Seed of a split that fgbg makes, as in training."""
     group_by: str = ""
-    """What such a cut keeps together, as in training: near-duplicates, or a column of metadata.csv."""
+    """What such a split keeps together, as in training: near-duplicates, or a column of metadata.csv."""
     folds: int = 0
-    """Cut into that many parts, as in training."""
+    """Split into that many parts, as in training."""
     fold: int = 0
-    """The part that tests."""
+    """Index of the part that is the test set."""
     clear_cache: bool = False
     """Remove what fgbg keeps on the disk, and say what it was."""
 

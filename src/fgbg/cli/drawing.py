@@ -1,4 +1,4 @@
-"""Without data of one's own: drawn figures, and the whole life of two models on them."""
+"""Verbs that need no data of one's own: drawn figures, and the whole life of two models on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fgbg.errors import UserError
 
 @dataclass(frozen=True)
 class DemoArguments:
-    """Draw figures, train both networks of the lab, score and compare them: minutes on a CPU."""
+    """Draw figures, train both networks of the lab report, score and compare them: minutes on a CPU."""
 
     out: str = "runs/demo"
     """The folder to write to; must be new or empty."""
@@ -24,7 +24,7 @@ class DemoArguments:
 
 
 def demo_verb(argv: Sequence[str]) -> int:
-    """The whole life of two models, in minutes."""
+    """Run the demo."""
     require_extra("train", argv)
     arguments = parse(DemoArguments, argv)
     from fgbg.demo import run_demo
@@ -40,15 +40,15 @@ class FiguresArguments:
     out: Positional[str]
     """The folder to write to; must be new or empty."""
     count: int = 600
-    """How many."""
+    """Number of pictures."""
     size: int = 128
     """Edge in pixels."""
     seed: int = 0
-    """Other seeds, other figures."""
+    """Seed of the set; other seeds give other figures."""
     tone_gap: float | None = None
-    """How far the figure's colours are from the ground's, 0 (camouflage) to 1; drawn for each image by default."""
+    """How far the figure's colours are from the ground's, 0 (camouflage) to 1; random per image by default."""
     irregularity: float | None = None
-    """From a smooth blob, 0, to ragged fur, thin limbs and whiskers, 1; drawn for each image by default."""
+    """From 0 (a smooth blob) to 1 (ragged fur, thin limbs and whiskers); random per image by default."""
 
 
 def figures_verb(argv: Sequence[str]) -> int:

@@ -19,13 +19,13 @@ from fgbg.words import Border
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Score a model on photos it was not trained on: one row an image, mean Dice with its interval.
+    """Score a model on photos it was not trained on: one row per image, mean Dice with its interval.
 
-    On its validation photos the threshold is chosen too, and stored in the model.
+    On validation photos the threshold is also chosen, and stored in the model.
     """
 
     inputs: Positional[tuple[str, ...]]
-    """A run folder (with --ensemble: several), then DATA if it is other data than the run's own."""
+    """A run folder (several with --ensemble), then DATA if it is not the run's own."""
     split: Literal["test", "validation"] = "test"
     """Which photos. Choose models by validation, and look at test once."""
     threshold_for: str = ""
@@ -33,7 +33,7 @@ class EvaluateArguments:
     ensemble: bool = False
     """Average the probabilities of several runs."""
     tta: Literal["none", "flip", "scale"] = "none"
-    """Average over views of each photo: it and its mirror image, or three sizes."""
+    """Average over views of each photo: the photo and its mirror image, or three sizes."""
     out: str = ""
     """Folder for the scores of --ensemble and --tta; beside the first run by default."""
     conventions: bool = False
@@ -41,13 +41,13 @@ class EvaluateArguments:
     border: Border | None = None
     """What a trimap's band counts as; the model's own rule by default."""
     empty: Literal["1", "0", "nan"] = "1"
-    """Score of an image with no object that none is found in; nan leaves it out of the mean."""
+    """Score of an image without an object if none is predicted; nan leaves it out of the mean."""
     object_values: tuple[int, ...] = ()
-    """Which stored mask values are object in DATA; only asked for where it leaves it open."""
+    """Which stored mask values are object in DATA; only needed if DATA leaves it open."""
     categories: tuple[str, ...] = ()
-    """Which categories of COCO or labels of LabelMe are object in DATA, or all; those of the run by default."""
+    """Which COCO categories or LabelMe labels are object in DATA, or all; those of the run by default."""
     allow_overlap: bool = False
-    """Score photos that the model has seen all the same; the score tells how many."""
+    """Score even photos that the model has seen; the score says how many."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     threads: int = 0
@@ -105,7 +105,7 @@ def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tup
     if arguments.out:
         raise UserError("--out: a run's scores stay in its own folder; --out is for --ensemble and --tta")
     evaluation = evaluate_run(runs[0], data, threshold_for=arguments.threshold_for, **options)
-    # What was scored before may have been another epoch, or have had another threshold.
+    # Earlier scores may be those of another epoch or another threshold.
     return evaluation, "".join(f"\nnote: {stale}" for stale in open_run(runs[0]).list_stale())
 
 
@@ -113,7 +113,7 @@ def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[
     """The run folders, and the DATA that may follow them."""
     runs = [name for name in inputs if is_run(Path(name))]
     others = [name for name in inputs if name not in runs]
-    if not runs and others:  # one that is no run: the error of opening it says why
+    if not runs and others:  # not a run: the error on opening it says why
         runs, others = others[:1], others[1:]
     if not runs:
         raise UserError("which run? Name a folder that fgbg train wrote")
@@ -128,16 +128,16 @@ def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[
 
 @dataclass(frozen=True)
 class CompareArguments:
-    """Is one better than the other? Paired statistics over the same photos, and a verdict in words."""
+    """Is one run better than another? Paired statistics over the same photos, and a verdict in words."""
 
     runs: Positional[tuple[str, ...]]
-    """Two or more scored runs. Three or more seeds of each of two recipes answer for the recipes."""
+    """Two or more scored runs. With three or more seeds of each of two recipes, the recipes are compared."""
     split: str = "test"
     """Which scores: test, validation, or the name of other data that was scored."""
     question: Literal["auto", "model", "recipe"] = "auto"
-    """This model or that model, or this recipe or that recipe whatever the seed."""
+    """model: compare these very models. recipe: compare recipes, whatever the seed."""
     allow_overlap: bool = False
-    """Compare scores of photos that a model has seen all the same; the verdict tells."""
+    """Compare even scores on photos that a model has seen; the verdict says so."""
     json: bool = False
     """Print everything as JSON."""
 

@@ -1,4 +1,4 @@
-"""A model at work: on files, behind a page, with steps after the network, as one file for elsewhere."""
+"""A model in use: on files, behind a web page, with steps after the network, exported as one file."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ class PredictArguments:
     """Separate the object from its background in photos and folders of photos."""
 
     inputs: Positional[tuple[str, ...]]
-    """MODEL (a run, a .safetensors or .onnx file, pets, the default, or several with commas), then photos or folders."""
+    """MODEL (a run, a .safetensors or .onnx file, pets (the default), or several with commas), then photos or folders."""
     out: str
-    """The folder to write to, folders below it as in the input; or the .png of a single photo."""
+    """The folder to write to, with subfolders as in the input; or a .png file for a single photo."""
     kind: Literal["mask", "cutout", "soft", "overlay", "probability", "rle"] = "mask"
-    """mask: 0/255. cutout: ground transparent. soft: likewise, with soft edges for hair and fur (a second a photo).
+    """mask: 0/255. cutout: ground transparent. soft: cutout with soft edges for hair and fur (a second per photo).
     overlay: ground dimmed, outline drawn. probability: 0..255. rle: rows of Parquet with run lengths (--engine ray)."""
     refine: str = ""
     """Steps after the network, with commas: largest (part only), fill (holes), specks (dropped), edges (of the photo
     followed). fgbg refine tells which of them help."""
     force: bool = False
-    """Overwrite files. Without it, what this model wrote before stays, and what is missing is computed."""
+    """Overwrite files. By default files that this model wrote before are kept, and only missing ones are computed."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps. An exported model computes on the CPU."""
     engine: Literal["local", "ray"] = "local"
-    """local: this process. ray: several, on one machine or many, that are replaced when they die; reads Parquet and object
-    stores too."""
+    """local: this process. ray: several, on one machine or many, which are replaced when they die; also reads Parquet and
+    object stores."""
     workers: int = 2
-    """How many processes compute (--engine ray)."""
+    """Number of worker processes (--engine ray)."""
     address: str = ""
-    """Of a Ray cluster that is running; without it one is started on this machine for the run (--engine ray)."""
+    """Address of a running Ray cluster; by default one is started on this machine (--engine ray)."""
 
 
 def predict_verb(argv: Sequence[str]) -> int:
@@ -64,7 +64,7 @@ def predict_verb(argv: Sequence[str]) -> int:
 
 
 def _require_local(arguments: PredictArguments) -> None:
-    """Refuse what only workers do, rather than pass over it."""
+    """Refuse flags that only work with --engine ray, rather than ignore them."""
     defaults = {field.name: field.default for field in fields(PredictArguments)}
     meant = [f"--{name}" for name in ("workers", "address") if getattr(arguments, name) != defaults[name]]
     if arguments.kind == "rle" or meant:
@@ -76,21 +76,21 @@ class ServeArguments:
     """Put a model behind a page on this machine: drop photos, get cut-outs. Programs use POST /predict."""
 
     model: Positional[str] = "pets"
-    """A run, a .safetensors or .onnx file, pets, the model that ships with fgbg, or several with commas between."""
+    """A run, a .safetensors or .onnx file, pets (the model that ships with fgbg), or several with commas."""
     port: int = 8000
     """The port to listen on; 0 takes a free one."""
     host: str = "127.0.0.1"
-    """The address to listen on. Others than this machine's own let anybody in who reaches it: put a proxy before it."""
+    """The address to listen on. Any but this machine's own lets in everybody who can reach it: put a proxy in front."""
     names: tuple[str, ...] = ()
-    """Further names under which it is asked for, such as the proxy's."""
+    """Further host names under which it is reached, such as the proxy's."""
     megabytes: float = 50.0
-    """Largest file of a photo."""
+    """Largest photo file, in megabytes."""
     megapixels: float = 50.0
-    """Largest photo."""
+    """Largest photo, in megapixels."""
     seconds: float = 30.0
-    """Longest upload."""
+    """Longest upload, in seconds."""
     at_once: int = 32
-    """Most photos that arrive, wait or are computed; who comes then is told to try again."""
+    """Most photos that are arriving, waiting or being computed; further requests are told to try again."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps. An exported model computes on the CPU."""
     refine: str = ""
@@ -129,11 +129,11 @@ class RefineArguments:
     run: Positional[str]
     """A finished run whose photos are at hand."""
     split: Literal["validation", "test"] = "validation"
-    """test: what steps that were chosen on validation are worth."""
+    """test: to measure what steps chosen on validation are worth."""
     steps: str = ""
     """Try these together, with commas: largest, fill, specks, edges. By default each is tried by itself."""
     soft: bool = False
-    """Try soft edges too: the mask where their opacity is above one half (a second a photo)."""
+    """Also try soft edges: the mask is where their opacity is above one half (a second per photo)."""
     json: bool = False
     """Print the effects as JSON."""
 
@@ -163,15 +163,15 @@ def refine_verb(argv: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class ExportArguments:
-    """Write a model as one ONNX file that needs no torch, once it is proved to answer as the model that was scored."""
+    """Write a model as one ONNX file that needs no torch, verified to give the same answers as the model that was scored."""
 
     model: Positional[str]
     """A run, or a .safetensors file."""
     out: str
     """The .onnx file to write; the model card goes beside it, as .md."""
     weights: Weights = "half"
-    """half: half the size of single, computed in single precision all the same. int8: a quarter, computed in whole numbers;
-    calibrated on the run's training photos, and refused where it loses 0.005 mean Dice or more."""
+    """half: half the size of single, still computed in single precision. int8: a quarter, computed in integers; calibrated
+    on the run's training photos, and refused if it loses 0.005 mean Dice or more."""
     terms: str = ""
     """For the model card: on what terms the training data may be used."""
     not_for: str = ""

@@ -1,4 +1,4 @@
-"""DATA to a model: one training, and a search for better settings."""
+"""From DATA to a model: one training, and a search for better settings."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class TrainArguments(TrainConfig):
     """Train a network on DATA and keep everything in a run folder."""
 
     config: str = ""
-    """A TOML file of these settings; flags go before it."""
+    """A TOML file of these settings; flags override it."""
     preset: str = ""
-    """Settings that ship with fgbg: lab, fast (a laptop, ten minutes), best. --config and flags go before them."""
+    """Settings that ship with fgbg: lab, fast (a laptop, ten minutes), best. --config and flags override them."""
     resume: bool = False
-    """Go on with the run in --out. More --epochs extend it."""
+    """Continue the run in --out. More --epochs extend it."""
 
 
 def train_verb(argv: Sequence[str]) -> int:
-    """Train, and say where to go on."""
+    """Train, and print the next command."""
     require_extra("train", argv)
     arguments = parse(TrainArguments, argv, default=read_defaults(argv, TrainArguments))
     from fgbg.training.train import train
 
-    # As Ctrl-C: a scheduler wants the machine back, or torchrun ends what is left after a process has died.
+    # Like Ctrl-C: a scheduler wants the machine back, or torchrun stops the other processes after one has died.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = train(TrainConfig(**_settings(arguments)), resume=arguments.resume)
     if is_main():
@@ -50,26 +50,26 @@ def train_verb(argv: Sequence[str]) -> int:
 class SweepArguments(TrainConfig):
     """Search for better settings on DATA: many trainings, judged by validation photos, never by test photos.
 
-    Trial 0 has the settings as they are given. The same command goes on with a search that was interrupted.
+    Trial 0 has the settings as given. The same command continues a search that was interrupted.
     """
 
     out: str = ""
-    """The folder of the search: its database, a run folder for each trial, sweep.html, best.toml."""
+    """The folder of the search: its database, a run folder per trial, sweep.html, best.toml."""
     over: UseAppendAction[tuple[str, ...]] = ()
     """NAME=SPEC, once for each setting to search: learning_rate=1e-4..1e-2:log, width=16..64:16, augment.hue=0..0.3, or
     loss=bce_dice,focal_dice."""
     space: str = ""
-    """The same as a TOML file: learning_rate = "1e-4..1e-2:log", loss = ["bce_dice", "focal_dice"]. --over goes first."""
+    """The same as a TOML file: learning_rate = "1e-4..1e-2:log", loss = ["bce_dice", "focal_dice"]. --over overrides it."""
     trials: int = 20
-    """How many trials the folder is to hold, the baseline among them; more of them extend a search."""
+    """Total number of trials in the folder, including the baseline; a larger number extends a search."""
     hours: float = 0.0
-    """Stop after so many, at the end of an epoch; 0 for no limit."""
+    """Stop after this many hours, at the end of an epoch; 0 for no limit."""
     config: str = ""
-    """A TOML file of settings, as in training; flags go before it."""
+    """A TOML file of settings, as in training; flags override it."""
     preset: str = ""
-    """Settings that ship with fgbg, as in training. --config and flags go before it."""
+    """Settings that ship with fgbg, as in training. --config and flags override them."""
     json: bool = False
-    """Print the result as JSON, and what happens on the way to the error stream."""
+    """Print the result as JSON, and the progress to stderr."""
 
 
 def sweep_verb(argv: Sequence[str]) -> int:
@@ -93,7 +93,7 @@ def sweep_verb(argv: Sequence[str]) -> int:
 
 
 def read_defaults(argv: Sequence[str], kind: type[TrainConfig]) -> TrainConfig:
-    """What flags are laid over: the run to resume, or a preset and a file. They must be known before flags are read."""
+    """The settings that flags override: the run to resume, or a preset and a file. Read before the flags are parsed."""
     peeked = {name: _peek(argv, name) for name in ("--preset", "--config", "--out", "--init")}
     base = TrainConfig()
     if kind is TrainArguments and "--resume" in argv and peeked["--out"]:
@@ -110,7 +110,7 @@ def read_defaults(argv: Sequence[str], kind: type[TrainConfig]) -> TrainConfig:
         require_extra("train")
         from fgbg.training.initial_weights import inherit_network
 
-        # A preset or file that asks for another network stays as it is, and is refused in the end.
+        # A preset or file that asks for another network stays as it is, and is refused later.
         fields |= {
             name: value for name, value in inherit_network(init).items() if fields[name] == getattr(TrainConfig(), name)
         }

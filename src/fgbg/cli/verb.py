@@ -1,4 +1,4 @@
-"""What every verb does alike: ask for its libraries, read its flags, end with a status."""
+"""What all verbs share: the check for libraries, the parsing of flags, exit statuses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import tyro
 
 from fgbg.errors import UserError
 
-EXIT_FOUND = 1  # a check found what is wrong beyond doubt
+EXIT_FOUND = 1  # a check found something definitely wrong
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 
-# What each extra brings that a verb would miss first.
+# Libraries of each extra that a verb would need first.
 EXTRAS = {
     "train": ("torch", "accelerate", "filelock", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2"),
     "sweep": ("optuna",),
@@ -25,10 +25,10 @@ EXTRAS = {
 
 
 def require_extra(extra: str, argv: Sequence[str] = ()) -> None:
-    """Refuse a verb whose libraries are not there: before its flags are read, so that nobody first gets them right.
+    """Refuse a verb whose libraries are missing, before its flags are read, so that nobody corrects flags in vain.
 
     Raises:
-        UserError: Some are not, and `argv` does not ask for help, which needs none of them.
+        UserError: Some are missing, and `argv` does not ask for help, which needs none of them.
     """
     if {"-h", "--help"} & set(argv):
         return
@@ -38,11 +38,11 @@ def require_extra(extra: str, argv: Sequence[str] = ()) -> None:
 
 
 def parse(kind: type, argv: Sequence[str], **options: Any) -> Any:
-    """The flags of a verb: `TrainArguments` for `fgbg train`. Flags that make no sense end the program with 2."""
+    """Parse the flags of a verb: `TrainArguments` for `fgbg train`. Invalid flags end the program with status 2."""
     verb = kind.__name__.removesuffix("Arguments").lower()
     return tyro.cli(kind, args=list(argv), prog=f"fgbg {verb}", **options)
 
 
 def is_main() -> bool:
-    """Whether this process is the one that prints, where torchrun started several."""
+    """Whether this process is the one that prints, if torchrun started several."""
     return os.environ.get("RANK", "0") == "0"

@@ -46,7 +46,7 @@ class Range:
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """What to try out before the search."""
+        """The values to check before the search."""
         return (self.low, self.high)
 
     @property
@@ -77,18 +77,18 @@ class Range:
         return abs(steps - round(steps)) < 1e-8
 
     def suggest(self, trial: Trial) -> float:
-        """What the trial is to use."""
+        """The value that the trial should use."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.name, self.low, self.high, log=self.log, step=int(self.step or 1))
         return trial.suggest_float(self.name, self.low, self.high, log=self.log, step=self.step)
 
     def __str__(self) -> str:
-        """As it is written behind --over."""
+        """As written after `--over NAME=`."""
         how = ":log" if self.log else f":{_say_number(self.step)}" if self.step else ""
         return f"{_say_number(self.low)}..{_say_number(self.high)}{how}"
 
     def to_toml(self) -> str:
-        """As it stands in a file."""
+        """As written in a TOML file."""
         return json.dumps(str(self))
 
 
@@ -101,7 +101,7 @@ class Choice:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """What to try out before the search."""
+        """The values to check before the search."""
         return self.values
 
     @property
@@ -118,15 +118,15 @@ class Choice:
         return value in self.values
 
     def suggest(self, trial: Trial) -> Any:
-        """What the trial is to use."""
+        """The value that the trial should use."""
         return trial.suggest_categorical(self.name, self.values)
 
     def __str__(self) -> str:
-        """As it is written behind --over."""
+        """As written after `--over NAME=`."""
         return ",".join(json.dumps(value) if isinstance(value, bool) else str(value) for value in self.values)
 
     def to_toml(self) -> str:
-        """As it stands in a file."""
+        """As written in a TOML file."""
         return json.dumps(list(self.values))
 
 

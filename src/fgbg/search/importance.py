@@ -1,4 +1,4 @@
-"""Which of the searched fields decides whether a trial is good."""
+"""Which of the searched fields decide whether a trial is good."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def measure_importances(study: Study) -> dict[str, float]:
     Subspaces", IJCAI 2023. Unlike fANOVA it needs no scikit-learn.
 
     Returns:
-        The most important one first; empty with fewer than FEWEST_TRIALS trials, or where they do not differ.
+        The most important one first; empty with fewer than FEWEST_TRIALS trials, or if they do not differ.
     """
     trials = [each for each in study.trials if each.state in (TrialState.COMPLETE, TrialState.PRUNED) and each.values]
     names = {name for trial in trials for name in trial.params}
@@ -27,11 +27,11 @@ def measure_importances(study: Study) -> dict[str, float]:
     finished = [trial.values[0] for trial in trials if trial.state == TrialState.COMPLETE]
     if len(trials) < FEWEST_TRIALS or len(set(finished)) < 2:
         return {}
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # loads scikit-learn where it is
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # loads scikit-learn if installed
 
     judged = optuna.create_study(direction="maximize")
     for trial in trials:
-        # What was pruned is not among the best, whatever it would have come to; more is not asked.
+        # A pruned trial is not among the best, whatever it would have reached; the measure needs no more.
         value = trial.values[0] if trial.state == TrialState.COMPLETE else min(finished)
         judged.add_trial(create_trial(params=trial.params, distributions=trial.distributions, value=value))
     with warnings.catch_warnings():

@@ -140,10 +140,10 @@ def _search(search: Search, trials: int) -> Sweep:
 
 
 def _train_trials(search: Search, known: Sweep, trials: int) -> None:
-    """Trial after trial until there are enough.
+    """Run trials until there are enough.
 
     Raises:
-        TimeIsOver: It is.
+        TimeIsOver: The search has used up its hours.
         UserError: Nothing can be trained.
     """
     refused = 0
@@ -167,7 +167,7 @@ def _train_trials(search: Search, known: Sweep, trials: int) -> None:
 
 
 def _announce(search: Search, known: Sweep, trials: int) -> None:
-    """What is searched, and what is there already."""
+    """Say what is searched, and how many trials exist already."""
     fields = "; ".join(f"{field.name} {field}" for field in search.space)
     search.say(f"searching {fields}")
     if known.count >= trials:
@@ -177,7 +177,7 @@ def _announce(search: Search, known: Sweep, trials: int) -> None:
 
 
 def _describe_stop(search: Search) -> str:
-    """Where the search stands, after the word that it has stopped."""
+    """Where the search stands: the end of the sentence that says it has stopped."""
     waiting = [record for record in search.read().trials if record.state == "unfinished"]
     where = f" in trial {waiting[0].number} after {plural(waiting[0].epochs, 'whole epoch')}" if waiting else ""
     return f"{where}; the same command goes on from there"

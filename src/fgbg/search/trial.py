@@ -1,4 +1,4 @@
-"""One trial of a search: its values, its training as a run folder of its own, its end."""
+"""One trial of a search: its values, its training in a run folder of its own, its result."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ OUT_OF_MEMORY = "it does not fit into the device's memory (lower --batch-size, -
 
 
 class TimeIsOver(Exception):  # noqa: N818 - no error
-    """The hours that the search was given are over."""
+    """The search has used up the hours it was given."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search at work."""
+    """A running search."""
 
     folder: Path
     base: TrainConfig  # the baseline
@@ -56,10 +56,10 @@ class Search:
 
 
 def take_turn(search: Search, *, loud: bool) -> TrialRecord | None:
-    """One trial, from its values to its result; None where an earlier trial had the same values.
+    """Run one trial, from its values to its result; None if an earlier trial had the same values.
 
     Raises:
-        TimeIsOver: It is, and the trial waits.
+        TimeIsOver: The search has used up its hours; the trial is left to be continued.
         UserError: The baseline cannot be trained, or nothing could be.
     """
     if time.monotonic() >= search.deadline:
@@ -84,7 +84,7 @@ def take_turn(search: Search, *, loud: bool) -> TrialRecord | None:
 
 
 def _train_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, loud: bool) -> bool:
-    """Train a trial, or go on with it, to its end or until it was pruned. Returns whether it was."""
+    """Train a trial, or continue it, until it ends or is pruned. Returns whether it was pruned."""
     reported = search.study.trials[trial.number].intermediate_values
     with (
         _prepare_trial(search, trial, values, loud=loud) as training,
@@ -109,27 +109,27 @@ def _prepare_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, l
     config = replace(apply_values(search.base, values), out=str(run.folder))
     is_begun = is_run(run.folder)
     if not is_begun and run.folder.exists():
-        shutil.rmtree(run.folder)  # a kill came before the run was one
+        shutil.rmtree(run.folder)  # a kill came before it was a complete run folder
     with prepare_training(config, resume=is_begun, say=search.say if loud else _say_nothing) as training:
         yield replace(training, say=_say_nothing)
 
 
 def _all_epochs(training: Training) -> Iterator[EpochRecord]:
-    """Those that an interrupted trial has behind it, then those that are trained now."""
+    """The epochs that an interrupted trial has recorded, then those that are trained now."""
     yield from training.run.epochs()
     yield from run_epochs(training)
 
 
 def _score(record: EpochRecord) -> float:
-    """What trials are judged by; a Dice that is not defined is worth nothing."""
+    """The Dice that trials are judged by; an undefined one counts as 0."""
     return 0.0 if math.isnan(record.val_dice_photo) else record.val_dice_photo
 
 
 def _blame_values(search: Search, trial: Trial, error: Exception) -> None:
-    """Remember why a trial's values cannot be trained.
+    """Record why a trial's values cannot be trained.
 
     Raises:
-        UserError: It is not their fault: the baseline cannot be trained either, or the data has gone.
+        UserError: They are not to blame: the trial is the baseline, or the data are gone.
     """
     sentence = str(error) if isinstance(error, UserError) else OUT_OF_MEMORY
     if trial.number == 0:
@@ -139,7 +139,7 @@ def _blame_values(search: Search, trial: Trial, error: Exception) -> None:
 
 
 def drop_weights(search: Search, record: TrialRecord) -> None:
-    """An ended trial is not resumed, and of one that did not finish nothing but its record is wanted."""
+    """Delete the checkpoint of an ended trial, also the weights of a pruned one, and the folder of a refused one."""
     run = search.run_of(record.number)
     run.last.unlink(missing_ok=True)
     if record.state == "pruned":
@@ -149,4 +149,4 @@ def drop_weights(search: Search, record: TrialRecord) -> None:
 
 
 def _say_nothing(_: str) -> None:
-    """A trial is told in one line, when it has ended."""
+    """A trial is reported in one line, when it has ended."""

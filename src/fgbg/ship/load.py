@@ -69,7 +69,7 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine:
         return Refined(load(model, network=network, device=device), steps)
     names = part_names(model)
     if len(names) > 1:
-        return Together([load(name, network=network, device=device) for name in names])
+        return ModelEnsemble([load(name, network=network, device=device) for name in names])
     file = find_model_file(names[0])
     if file.suffix == ".onnx":
         _require_cpu(file, device)
@@ -93,7 +93,7 @@ def load_for_many(model: str, *, photo_count: int, device: str = "auto", refine:
         return Refined(load_for_many(model, photo_count=photo_count, device=device), steps)
     names = part_names(model)
     if len(names) > 1:
-        return Together([load_for_many(str(name), photo_count=photo_count, device=device) for name in names])
+        return ModelEnsemble([load_for_many(str(name), photo_count=photo_count, device=device) for name in names])
     file = find_model_file(model)
     if file.suffix == ".onnx":
         _require_cpu(file, device)
@@ -115,7 +115,7 @@ def part_names(model: str | Path) -> list[str | Path]:
     return list(names)
 
 
-class Together:
+class ModelEnsemble:
     """Several models as one: the mean of their probabilities, at the mean of their thresholds.
 
     Attributes:
