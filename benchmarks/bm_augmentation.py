@@ -4,7 +4,7 @@
 
 One thread each, from stored photos of 320 px to normalised images and targets of 256 px: flip, random resized crop,
 rotation + shift + scale, brightness + contrast + saturation + hue, normalisation. Alternatives: torchvision's v2 transforms
-on tensors, the lab report's chain on PIL images, and kornia (where it is installed), which takes whole batches too. Wanted:
+on tensors, the lab report's chain on PIL images, and kornia (where it is installed), which takes whole batches too. Target:
 at least 3 × the first and 2 × the second.
 """
 
@@ -75,7 +75,7 @@ def torchvision_tensors(pixels: torch.Tensor, target: torch.Tensor) -> Callable[
 
 
 def lab_chain(pixels: torch.Tensor, target: torch.Tensor) -> Callable[[], int]:
-    """The report's order on PIL images, every random number shared by photo and mask."""
+    """The lab report's order on PIL images; photo and mask share every random number."""
     jitter = transforms.ColorJitter(0.2, 0.2, 0.2, 0.2)
     pairs = [
         (Image.fromarray(photo.permute(1, 2, 0).numpy()), Image.fromarray(mask.numpy()))

@@ -1,9 +1,9 @@
-"""How long `fgbg check` takes on a large set, and how much memory, the first time and when results are kept.
+"""Time and memory of `fgbg check` on a large set, the first time and with cached results.
 
     python benchmarks/bm_check.py [COUNT]
 
-COUNT (7,390, as Oxford-IIIT Pet has, unless told) drawn animals, enlarged to 512 × 512 px with noise and written as JPEG
-into a temporary folder with a cache of its own. Wanted for 7,390: at most 5 minutes on two cores and 1 GB.
+COUNT drawn animals (7,390 by default, as in Oxford-IIIT Pet), enlarged to 512 × 512 px with noise and written as JPEG
+into a temporary folder with a cache of its own. Target for 7,390: at most 5 minutes on two cores and 1 GB.
 """
 
 from __future__ import annotations

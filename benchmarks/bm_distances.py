@@ -4,8 +4,8 @@
 
 Drawn animals at 384 × 512 px, and predictions that are off by a few pixels here and there. First, on one thread: average
 surface distance and 95 % Hausdorff distance, ours against MONAI's two calls; contour distances, ours against the package's;
-and that the numbers agree. Then all outline scores of 611 photos, the size of the test set that the project was made on, as
-`evaluate` has them measured: on as many threads as there are cores. Wanted: at most 15 s for these on two cores.
+and that the numbers agree. Then all outline scores of 611 photos, the size of the test set that the project was made on,
+measured as `evaluate` does, on as many threads as there are cores. Target: at most 15 s for these on two cores.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Pair = tuple[NDArray[np.bool_], NDArray[np.uint8]]
 
 
 def make_pair(index: int) -> Pair:
-    """A prediction whose outline wanders a few pixels off and comes back, and the truth."""
+    """A prediction whose outline is off by a few pixels here and there, and the truth."""
     top = (WIDTH - HEIGHT) // 2
     truth = draw_figure(index, size=WIDTH).mask[top : top + HEIGHT]
     rng = np.random.default_rng(index)
@@ -74,7 +74,7 @@ def compare(
 
 
 def main() -> None:
-    warnings.simplefilter("ignore")  # both libraries warn of their own calls, once a photo
+    warnings.simplefilter("ignore")  # both libraries warn about their own calls, once per photo
     torch.set_num_threads(1)
     print(f"{describe_machine()}; photos of {HEIGHT} × {WIDTH} px")
     pairs = [make_pair(index) for index in range(PHOTOS)]

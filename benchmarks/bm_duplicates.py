@@ -2,15 +2,16 @@
 
     python benchmarks/bm_duplicates.py FOLDER
 
-FOLDER holds photos and masks in a layout that fgbg reads. First come the pairs of the set as it is, by name: look at them.
-Then time and memory for as many photos as Oxford-IIIT Pet has: random parts of the photos, every other one mirrored. Parts
-that overlap may be a pair; a pair is false when its photos neither are one nor hang together in the set as it is. Wanted: at
-most 2 ms for the fingerprint of a photo of 512 × 512 px, and 60 s and 500 MB for the search on two idle cores.
+FOLDER holds photos and masks in a layout that fgbg reads. First come the pairs found in the set itself, by name, to be
+looked at. Then time and memory for as many photos as Oxford-IIIT Pet has: random parts of the photos, every other one
+mirrored. Parts that overlap may be a pair; a pair is false if its parts come from two photos that are not linked by pairs
+in the set itself. Target: at most 2 ms for the fingerprint of a photo of 512 × 512 px, and 60 s and 500 MB for the search
+on two idle cores.
 
-Then copies of 100 photos are planted among all, one kind at a time, and in the end all kinds at once. The threshold `SAME`
-was chosen on photos 0, 2, 4, ... of Oxford-IIIT Pet, in the gap that the first table shows; the rates of the second are of
-copies of photos 1, 3, 5, ... Wanted: at least 95 % of each kind found, at most 1 % of the pairs false. The corner that is
-cut by 10 % is more than the search is made for.
+Then copies of 100 photos are planted among all, one kind at a time, and finally all kinds at once. The threshold `SAME`
+was chosen on photos 0, 2, 4, ... of Oxford-IIIT Pet, in the gap that the first table shows; the rates in the second are
+for copies of photos 1, 3, 5, ... Target: at least 95 % of each kind found, at most 1 % of the pairs false. Cutting 10 % off
+two edges is more than the search is made for.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def plant(samples: SampleSet, originals: NDArray[np.int64], kind: str) -> NDArra
 def judge(
     pairs: list[DuplicatePair], photo_of: NDArray[np.int64], cluster: NDArray[np.int64], copies: int
 ) -> tuple[int, int]:
-    """How many of the last `copies` photos are paired with what they were made of, and how many pairs are false."""
+    """How many of the last `copies` photos are paired with their originals, and how many pairs are false."""
     first_copy = len(photo_of) - copies
     found = {p.second for p in pairs if p.first < first_copy <= p.second and photo_of[p.first] == photo_of[p.second]}
     return len(found), sum(cluster[photo_of[pair.first]] != cluster[photo_of[pair.second]] for pair in pairs)
@@ -136,7 +137,7 @@ def show_cost(samples: SampleSet, cluster: NDArray[np.int64]) -> None:
 
 
 def take_parts(samples: SampleSet) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Fingerprints of random parts, 30 to 60 % of each side and every other one mirrored, and whose parts they are."""
+    """Fingerprints of random parts, 30 to 60 % of each side, every other one mirrored, and the photo each is from."""
     random = np.random.default_rng(0)
     photo_of = np.arange(MANY) * len(samples.samples) // MANY
     parts = []

@@ -1,10 +1,10 @@
-"""One model on every engine that computes it: photos a second, and Dice on test photos, in one run.
+"""One model on every engine that runs it: photos per second, and Dice on test photos, in one run.
 
     FGBG_DATA=… python benchmarks/bm_engines.py RUN [PHOTOS]       # 200 test photos by default
 
-RUN is a run folder with its model. Photos are decoded before the clock starts; each engine has all cores. torch: as
-`fgbg predict RUN` computes, in fp32; compiled (its first, compiling round does not count); in bf16 where the processor
-has it. ONNX Runtime: what `fgbg export` writes, and what it writes with `--weights int8`.
+RUN is a run folder with its model. Photos are decoded before the clock starts; each engine has all cores. torch: in
+fp32, as in `fgbg predict RUN`; compiled (the first round, which compiles, does not count); in bf16 where the processor
+has it. ONNX Runtime: what `fgbg export` writes, without and with `--weights int8`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def make_engines(run: Run, folder: Path, photo_count: int) -> dict[str, Model]:
 
 
 def change(run: Run, wrap: Callable[[nn.Module], nn.Module]) -> TorchModel:
-    """The run's model with its network in something."""
+    """The run's model with its network wrapped."""
     model = load(run.folder)
     assert isinstance(model, TorchModel)
     model.predictor.network = wrap(model.predictor.network)
@@ -74,7 +74,7 @@ def change(run: Run, wrap: Callable[[nn.Module], nn.Module]) -> TorchModel:
 
 
 def measure_dice(model: Model, photos: list[Photo], targets: list[NDArray[np.uint8]]) -> float:
-    """Mean over photos at their own size."""
+    """Mean Dice over photos at their own size."""
     scores = []
     for (_, probability), target in zip(model.answer(iter(photos)), targets, strict=True):
         scores.append(float(dice_of(count_pixels(torch.tensor(probability > model.threshold), torch.tensor(target)))))

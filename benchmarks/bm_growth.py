@@ -1,12 +1,12 @@
-"""How a training's speed and memory grow with image size and with processes, and what share of the machine it uses.
+"""How a training's speed and memory scale with image size and processes, and what share of the machine it uses.
 
     python benchmarks/bm_growth.py [--model resnet34_unet] [--width 64] [--sizes 64 128 256] [--processes 1 2]
 
-The machine's peak is a large matrix product in the precision that training takes here. A training image costs three times
-the forward pass, counted by torch on a network without weights. Every size, and every number of processes, is a training of
-drawn animals by `fgbg train` in processes of its own; speeds are the median of its epochs but the first. Memory is the most
-that a process held: on a GPU the GPU's, else what the system lent it. All processes of a run share one batch, and on a CPU
-its cores.
+The machine's peak is a large matrix product in the precision that training uses here. A training image costs three times
+the forward pass, counted by torch on a network without weights. Every size, and every number of processes, is a run of
+`fgbg.train` on drawn animals in processes of its own; its speed is the median of all epochs but the first. Memory is the
+peak of one process: on a GPU its GPU memory, otherwise its resident memory. All processes of a run share one batch, and on
+a CPU the cores.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one training."""
+    """Results of one training."""
 
     images_per_second: float
-    gigabytes: float  # the most that one of its processes held
+    gigabytes: float  # the highest peak of its processes
 
 
 def measure_peak(engine: Engine) -> float:
-    """Operations a second of a large matrix product, the fastest of ten."""
+    """Operations per second of a large matrix product, the fastest of ten."""
     on_gpu = engine.device.type == "cuda"
     edge = 8192 if on_gpu else 2048
     kind = torch.bfloat16 if engine.precision == "bf16" else torch.float32
@@ -87,7 +87,7 @@ def count_training(case: Case, size: int) -> int:
 
 
 def train(case: Case, folder: Path, *, size: int, processes: int) -> Measured:
-    """One training by as many processes."""
+    """One training by `processes` processes."""
     script, out = folder / "train.py", Path(tempfile.mkdtemp(dir=folder))
     script.write_text(TRAIN, encoding="utf-8")
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
@@ -113,7 +113,7 @@ def tell_sizes(case: Case, folder: Path, peak: float) -> None:
 
 
 def tell_processes(case: Case, folder: Path) -> None:
-    """A row for each number of processes, at the smallest image size but one."""
+    """A row for each number of processes, at the second smallest image size."""
     size = sorted(case.sizes)[min(1, len(case.sizes) - 1)]
     print(f"\n| processes, at {size} px | img/s | ÷ first | GB each |\n|---|---|---|---|")
     first = 0.0
@@ -125,7 +125,7 @@ def tell_processes(case: Case, folder: Path) -> None:
 
 
 def main(case: Case) -> None:
-    """All tables."""
+    """Print all tables."""
     engine = Engine()
     peak = measure_peak(engine)
     print(f"{describe_machine()}; {case.model}, width {case.width}, batch {case.batch_size}, {engine.describe()}")

@@ -2,7 +2,7 @@
 
     python benchmarks/bm_large.py [MEGAPIXELS]
 
-Every kind is a process of its own, given one photo and then three; the photo is a drawn figure, enlarged, as a JPEG.
+Each kind runs in processes of its own, on one photo and then on three; the photos are enlarged drawn figures, as JPEG.
 """
 
 from __future__ import annotations

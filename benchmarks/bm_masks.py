@@ -1,9 +1,9 @@
-"""Masks written a second as PNG, and the bytes they take: fgbg's writer against Pillow's at two levels.
+"""Masks written as PNG per second, and their size in bytes: fgbg's writer against Pillow's at two levels.
 
     fgbg predict FOLDER_OF_PHOTOS --out masks
     python benchmarks/bm_masks.py masks
 
-Level 2 is the one that fgbg takes for its other pictures, level 6 Pillow's own.
+Level 2 is the one that fgbg uses for its other pictures, level 6 is Pillow's default.
 """
 
 from __future__ import annotations

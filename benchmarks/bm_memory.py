@@ -1,10 +1,10 @@
-"""Memory of a training by the number of its photos: 1,000 files, and 100,000 names (hard links) of the same files.
+"""Memory of a training against the number of its photos: 1,000 files, and 100,000 names (hard links) of the same files.
 
     python benchmarks/bm_memory.py [NAMES ...]       # 1000 and 100000 by default
 
-Each number in a process of its own, watched from outside. Measured is anonymous memory: what the system cannot take back,
-unlike files that are mapped. Once within the first epoch, and its peak up to there. UNet of width 32 at 64 px, batch 32.
-Wanted: at 100,000 within 10 % of 1,000.
+Each number runs in a process of its own, watched from outside. Measured is anonymous memory, which the system cannot
+reclaim, unlike mapped files: once within the first epoch, and its peak until then. UNet of width 32 at 64 px, batch 32.
+Target: at 100,000 within 10 % of 1,000.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 FILES, EDGE = 1_000, 48
-PERIOD = 0.1  # seconds between two looks
+PERIOD = 0.1  # seconds between two readings
 
 TRAIN = """
 import sys, time
@@ -43,7 +43,7 @@ fgbg.train(config, loss=loss)
 
 
 def draw_files(folder: Path, names: int) -> None:
-    """Discs on noise, `FILES` of them to train on under `names` names, and ten to choose by."""
+    """Discs on noise: `FILES` for training under `names` names, ten for validation, ten for test."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:EDGE, :EDGE]
     for kind in ("images", "masks"):
@@ -64,13 +64,13 @@ def draw_files(folder: Path, names: int) -> None:
 
 
 def anonymous_megabytes(process: int) -> float:
-    """Of a process, as Linux counts it."""
+    """Anonymous memory of a process, as Linux counts it."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1024
 
 
 def measure(names: int, folder: Path) -> tuple[float, float, float]:
-    """Anonymous megabytes of a training within its epoch, their peak before, and the seconds up to there."""
+    """Anonymous megabytes of a training within its first epoch, their peak before, and the seconds until then."""
     draw_files(folder / "data", names)
     environment = {**os.environ, "FGBG_CACHE": str(folder / "cache")}
     command = [sys.executable, "-c", TRAIN, str(folder / "data"), str(folder / "run")]
@@ -88,7 +88,7 @@ def measure(names: int, folder: Path) -> tuple[float, float, float]:
 
 
 def main(sizes: list[int]) -> None:
-    """A row for each number, the first is what the others are held against."""
+    """Print a row for each number; the others are compared with the first."""
     print("| names of photos | anonymous MB in the epoch | ÷ first | peak before | ÷ first | seconds until then |")
     print("|---|---|---|---|---|---|")
     first: tuple[float, float] | None = None

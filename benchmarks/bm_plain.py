@@ -4,11 +4,11 @@ photo every epoch, torchvision's v2 transforms photo by photo, segmentation_mode
     FGBG_DATA=… python benchmarks/bm_plain.py [--epochs 3] [--width 64] [--threads 0] [--seeds 3] [--data oxford-pet]
 
 The same network, photos, augmentations and ranges, epochs, batch, optimizer and rate; both validate after each epoch and
-keep the best weights, which then are scored alike. fgbg's time is that of the whole `fgbg.train` with an empty cache:
-decoding, self-check, epochs, record, charts and threshold. It trains twice: with the plain loop's arithmetic, and with
-photos that grow to their size over the first half of the epochs (`--start-size`). The plain loop runs in fp32 as torch lays
-images out, and in its strongest form: channels last, in bf16 where the processor has it. Wanted: 1.5 × the first, 1.15 × the
-second, with no difference in Dice that can be told.
+keep the best weights, which are then scored alike. fgbg's time is that of the whole `fgbg.train` with an empty cache:
+decoding, self-check, epochs, record, charts and threshold. It trains twice: at the same image size as the plain loop, and
+on images that grow to it over the first half of the epochs (`--start-size`). The plain loop runs in fp32 with torch's
+default layout, and in its strongest form: channels last, in bf16 where the processor has it. Target: 1.5 × the first,
+1.15 × the second, with no measurable difference in Dice.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ class Form(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its rows are called."""
+        """Its name in the table."""
         layout = ", channels last" if self.layout == torch.channels_last else ""
         return f"plain loop, {'bf16' if self.in_bf16 else 'fp32'}{layout}"
 
 
 class PlainDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Photos and masks as most write it: opened, resized and augmented one at a time."""
+    """Photos and masks as in most projects: opened, resized and augmented one at a time."""
 
     def __init__(self, samples: SampleSet, size: int, *, augments: bool) -> None:
         self.samples = samples
@@ -145,7 +145,7 @@ def validate_plain(network: nn.Module, validation: DataLoader[tuple[Tensor, Tens
 
 
 def train_here(case: Case, seed: int, folder: Path, start_size: int) -> Predictor:
-    """fgbg's own loop, from nothing decoded to the end of the run, and its best model."""
+    """fgbg's own training, from an empty cache to the end of the run, and its best model."""
     shared = {
         name: getattr(case, name) for name in ("data", "epochs", "width", "size", "batch_size", "learning_rate", "threads")
     }
@@ -182,7 +182,7 @@ def score(predictor: Predictor, test: SampleSet, device: torch.device) -> float:
 
 
 def warm_up(device: torch.device) -> None:
-    """What a process's first training step brings along, torch's own imports and a GPU's libraries, is nobody's cost."""
+    """Take a first training step, so that torch's lazy imports and a GPU's libraries are charged to neither side."""
     layer = nn.Conv2d(3, 1, 3).to(device)
     optimizer = torch.optim.Adam(layer.parameters())
     layer(torch.zeros(1, 3, 8, 8, device=device)).sum().backward()
@@ -218,7 +218,7 @@ def main(case: Case) -> None:
 
 
 def tell(case: Case, engine: Engine, rates: dict[str, list[float]], dices: dict[str, list[float]]) -> None:
-    """The table."""
+    """Print the table."""
     print(f"\n{describe_machine()}; fgbg: {engine.describe()}; resnet34_unet, width {case.width}, {case.size} px, ", end="")
     print(f"{case.epochs} epochs, {case.seeds} seeds\n\n| loop | img/s, mean | test Dice, mean ± sd |\n| --- | --- | --- |")
     for name, values in dices.items():
@@ -226,7 +226,7 @@ def tell(case: Case, engine: Engine, rates: dict[str, list[float]], dices: dict[
 
 
 def compare(own: str, other: str, rates: dict[str, list[float]], dices: dict[str, list[float]]) -> None:
-    """What one of ours is to a plain loop."""
+    """Compare one of ours with a plain loop."""
     speeds = np.array(rates[own]) / np.array(rates[other])
     difference, _ = compare_seeds(np.array(dices[other]), np.array(dices[own]))
     print(f"\n{own} ÷ {other}: {speeds.mean():.2f} (seeds: {speeds.min():.2f} to {speeds.max():.2f}); ", end="")

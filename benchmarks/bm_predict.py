@@ -1,8 +1,8 @@
-"""Photos a second of `fgbg predict`, from files to mask files, against its model alone on photos that are decoded already.
+"""Photos per second of `fgbg predict`, from files to mask files, against its model alone on photos decoded in advance.
 
     python benchmarks/bm_predict.py FOLDER_OF_PHOTOS [MODEL]       # pets by default
 
-Wanted on two cores: at least 80 photos a second of pets whose shorter side is 256, and 0.8 of the model alone.
+Target on two cores: at least 80 photos per second on pets whose shorter side is 256 px, and 0.8 of the model alone.
 """
 
 from __future__ import annotations

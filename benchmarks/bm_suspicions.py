@@ -1,10 +1,10 @@
-"""How many planted label faults `fgbg check` suspects, and how many clean masks: the bounds of doctor/suspicions.py.
+"""How many planted label faults `fgbg check` suspects, and how many clean masks, by the bounds in doctor/suspicions.py.
 
     python benchmarks/bm_suspicions.py DATA [COUNT]
 
-Every kind of fault is planted in a tenth of the masks at a time, ten times, so that each mask is planted once and its
-company is mostly sound. Printed are the share of planted masks that is named, and the share of the others that is.
-Wanted: at least 90 % and at most 2 %.
+Every kind of fault is planted in a tenth of the masks at a time, ten times, so that each mask is planted once while most
+of the others are sound. Printed are the shares of planted masks and of the others that are named.
+Target: at least 90 % and at most 2 %.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def shift(share: float) -> Callable[[Levels, np.random.Generator], Levels]:
 
 
 def cut(levels: Levels, random: np.random.Generator) -> Levels:
-    """Lose what lies beyond a line through the middle third of the object."""
+    """Remove what lies beyond a line through the middle third of the object."""
     turned = np.rot90(levels, random.integers(4)).copy()
     columns = np.flatnonzero((turned == 1).any(0))
     turned[:, int(columns[0] + random.uniform(0.35, 0.65) * (columns[-1] - columns[0] + 1)) :] = 0
-    return turned  # shape alone is looked at: turning it back changes nothing
+    return turned  # only shape is measured, so it need not be turned back
 
 
 def box(levels: Levels, _: np.random.Generator) -> Levels:
@@ -74,7 +74,7 @@ def add_specks(levels: Levels, random: np.random.Generator) -> Levels:
 
 
 def shrink(levels: Levels, _: np.random.Generator) -> Levels:
-    """Nothing left but a speck."""
+    """Leave nothing but a speck."""
     row, column = (int(places.mean()) for places in np.nonzero(levels == 1))
     left = np.zeros_like(levels)
     left[row : row + 4, column : column + 4] = 1

@@ -1,9 +1,9 @@
-"""The whole training loop (data, augmentation, step, metrics) against the bare step on tensors that are ready.
+"""The whole training loop (data, augmentation, step, metrics) against the bare step on ready-made tensors.
 
     python benchmarks/bm_training.py
 
-Prints images per second of both, in turn, and their ratio: 1 would mean that data and records cost nothing.
-Wanted: at least 0.97 for ResNet34_UNet at 128 px and 0.85 for UNet of width 8 at 64 px.
+Prints images per second of both, run in turn, and their ratio: 1 would mean that data and records cost nothing.
+Target: at least 0.97 for ResNet34_UNet at 128 px and 0.85 for UNet of width 8 at 64 px.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Run benchmarks one after the other, and keep what they print, with date and machine, under benchmarks/results/.
 
-    FGBG_DATA=… python benchmarks/record.py                    # all below but `engines`
+    FGBG_DATA=… python benchmarks/record.py                    # all but `engines`
     FGBG_DATA=… python benchmarks/record.py plain growth       # some of them
     FGBG_DATA=… python benchmarks/record.py engines --run RUN  # a run on pets, for the engines that compute its model
 
-A day and a machine have one page; a benchmark that is run again replaces its own section. FGBG_DATA names a copy of
-Oxford-IIIT Pet, which the `plain` ones, `processes`, `predict` and `engines` need. Nothing else should run meanwhile.
+There is one page per day and machine; a benchmark that is run again replaces its own section. FGBG_DATA names a copy of
+Oxford-IIIT Pet, which both `plain` ones, `processes`, `predict` and `engines` need. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RESULTS = HERE / "results"
 COMMANDS = {
     "training": ["bm_training.py"],
     "plain": ["bm_plain.py"],
-    "plain-narrow": ["bm_plain.py", "--width", "16", "--epochs", "15"],  # of a width that a processor trains in minutes
+    "plain-narrow": ["bm_plain.py", "--width", "16", "--epochs", "15"],  # a width that a CPU trains in minutes
     "augmentation": ["bm_augmentation.py"],
     "distances": ["bm_distances.py"],
     "growth": ["bm_growth.py"],
@@ -89,7 +89,7 @@ def run(name: str, model_run: str) -> str:
 
 
 def main() -> None:
-    """Run those that are named, or all that need no run, and write the page after each."""
+    """Run the named benchmarks, or all that need no run, and write the page after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(COMMANDS))
     parser.add_argument("--run", default="", help="a run on pets, for `engines`")

@@ -1,4 +1,4 @@
-"""Timing two or more ways of doing the same work in turn, so that a machine whose speed drifts treats them alike."""
+"""Time two or more ways of doing the same work in turn, so that drifts in the machine's speed affect them alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fgbg.engine import name_cpu
 
 
 def images_per_second(ways: dict[str, Callable[[], int]], *, rounds: int) -> dict[str, list[float]]:
-    """Run every way in turn, `rounds` times after one round of warming up; each returns how many images it did."""
+    """Run every way in turn, `rounds` times after one warm-up round; each returns its number of images."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, work in ways.items():

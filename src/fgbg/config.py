@@ -68,7 +68,7 @@ class TrainConfig:
     false_negative_weight: float = 0.5
     """Tversky's weight of false negatives; raise it if missing object is worse than inventing it."""
     focal_gamma: float = 2.0
-    """How little focal makes of pixels that are easy; 0 is BCE."""
+    """Focusing exponent of focal: the larger, the less easy pixels count; 0 is BCE."""
     focal_tversky_gamma: float = 4 / 3
     """Above 1, focal_tversky lets images that are nearly right still pull; 1 is tversky."""
     boundary_weight: float = 4.0
@@ -118,13 +118,13 @@ class TrainConfig:
     group_by: str = ""
     """What that split keeps together: a column of metadata.csv, or near-duplicates; groups.csv where there is one."""
     folds: int = 0
-    """Cut into so many parts instead, whatever lists say: one tests, the next validates, the others train."""
+    """Cross-validation: cut into this many folds, whatever lists say. One tests, the next validates, the others train."""
     fold: int = 0
-    """The part that tests, from 0."""
+    """The fold that tests, from 0."""
     only: str = ""
-    """A file of ids to use, one a line, as fgbg check --write-clean writes it; other photos are left out."""
+    """A file of ids to use, one per line, as fgbg check --write-clean writes it; other photos are left out."""
     allow_overlap: bool = False
-    """Train although a photo or group stands in two splits. Every score of the model will tell."""
+    """Train although a photo or group stands in two splits. Every score of the model will say so."""
     object_values: tuple[int, ...] = ()
     """Which stored mask values are object; only asked for where a set leaves it open."""
     categories: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ class Engine:
             sync_norms: Let batch norms use the images of all processes. Weights keep their names and identity.
 
         Raises:
-            UserError: `sync_norms` without a CUDA GPU, for which alone torch has it.
+            UserError: `sync_norms` on another device than a CUDA GPU; torch has no such norms there.
         """
         if sync_norms:
             if self.device.type != "cuda":

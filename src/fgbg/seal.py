@@ -1,4 +1,4 @@
-"""Checksums (seals) inside files: a digit that flips on the disk would otherwise be another result.
+"""Checksums (seals) inside files: a digit that flips on the disk would otherwise pass for another result.
 
 Two kinds of files carry one: JSON, and the ONNX files of exported models, where it is an entry of the format's own
 metadata, so that other readers still read them.

@@ -80,7 +80,7 @@ def make_once(folder: Path, make: Callable[[Path], None], find_damage: Callable[
     Args:
         folder: Its path; the name must differ whenever the content would.
         make: Fills an empty folder.
-        find_damage: Describes damage in a folder; returns an empty text if there is none.
+        find_damage: Describes damage in a folder; returns an empty string if there is none.
 
     Returns:
         `folder`.

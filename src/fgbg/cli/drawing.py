@@ -1,4 +1,4 @@
-"""Verbs that need no data of one's own: drawn figures, and the whole life of two models on them."""
+"""Verbs for users without data: drawn figures, and the whole life of two models on them."""
 
 from __future__ import annotations
 

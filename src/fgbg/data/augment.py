@@ -79,9 +79,9 @@ class PairedAugmentation:
         """See `Augment`."""
         if epoch != self._epoch:
             table = draw_table(self.ranges, self.aspects, seed=self.seed, epoch=epoch)
-            self._table = _move(table, self.reach, self.device)
+            self._table = _to_tensors(table, self.reach, self.device)
             self._epoch = epoch
-        sample = _sample_photo if self.ranges.padding == "ignore" else _sample_crop
+        sample = _sample_unjudged_outside if self.ranges.padding == "ignore" else _sample_black_outside
         piece = CPU_PIECE if self.device.type == "cpu" else len(rows)
         parts = [
             sample(
@@ -97,7 +97,7 @@ class PairedAugmentation:
         return torch.cat(images), torch.cat(targets)
 
 
-def _move(table: AugmentTable, reach: float, device: torch.device) -> dict[str, Tensor]:
+def _to_tensors(table: AugmentTable, reach: float, device: torch.device) -> dict[str, Tensor]:
     """The table as tensors on the device, with the maps from output coordinates to the crop and to the stored square."""
     to_crop = np.concatenate([table.rotation, table.shift[:, :, None]], -1)
     to_photo = to_crop * table.crop_half[:, :, None]
@@ -112,7 +112,7 @@ def _move(table: AugmentTable, reach: float, device: torch.device) -> dict[str, 
     return {name: torch.from_numpy(array.astype(np.float32)).to(device) for name, array in arrays.items()}
 
 
-def _sample_photo(
+def _sample_unjudged_outside(
     pixels: UInt8[Tensor, "batch 3 stored stored"],
     target: UInt8[Tensor, "batch stored stored"],
     draw: dict[str, Tensor],
@@ -128,7 +128,7 @@ def _sample_photo(
     return _change_colours(image, draw), 255 - rest.squeeze(1).to(torch.uint8)
 
 
-def _sample_crop(
+def _sample_black_outside(
     pixels: UInt8[Tensor, "batch 3 stored stored"],
     target: UInt8[Tensor, "batch stored stored"],
     draw: dict[str, Tensor],

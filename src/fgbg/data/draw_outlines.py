@@ -20,7 +20,7 @@ from fgbg.data.rle import unpack_runs
 from fgbg.errors import UserError
 
 GROUND, OBJECT, CROWD = 0, 1, 2  # as stored
-_FARTHEST = 10  # photo widths or heights to the farthest corner: drawing takes memory and time with the distance
+_FARTHEST = 10  # photo widths or heights to the farthest corner: memory and time of drawing grow with it
 
 
 class Pose(NamedTuple):
@@ -61,7 +61,7 @@ def draw_mask(photo: Outlined, shapes: Iterable[Shape]) -> NDArray[np.uint8]:
                 runs = coco.frPyObjects({"size": list(levels.shape), "counts": counts}, *levels.shape)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise UserError(
-                f"{photo.photo.name} has an outline of {shape.category} that cannot be drawn ({error}): mend it in the tool "
+                f"{photo.photo.name} has an outline of {shape.category} that cannot be drawn ({error}): fix it in the tool "
                 "that made it, and export again"
             ) from None
         levels[coco.decode(runs).astype(np.bool_)] = CROWD if shape.is_crowd else OBJECT

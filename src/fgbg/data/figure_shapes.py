@@ -32,7 +32,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Pose:
-    """Build, attitude and place of one animal; lengths in animal units, angles in radians."""
+    """Build, posture and position of one animal; lengths in animal units, angles in radians."""
 
     joints: Floats  # Float "6 2", as in STANCES
     girth: float
@@ -69,7 +69,7 @@ class Animal:
 
 
 def choose_pose(rng: np.random.Generator) -> Pose:
-    """Draw the build, the attitude and the place of one animal."""
+    """Draw the build, the posture and the position of one animal."""
     angle = rng.normal(0, 0.22) if rng.random() < 0.85 else rng.uniform(-1.3, 1.3)
     cosine, sine, mirror = math.cos(angle), math.sin(angle), rng.choice((-1.0, 1.0))
     spread = 0.10 if rng.random() < 0.8 else 0.30  # the wide spread lets the frame cut some animals

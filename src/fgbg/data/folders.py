@@ -15,7 +15,7 @@ LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of
 FOLDER_SPLITS = {**LIST_SPLITS, "valid": "validation", "validation": "validation"}  # other tools' names for a folder
 
 Fault = Callable[[str, Sequence[Path], str], None]
-"""Called for files that do not fit together with the kind of problem (as in `fgbg check`), the files and a sentence."""
+"""Called with the kind of problem (as in `fgbg check`), the files that do not fit together, and a sentence."""
 
 
 def refuse(_kind: str, _files: Sequence[Path], sentence: str) -> None:

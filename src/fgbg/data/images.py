@@ -181,7 +181,7 @@ def _read_palette_mask(mask: Image.Image, path: Path, *, indexed: bool) -> Store
             return StoredMask(alpha, ALPHA)
     used = np.unique(indices)
     if used.max(initial=0) >= len(palette) or len(np.unique(palette[used], axis=0)) < len(used):
-        return StoredMask(indices, INDEX)  # the palette shows different values in the same colour, so its colours mean nothing
+        return StoredMask(indices, INDEX)  # the palette shows several values alike, so its colours mean nothing
     shown = palette[indices]
     if (palette == palette[:, :1]).all():
         return StoredMask(np.ascontiguousarray(shown[:, :, 0]), GREY)

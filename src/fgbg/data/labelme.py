@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fgbg.data.annotations import Outlined, Shape, find_photo_beside, read_json
+from fgbg.data.images import FORMATS
 from fgbg.data.rle import encode_runs
 from fgbg.errors import UserError
 
@@ -34,7 +35,7 @@ def read_labelme(path: Path) -> Outlined:
         shapes = [_read_shape(shape, height, width, path) for shape in content["shapes"]]
     except KeyError as error:
         raise UserError(f"{path} is no LabelMe file, it lacks {error}: save it again in LabelMe") from None
-    except (TypeError, ValueError, IndexError, OSError) as error:  # OSError: a mask that is no picture
+    except (TypeError, ValueError, IndexError, OSError) as error:  # OSError: a mask that is not a picture
         raise UserError(f"{path} is no LabelMe file ({error}): save it again in LabelMe") from None
     return Outlined(photo, photo.stem, height, width, shapes=shapes)
 

@@ -169,7 +169,7 @@ def understand_samples(
     remark: str = "",
     progress: Progress | None = None,
 ) -> SampleSet:
-    """Look at every file once, check sizes, and decide how the masks are encoded (unless the layout says it).
+    """Look at every file once, check sizes, and decide how the masks are encoded (unless the layout determines it).
 
     Raises:
         UserError: No samples, an unreadable file, a repeated id, a mask of another size than its photo, or masks that

@@ -29,7 +29,7 @@ def split_set(
         progress: Shows how far the search for near duplicates is.
 
     Raises:
-        UserError: Too few groups, an unknown column, or `group_by` although lists give the split already.
+        UserError: Unknown or missing splits, too few groups, an unknown column, or `group_by` although lists split already.
     """
     given = {sample.split for sample in samples.samples}
     if unknown := sorted(given - {"", *SPLITS}):

@@ -87,7 +87,7 @@ def name_group(sample: Sample) -> str:
 
 
 def _gather_groups(samples: Sequence[Sample], object_shares: Sequence[float]) -> dict[str, list[float]]:
-    """The object share of each member (0 where none are given), by group."""
+    """The object share of each member (0 if none are given), by group."""
     groups: dict[str, list[float]] = {}
     for sample, share in zip(samples, object_shares or [0.0] * len(samples), strict=True):
         groups.setdefault(name_group(sample), []).append(share)

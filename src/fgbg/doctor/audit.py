@@ -228,7 +228,7 @@ def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[st
 
 
 def _remark(listing: Listing, read: SampleSet, decoded: Mapping[str, PairLook]) -> list[str]:
-    """Remarks that are no problems."""
+    """Remarks on what is not a problem."""
     of_oxford = is_oxford(listing.folder)
     remarks = remark_on_types(_find_other_types(read.samples, decoded), is_oxford=of_oxford)
     if of_oxford:

@@ -65,7 +65,7 @@ def _find_near(names: Sequence[str], looks: Mapping[str, PairLook], progress: Pr
 def _name_group(
     kind: str, names: Sequence[str], detail: str, samples: Mapping[str, Sample], files: Mapping[str, tuple[str, str]]
 ) -> list[Problem]:
-    """The copies as a problem, and as a leak where they lie in several splits."""
+    """The copies as a problem, and as a leak if they are in several splits."""
     ordered = sorted(names, key=lambda name: RANKS.get(samples[name].split, len(RANKS)))
     images = tuple(files[name][0] for name in names)
     problems = [Problem(kind, images, detail, tuple(ordered[1:]))]

@@ -73,7 +73,7 @@ def _take_frame(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _count_specks(labels: NDArray[np.integer], areas: NDArray[np.integer]) -> int:
-    """Number of parts that are tiny next to a typical part (where a random object pixel lies) and far from the rest."""
+    """Number of parts far from the rest and tiny beside a typical part (the one that a random object pixel lies in)."""
     ordered = np.sort(areas)
     typical = ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)]
     largest = min(max(SPECK_PIXELS, SPECK_SHARE * labels.size), SPECK_RATIO * typical)

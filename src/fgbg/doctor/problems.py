@@ -25,7 +25,7 @@ KINDS = {
     "missing-mask": Kind(
         "Photos without a mask",
         "No mask has the photo's name.",
-        "Add the mask, or mend its name.",
+        "Add the mask, or fix its name.",
         True,
     ),
     "missing-image": Kind(

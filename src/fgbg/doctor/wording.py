@@ -44,9 +44,9 @@ def say_verdict(audit: Audit) -> str:
     suspicions = len(audit.problems) - facts
     if not audit.problems:
         return "No problem found"
-    mend = [f"{plural(facts, 'problem')} to mend"] if facts else []
+    fix = [f"{plural(facts, 'problem')} to fix"] if facts else []
     look = [f"{plural(suspicions, 'suspicion')} to look at"] if suspicions else []
-    return ", ".join(mend + look)
+    return ", ".join(fix + look)
 
 
 def _list_statistics(audit: Audit) -> list[str]:

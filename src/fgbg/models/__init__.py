@@ -32,7 +32,7 @@ MODELS: dict[str, Callable[[int, str], nn.Module]] = {
     **{name: partial(build_library_model, name) for name in LIBRARY},
 }
 """Name -> builder, called with width and encoder. To add a model, write its file and its line in `OWN`, or its row in
-`LIBRARY`; the tests take it up."""
+`LIBRARY`; the tests then cover it."""
 
 
 class StridePadding(nn.Module):
@@ -49,12 +49,12 @@ class StridePadding(nn.Module):
         right, bottom = self._missing(width), self._missing(height)
         if not (right or bottom):
             return self.network(image)
-        # Edge pixels repeated: a black bar would be an outline that no photo has.
+        # Edge pixels repeated: a black bar would add an edge that no photo has.
         padded = F.pad(image, (0, right, 0, bottom), mode="replicate")
         return self.network(padded)[..., :height, :width]
 
     def _missing(self, edge: int) -> int:
-        """Pixels up to the next multiple of the stride that is large enough."""
+        """Pixels missing to a multiple of the stride that is at least `smallest`."""
         # Not max(): inside a loop torch 2.15 exports it as min().
         enough = edge if edge > self.smallest else self.smallest
         return enough - edge + -enough % self.stride
@@ -66,17 +66,17 @@ def build_network(name: str, *, width: int, encoder: str = "") -> StridePadding:
     Args:
         name: A key of `MODELS`.
         width: 64 is the published size.
-        encoder: For those of `LIBRARY` a name of timm; empty for the default one.
+        encoder: For models of `LIBRARY`, a timm name; empty for the default one.
 
     Raises:
-        UserError: No model has that name, the nearest one is offered; or it has no such encoder.
+        UserError: No model has that name (the message suggests the nearest one), or it has no such encoder.
     """
     require_model(name, encoder=encoder)
     return wrap_network(MODELS[name](width, encoder))
 
 
 def require_model(name: str, *, encoder: str = "", batch: int = 2) -> None:
-    """Refuse a name that no model has, an encoder for a model that has its own, and a batch that is too small for it.
+    """Refuse an unknown name, an encoder for a model that has its own, and a batch that is too small for the model.
 
     Args:
         name: Of the model.
@@ -84,7 +84,7 @@ def require_model(name: str, *, encoder: str = "", batch: int = 2) -> None:
         batch: Images that the network sees at a time in training.
 
     Raises:
-        UserError: The value and the cure; or timm has no such encoder.
+        UserError: It is one of these, or timm has no such encoder.
     """
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
@@ -119,16 +119,16 @@ def name_encoder(name: str, encoder: str) -> str:
 
 
 def wrap_network(network: nn.Module) -> StridePadding:
-    """The network with the padding that its attributes ask for; wrapped once only.
+    """The network with the padding that its attributes ask for; never wrapped twice.
 
-    `stride` says what an edge of its input must be a multiple of, `smallest` how long it must be; 1 and 1 without them.
+    Edges of its input must be a multiple of `stride` and at least `smallest`; both are 1 by default.
     """
     if isinstance(network, StridePadding):
         return network
     stride, smallest = getattr(network, "stride", 1), getattr(network, "smallest", 1)
-    return StridePadding(network, stride if isinstance(stride, int) else 1, smallest)  # a layer's own stride is a pair
+    return StridePadding(network, stride if isinstance(stride, int) else 1, smallest)  # a bare layer's stride is a pair
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers training adjusts."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""UNet with attention gates after Oktay et al. 2018: what the encoder passes on is weighed by what the decoder looks for."""
+"""UNet with attention gates after Oktay et al. 2018: the decoder's features weight the encoder's skip connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fgbg.models.unet import UNet, UpBlock
 
 
 class AttentionGate(nn.Module):
-    """Additive attention: one weight from 0 to 1 for every place of the encoder's features."""
+    """Additive attention: one weight from 0 to 1 for every position of the encoder's features."""
 
     def __init__(self, gate_channels: int, skip_channels: int, hidden_channels: int) -> None:
         super().__init__()
@@ -21,12 +21,12 @@ class AttentionGate(nn.Module):
     def forward(
         self, gate: Float[Tensor, "batch _ height width"], skip: Float[Tensor, "batch skip_channels height width"]
     ) -> Float[Tensor, "batch skip_channels height width"]:
-        """The encoder's features, each place times its weight."""
+        """The encoder's features, each position times its weight."""
         return skip * self.weight(self.gate(gate) + self.skip(skip))
 
 
 class GatedUpBlock(UpBlock):
-    """A UNet's step up whose skip connection goes through an attention gate."""
+    """A UNet's up block whose skip connection goes through an attention gate."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, skip_channels, out_channels)
@@ -45,8 +45,8 @@ class GatedUpBlock(UpBlock):
 class AttentionUNet(UNet):
     """The lab's UNet with a gate at each of its four skips: 31,388,197 parameters at `width` 64.
 
-    The gate is the decoder's features at the skip's own resolution, as most implementations have it; in the paper it is one
-    level coarser and the weights are enlarged.
+    The gating signal is the decoder's features at the skip's own resolution, as in most implementations; in the paper it is
+    one level coarser and the weights are upsampled.
 
     Args:
         width: Channels at full resolution; they double at each level down.

@@ -1,4 +1,4 @@
-"""A trained model as one file that describes itself: weights as safetensors, all the rest in its JSON header. No pickle."""
+"""A trained model as one self-describing file: weights as safetensors, all the rest in its JSON header. No pickle."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from fgbg.storage import replace_when_whole
 
 
 def save_model(path: Path, network: nn.Module, header: ModelHeader) -> None:
-    """Write the network's weights and the header; `path` is replaced only when the new file is whole."""
+    """Write the network's weights and the header; `path` is replaced only once the new file is complete."""
     weights = {
-        # A copy each: safetensors takes no two names for one memory, and a network may share a layer.
+        # A copy each: safetensors refuses tensors that share memory, and a network may share a layer.
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
@@ -32,7 +32,7 @@ def save_model(path: Path, network: nn.Module, header: ModelHeader) -> None:
 
 
 def replace_header(path: Path, header: ModelHeader) -> None:
-    """Give a `.safetensors` file another header; its weights stay as they are, to the bit."""
+    """Replace the header of a `.safetensors` file; its weights stay the same to the bit."""
     _write(path, _read(path)[1], header)
 
 
@@ -55,10 +55,10 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
 
     Args:
         path: A `.safetensors` file written by `save_model`, or an `.onnx` file written by `fgbg export`.
-        network: The network to fill, where the file holds one that was given to the Python API.
+        network: The network to fill, if the file holds one that was passed to the Python API.
 
     Raises:
-        UserError: As `read_header`; or a weight is not as it was saved, or they do not fit the network.
+        UserError: As `read_header`; or the weights are damaged, or do not fit the network.
     """
     header, weights = _read(path)
     if network is not None:
@@ -83,20 +83,20 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
 
 
 def require_intact(path: Path) -> ModelHeader:
-    """The header of a model file every bit of which is as it was saved.
+    """The header of a model file, once the whole file has passed its checksum.
 
     Raises:
-        UserError: As `read_header`; or something in it has changed since.
+        UserError: As `read_header`; or the weights are damaged.
     """
     return _read(path)[0]
 
 
 SEAL = "fgbg_sha256"
-"""Of header and weights, beside the header: a bit that flips on the disk would else be another model with the old score."""
+"""Metadata key of the hash of header and weights, without which a bit that flips on the disk would go unnoticed."""
 
 
 def _read(path: Path) -> tuple[ModelHeader, dict[str, torch.Tensor]]:
-    """Header and weights, of one and the same file even while a training replaces it."""
+    """Header and weights, from one and the same file even while a training replaces it."""
     require_model_file(path)
     if path.suffix == ".onnx":
         return parse_header(read_onnx_header(path), path), read_onnx_weights(path)

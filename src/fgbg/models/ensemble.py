@@ -1,4 +1,4 @@
-"""Several models, or one model that sees a photo several ways, whose probabilities are averaged."""
+"""Averages the probabilities of several models, or of one model over several views of a photo."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fgbg.model_file import require_one_fit
 from fgbg.models.predictor import Answer, Predictor
 
 Tta = Literal["none", "flip", "scale"]
-"""Test-time augmentation. flip: the photo and its mirror image. scale: at 3/4, 1 and 5/4 of the training size, which is a
-square's: a model of patches (`crop`) knows objects at the photo's own scale."""
+"""Test-time augmentation. flip: the photo and its mirror image. scale: at 3/4, 1 and 5/4 of the training size; not for
+models of patches (`--fit crop`), which know objects at the photo's own scale."""
 
 SCALES = (0.75, 1.0, 1.25)
 
@@ -26,15 +26,15 @@ SCALES = (0.75, 1.0, 1.25)
 class Ensemble:
     """Predictors whose probabilities are averaged; scored like a single one.
 
-    They are averaged at the photo's own size, as `fgbg predict A,B` does. Scores at the training size are of squares of the
+    They are averaged at the photo's own size, as in `fgbg predict A,B`. Scores at the training size are of squares of the
     largest member's size.
 
     Args:
         members: In evaluation mode, on one device.
-        tta: How each member looks at a photo.
+        tta: Test-time augmentation of each member.
 
     Raises:
-        UserError: No members, or members that fit a photo into their square in different ways, or a scale for patches.
+        UserError: No members, or members that differ in `fit`, or `scale` for patches.
     """
 
     def __init__(self, members: Sequence[Predictor], tta: Tta = "none") -> None:
@@ -60,7 +60,7 @@ class Ensemble:
         for views, (height, width) in zip(zip(*by_view, strict=True), sizes, strict=True):
             enlarged = [self.members[0].enlarge(view, height, width) for view in views]
             at_size = torch.stack([self._resize(view) for view in views]).mean(0)
-            # A mean of exactly 0 or 1 has no logit.
+            # A mean of exactly 0 or 1 has no finite logit.
             yield Answer(at_size.logit(eps=1e-7), torch.stack(enlarged).mean(0))
 
     def probability(self, pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
@@ -83,9 +83,9 @@ class Ensemble:
 
 
 def _mirror_back(logits: Float[Tensor, "_ _"], pixels: UInt8[Tensor, "_ _ 3"], member: Predictor) -> Tensor:
-    """Logits of the mirrored photo, mirrored, so that each lies where the photo's own does."""
+    """Logits of the mirrored photo, mirrored back to align with the photo's own."""
     if member.fit != "pad":
         return logits.flip(1)
-    # Of an odd margin one side has a pixel more, and it is the same side for both photos.
+    # With an odd margin one side has a pixel more, the same side for the photo and its mirror image.
     place = place_photo(pixels.shape[0], pixels.shape[1], member.size, member.fit)
     return logits.flip(1).roll(-((member.size - place.width) % 2), 1)

@@ -1,6 +1,6 @@
-"""Weights inside an ONNX file: kept in half precision, and found again by name, to the bit.
+"""Weights inside an ONNX file: stored in half precision, and read back by name, to the bit.
 
-One file then serves everybody: ONNX Runtime, whoever trains on from it, and whoever scores it with torch.
+One file then serves every use: inference in ONNX Runtime, further training, and scoring with torch.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     import onnx
 
 PREFIX = "predictor.network."
-"""What stands before a weight's name in the graph."""
+"""Prefix of a weight's name in the graph."""
 HALF_SUFFIX = ".half"
-"""What stands after it where the graph makes the weight out of one in half precision."""
+"""Suffix of the half-precision tensor from which the graph casts the weight."""
 LEFT_OUT_KEY = "fgbg.weights"
-"""Metadata with the weights that the graph does not need, or does not hold as they are (counts of batches, say)."""
+"""Metadata key of weights that the graph does not need, or holds in another form (batch counts, say)."""
 FULL, HALF = 1, 10  # float32 and float16, as ONNX numbers them
 
 
 def round_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights as a file in half precision gives them back: rounded to float16, in float32.
+    """The weights as read back from a file in half precision: rounded to float16, in float32.
 
     Only kernels and matrices are rounded. Vectors (biases, batch statistics) stay as they are: they are a few per cent of
     the file, and a variance close to 0 would not survive. Rounding twice changes nothing.
@@ -55,12 +55,12 @@ def _round(name: str, tensor: Tensor) -> Tensor:
 
 
 def store_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor], *, half: bool) -> None:
-    """Make sure that `read_onnx_weights` gives back these weights, or with `half` what `round_weights` makes of them.
+    """Make `read_onnx_weights` return these weights, or with `half` those that `round_weights` returns.
 
     Args:
         model: An exported graph whose initializers are named PREFIX and the weight's name; changed in place.
         weights: By name.
-        half: Keep kernels and matrices in half precision; the graph computes in float32 all the same.
+        half: Store kernels and matrices in half precision; the graph still computes in float32.
 
     Raises:
         UserError: As `round_weights`.
@@ -79,7 +79,7 @@ def store_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor], *, half
 
 
 def _halve_initializers(model: onnx.ModelProto, names: set[str]) -> None:
-    """Replace initializers by ones in half precision, and say by a node that they are cast when the file is loaded."""
+    """Replace initializers by ones in half precision, each with a node that casts it to float32 on loading."""
     from onnx import helper, numpy_helper
 
     casts = []

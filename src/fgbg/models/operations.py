@@ -1,4 +1,4 @@
-"""Floating point operations of a forward pass: two for every multiplication of a convolution or a matrix."""
+"""Floating point operations of a forward pass: two per multiplication in convolutions and matrix products."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 def count_forward(network: nn.Module, size: int) -> int:
     """Operations for one image of `size` x `size` pixels, by torch's own counter.
 
-    Norms, activations and resizing are left out, as is usual. Only forward: for backward the counter takes a grouped
-    convolution for a full one, and three times forward stands for a training step. The network loses its weights:
-    it is moved to the device `meta`.
+    Norms, activations and resizing are left out, as is usual. Forward only: in backward the counter counts a grouped
+    convolution as a full one; take three times forward for a training step. The network loses its weights: it is moved
+    to the device `meta`.
     """
     network = network.to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -1,7 +1,7 @@
 """The one way from pixels to probabilities: uint8 pixels in, a probability for every one of them out.
 
-Validation, `evaluate` and `predict` go through `Predictor.answer`, and an export is compared with it before it is written, so
-what was scored is what ships.
+Validation, `evaluate` and `predict` go through `Predictor.answer`, and an export is compared with it before it is written,
+so what was scored is what ships.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from fgbg.models.tiles import Canvas, make_window, place_tiles
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 
 CHUNK = 8
-"""Photos (or tiles of them) that go through the network at a time when scoring. Fixed, and the last chunk is filled up with
-black, so that a photo's score does not depend on how many others there are."""
+"""Photos (or tiles) per forward pass when scoring. Fixed, with the last chunk filled up with black, so that a photo's score
+does not depend on how many others there are."""
 
 FEWEST_CHANNELS = 16
-"""Of a strided 1 × 1 convolution whose gradient can be trusted in `channels_last`."""
+"""Input channels from which a strided 1 × 1 convolution's gradient is reliable in `channels_last`."""
 
 
 def choose_layout(network: nn.Module) -> torch.memory_format:
-    """`channels_last`, which is faster, unless the processor's library then writes past its memory.
+    """`channels_last`, which is faster, unless oneDNN would then write out of bounds.
 
-    On CPUs the gradient of a strided 1 × 1 convolution of fewer channels than a vector holds (8 in AVX2, 16 in AVX-512)
-    comes out wrong, or ends the process (oneDNN's issue 6035, open in its 3.13): a ResNet34_UNet of width 4 has one.
+    On CPUs the gradient of a strided 1 × 1 convolution with fewer channels than a vector register holds (8 in AVX2, 16 in
+    AVX-512) is wrong or crashes the process (oneDNN issue 6035, open in 3.13): a ResNet34_UNet of width 4 has one.
     """
     convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
     is_unsafe = any(
@@ -41,7 +41,7 @@ def choose_layout(network: nn.Module) -> torch.memory_format:
 
 
 class Answer(NamedTuple):
-    """What a model makes of one photo, in fp32."""
+    """A model's output for one photo, in fp32."""
 
     logits_at_size: Float[Tensor, "height_at_size width_at_size"]
     probability: Float[Tensor, "height width"]  # of object, at the photo's own size
@@ -53,7 +53,7 @@ class Predictor(nn.Module):
     Args:
         network: Normalised images (batch, 3, size, size) to logits (batch, 1, size, size).
         size: Edge of the square the network sees, in pixels.
-        fit: How a photo becomes that square; with `crop` it is gone over in tiles of that size, at its own scale.
+        fit: How a photo becomes that square; with `crop` it is covered by tiles of that size, at its own scale.
         threshold: Probability above which a pixel is object.
     """
 
@@ -83,13 +83,13 @@ class Predictor(nn.Module):
         return self.mean.device
 
     def forward(self, pixels: UInt8[Tensor, "height width 3"], size: tuple[int, int] | None = None) -> Float[Tensor, "_ _"]:
-        """Probability of object for every pixel of one RGB photo, in fp32: what an export becomes a graph of.
+        """Probability of object for every pixel of one RGB photo, in fp32: the graph that is exported.
 
-        Alone in its batch, a photo is answered 8 times as fast as by `answer`, and with other last digits.
+        With a batch of one it is 8 times as fast as `answer`, and differs in the last digits.
 
         Args:
             pixels: The photo.
-            size: Height and width of the answer, where the photo was reduced on decode; the photo's own by default.
+            size: Height and width of the output, if the photo was reduced on decode; the photo's own by default.
 
         Raises:
             RuntimeError: The predictor is in training mode.
@@ -112,12 +112,12 @@ class Predictor(nn.Module):
     def logits_at_size(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], size: int | None = None) -> list[Tensor]:
         """Logits of up to `CHUNK` photos of any sizes, each at the training size, in fp32.
 
-        The training size of whole photos is a square of edge `size`, (size, size); that of patches is the photo's own,
+        The training size of whole photos is a square of edge `size`, (size, size); for patches it is the photo's own,
         (height, width).
 
         Args:
             photos: RGB photos.
-            size: Another edge for the square, or for the tiles.
+            size: Edge of the square or tiles; the predictor's own by default.
 
         Raises:
             RuntimeError: The predictor is in training mode, where a photo's answer would depend on its neighbours.
@@ -146,7 +146,7 @@ class Predictor(nn.Module):
     def square_logits(
         self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], size: int | None = None
     ) -> Float[Tensor, "photos size size"]:
-        """Logits of the squares that up to `CHUNK` photos, or tiles, become: of edge `size` or another one, in fp32.
+        """Logits of up to `CHUNK` photos or tiles, fitted to squares of edge `size` (by default its own), in fp32.
 
         Raises:
             RuntimeError: The predictor is in training mode, where a photo's answer would depend on its neighbours.
@@ -161,7 +161,7 @@ class Predictor(nn.Module):
 
     @torch.inference_mode()
     def answer(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], sizes: Sequence[tuple[int, int]]) -> Iterator[Answer]:
-        """Up to `CHUNK` photos, one after the other: what every score and every mask is made of.
+        """Up to `CHUNK` photos, one after the other: every score and every mask comes from here.
 
         Args:
             photos: RGB photos, which may have been reduced on decode.
@@ -176,8 +176,8 @@ class Predictor(nn.Module):
         return answer.probability.cpu().numpy()
 
     def enlarge(self, probability: Float[Tensor, "_ _"], height: int, width: int) -> Tensor:
-        """The probability, at the training size, at the photo's own size, (height, width). Enlarge first, threshold last."""
-        # Interpolation rounds: a probability of 1.0000001 would make log(1 - p) no number.
+        """Resize a probability from the training size to the photo's own, (height, width). Enlarge first, threshold last."""
+        # Interpolation rounds: with a probability of 1.0000001, log(1 - p) would be NaN.
         return unfit_probability(probability, height, width, self.fit).clamp(0, 1)
 
     def _require_evaluation_mode(self) -> None:

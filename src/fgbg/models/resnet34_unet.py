@@ -9,7 +9,7 @@ from fgbg.models.unet import DoubleConv, UpBlock
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions whose sum with the input goes on; a 1×1 convolution fits the input where shapes differ."""
+    """Residual block of two 3×3 convolutions; a 1×1 convolution projects the input where shapes differ."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class ResNet34Encoder(nn.Module):
 
 
 class ResNet34_UNet(nn.Module):
-    """29,162,049 parameters at `width` 64, the lab's, of which the encoder has 21,284,672.
+    """29,162,049 parameters at the lab's `width` of 64, of which the encoder has 21,284,672.
 
     Args:
         width: Channels after the stem; they double at each of the last three stages.
@@ -88,7 +88,7 @@ class ResNet34_UNet(nn.Module):
         )
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1 height width"]:
-        """Logits, one a pixel."""
+        """Logits, one per pixel."""
         *skips, features = self.encoder(image)
         features = self.bottom(features)
         for block in self.up:

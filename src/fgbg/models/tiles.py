@@ -1,4 +1,4 @@
-"""A photo of any size through a network that was trained on patches: overlapping tiles, blended smoothly."""
+"""Run a network that was trained on patches on a photo of any size: overlapping tiles, blended smoothly."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ OVERLAP = 0.5
 def place_tiles(height: int, width: int, size: int) -> list[tuple[int, int]]:
     """Top and left of the tiles of edge `size` that cover a photo, row by row.
 
-    They begin and end flush with the photo and are spread evenly, a little closer than `OVERLAP` asks for where it does
-    not come out even. Along an edge shorter than a tile there is one.
+    The first and last are flush with the photo's borders, the others evenly spaced, a little closer than `OVERLAP` asks for
+    where that does not divide evenly. An edge shorter than a tile gets one.
 
     >>> place_tiles(10, 25, 10)
     [(0, 0), (0, 5), (0, 10), (0, 15)]
@@ -25,21 +25,21 @@ def place_tiles(height: int, width: int, size: int) -> list[tuple[int, int]]:
 
 
 def make_window(size: int) -> Float[Tensor, "size size"]:
-    """A tile's say in each of its pixels (Hann): 1 in the middle, little at the edges, where the network saw half of the
-    surroundings, and nowhere nothing: at the photo's own edge that tile is the only one."""
+    """Blending weight per pixel (Hann): 1 at the centre, small at the edges where the network saw half the context, never 0,
+    because at the photo's border one tile may be the only one."""
     hann = make_hann(size)
     return hann[:, None] * hann[None]
 
 
 def make_hann(size: int) -> Float[Tensor, "size"]:
-    """A tile's say along one axis: the window is that of its rows times that of its columns."""
+    """Blending weights along one axis; the window is their outer product with themselves."""
     ticks = (torch.arange(size, dtype=torch.float32) + 0.5) / size
     return torch.sin(math.pi * ticks) ** 2
 
 
 class Canvas:
-    """The weighted mean of tiles, at the photo's size. It is built tile by tile: where tiles agree, it is what they agree
-    on, to the last bit.
+    """The weighted mean of tiles, at the photo's size, updated tile by tile: where tiles agree, it equals their value to the
+    last bit.
 
     Args:
         height: Of the photo, in pixels.
@@ -53,7 +53,7 @@ class Canvas:
         self._weight = torch.zeros_like(self.mean)
 
     def add(self, tile: Float[Tensor, "size size"], top: int, left: int) -> None:
-        """Blend a tile in. What of it lies beyond the photo is left out."""
+        """Blend a tile in. Its part beyond the photo is left out."""
         size = len(tile)
         here = slice(top, top + size), slice(left, left + size)
         mean, weight = self.mean[here], self._weight[here]
@@ -64,7 +64,7 @@ class Canvas:
 
 
 def _spread(length: int, size: int) -> list[int]:
-    """Where tiles begin along an edge."""
+    """Start of each tile along an edge."""
     room = max(0, length - size)
     steps = math.ceil(room / ((1 - OVERLAP) * size))
     return [round(index * room / max(1, steps)) for index in range(steps + 1)]

@@ -22,7 +22,7 @@ class DoubleConv(nn.Sequential):
 
 
 class UpBlock(nn.Module):
-    """Double the resolution, join the encoder's features of that resolution, and mix."""
+    """Double the resolution, concatenate the encoder's features of that resolution, convolve."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -39,14 +39,14 @@ class UpBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Four levels down, four up. 31,037,633 parameters at `width` 64, the lab's.
+    """Four levels down, four up. 31,037,633 parameters at the lab's `width` of 64.
 
     Args:
         width: Channels at full resolution; they double at each level down.
     """
 
     stride = 16  # input edges must be multiples of it
-    up_block: type[UpBlock] = UpBlock  # how the decoder takes a step up
+    up_block: type[UpBlock] = UpBlock  # the block of each decoder level
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, 1, 1)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1 height width"]:
-        """Logits, one a pixel."""
+        """Logits, one per pixel."""
         features, skips = image, []
         for block in self.down:
             features = block(features)

@@ -1,4 +1,4 @@
-"""Architectures of segmentation_models_pytorch, on any encoder of timm: a row each."""
+"""Architectures of segmentation_models_pytorch, on any encoder of timm: one row each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from fgbg.errors import UserError
 
 DEFAULT_ENCODER = "tf_efficientnet_lite0"
-PUBLISHED_WIDTH = 64  # what --width must be for the decoder as it was published
+PUBLISHED_WIDTH = 64  # the --width that gives the decoder as published
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Architecture:
 
     Attributes:
         build: The class in segmentation_models_pytorch.
-        channels: Its arguments that say how many channels the decoder has, as published. `width` scales them. Without any,
-            the decoder is as wide as its encoder.
-        options: Its other arguments, where the library's defaults are not what was published.
+        channels: Its arguments for the decoder's channel counts, as published. `width` scales them. Without any, the
+            decoder is as wide as its encoder.
+        options: Its other arguments, where the library's defaults differ from the publication.
         multiple: What the channels must be a multiple of.
-        pools: It has a batch norm over one value an image, which needs two images to train.
-        smallest: Edge in pixels below which too little is left at its deepest.
+        pools: Whether a batch norm sees one value per image, so that training needs two images.
+        smallest: Edge in pixels below which too little is left at its deepest level.
     """
 
     build: str
@@ -63,12 +63,12 @@ def build_library_model(name: str, width: int, encoder: str) -> nn.Module:
     Args:
         name: Of the architecture, a key of `LIBRARY`.
         width: 64 is the published decoder; others scale its channels. The encoder is as timm has it.
-        encoder: A name of timm; empty for `DEFAULT_ENCODER`.
+        encoder: A timm name; empty for `DEFAULT_ENCODER`.
 
     Raises:
         UserError: No such encoder, or one that the architecture cannot use.
     """
-    import segmentation_models_pytorch as smp  # takes seconds, which nothing else should wait for
+    import segmentation_models_pytorch as smp  # takes seconds to import, which nothing else should wait for
 
     row, encoder = LIBRARY[name], encoder or DEFAULT_ENCODER
     require_encoder(encoder)
@@ -88,7 +88,7 @@ def require_encoder(name: str) -> None:
     """Refuse a name that timm does not have.
 
     Raises:
-        UserError: The nearest ones are offered.
+        UserError: It does not; the message suggests the nearest ones.
     """
     if name == DEFAULT_ENCODER:
         return  # known without timm, which takes seconds to import
@@ -101,7 +101,7 @@ def require_encoder(name: str) -> None:
 
 
 def _scale(channels: int | tuple[int, ...], width: int, multiple: int) -> int | tuple[int, ...]:
-    """So many times as width is of the published one, at least `multiple`."""
+    """Channels times width / `PUBLISHED_WIDTH`, rounded, at least `multiple`."""
     if isinstance(channels, tuple):
         return tuple(_scale_one(each, width, multiple) for each in channels)
     return _scale_one(channels, width, multiple)

@@ -62,7 +62,7 @@ class Range:
         (32, 0.2)
         """
         if self.log:
-            end = self.high + 1 if isinstance(self.high, int) else self.high  # an integer covers the interval up to the next one
+            end = self.high + 1 if isinstance(self.high, int) else self.high  # int() rounds down: give `high` its share too
             value = self.low * (end / self.low) ** share
             return min(max(int(value) if isinstance(self.low, int) else value, self.low), self.high)
         if math.isinf(self.count):

@@ -80,7 +80,7 @@ def build_initial_network(config: TrainConfig, own: nn.Module | None, *, resumed
 
 
 def describe_initial_weights(config: TrainConfig, initial: InitialWeights) -> list[str]:
-    """Where the weights come from, and how this run differs from that model's, as lines to print."""
+    """Where the weights come from, and how this run differs from that model, as lines to print."""
     if initial.pretrained:
         return [initial.pretrained.describe()]
     if not initial.header or initial.resumed:

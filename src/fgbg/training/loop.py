@@ -1,4 +1,4 @@
-"""What happens in an epoch, in which order."""
+"""One epoch: training steps and validation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Learner:
     module: nn.Module  # the predictor's `Trainable`, as the engine prepared it
     optimizer: torch.optim.Optimizer
     store: TrainingStore | PatchStore
-    names: NDArray[Any]  # of the training photos; one block of memory, however many
+    names: NDArray[Any]  # of the training photos; a single array, however many
     validation: Photos
     border: Border
     augment: Augment
@@ -69,15 +69,15 @@ class Learner:
     metric: Metric | None
     batch_size: int
     seed: int
-    initial: InitialWeights  # what the weights were before the first step
+    initial: InitialWeights  # where the weights came from
     rate: Callable[[int], float]  # learning rate of a step, counted from 0 over the whole run
-    accumulate: int = 1  # parts of a step's images that go through the network one after the other
-    clip_norm: float = 0.0  # 0: gradients as they are
-    average: AveragedModel | None = None  # of the predictor, where one is kept
+    accumulate: int = 1  # parts of a step's batch that go through the network one after the other
+    clip_norm: float = 0.0  # 0: no clipping
+    average: AveragedModel | None = None  # of the predictor, with --ema
 
     @property
     def judged(self) -> Predictor:
-        """The predictor that is validated and kept: the average where there is one."""
+        """The predictor that is validated and saved: the average if there is one."""
         return cast(Predictor, self.average.module) if self.average else self.predictor
 
     def name_row(self, row: int | np.integer) -> str:
@@ -99,7 +99,7 @@ class Trained(NamedTuple):
 
 
 class _PhotoScores(NamedTuple):
-    """What validation finds in one photo."""
+    """Validation scores of one photo."""
 
     index: int
     loss: float
@@ -118,12 +118,12 @@ class Validated(NamedTuple):
 
     @property
     def score(self) -> float:
-        """What chooses the best epoch."""
+        """The score that chooses the best epoch."""
         return self.dice_photo if self.own_metric is None else self.own_metric
 
 
 def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
-    """One pass over the training photos (or their patches): take a batch, augment it, one step down the loss, count.
+    """One pass over the training photos (or their patches): for each batch, augment it, take a step, record loss and Dice.
 
     Raises:
         UserError: The loss is not a finite number; the weights are as they were before that step.
@@ -178,7 +178,7 @@ def take_step(learner: Learner, mixture: Mixture, where: str) -> tuple[float, fl
     loss is a mean over images and the network has no batch norm.
 
     Raises:
-        UserError: The loss is not finite; `where` says in the sentence where that was.
+        UserError: The loss is not finite; the message locates the step by `where`.
     """
     learner.optimizer.zero_grad(set_to_none=True)
     parts = mixture.split(learner.accumulate)
@@ -190,7 +190,7 @@ def take_step(learner: Learner, mixture: Mixture, where: str) -> tuple[float, fl
             if part.second is not None:
                 loss = part.share * loss + (1 - part.share) * learner.loss(logits, part.second)
             scores = dice_of(count_pixels(logits.detach().squeeze(1) > 0, part.target))
-            # One transfer a part: on a GPU each waits for everything before it.
+            # One transfer per part: on a GPU each waits for all work before it.
             value, mean_dice = torch.stack((loss.detach().float(), scores.mean())).tolist()
             if not np.isfinite(value):
                 raise UserError(
@@ -208,7 +208,7 @@ def take_step(learner: Learner, mixture: Mixture, where: str) -> tuple[float, fl
 
 
 def validate(learner: Learner) -> Validated:
-    """Score every validation photo as `evaluate` does, and the loss at the training size beside it."""
+    """Score every validation photo as `evaluate` does, and compute the loss at the training size."""
     predictor = learner.judged.eval()
     learner.engine.align_buffers(predictor)
     indices = learner.engine.share(range(len(learner.validation)))
@@ -219,19 +219,19 @@ def validate(learner: Learner) -> Validated:
             yield pixels, apply_border(levels, learner.border)
 
     mine: list[_PhotoScores] = []
-    # Scores are inference tensors: outside this mode a loss with weights could not use them, nor one that edits its target.
+    # Scores are inference tensors: outside this mode, losses that have weights or edit their target could not use them.
     with torch.inference_mode():
         for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
             loss = learner.loss(scored.logits_at_size[None, None], scored.target_at_size[None]).item()
             own = float(learner.metric(scored.prediction, scored.target)) if learner.metric else math.nan
             mine.append(_PhotoScores(index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), own))
-    everyone = sorted(learner.engine.gather(mine, lambda scores: scores.index))  # one order: one sum, to the last bit
+    everyone = sorted(learner.engine.gather(mine, lambda scores: scores.index))  # fixed order: same sum to the last bit
     _, loss, dice, dice_photo, own = np.mean(everyone, axis=0).tolist()
     return Validated(loss, dice, dice_photo, own if learner.metric else None)
 
 
 def deal_batches(images: int, batch_size: int, *, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:
-    """Shuffle the rows 0..images-1 and deal whole batches; what is left over sits this epoch out.
+    """Shuffle the rows 0..images-1 and deal whole batches; the remainder is left out of this epoch.
 
     >>> [sorted(batch.tolist()) for batch in deal_batches(5, 5, seed=0, epoch=1)]
     [[0, 1, 2, 3, 4]]

@@ -1,4 +1,4 @@
-"""Losses on logits: means over images of a mean or a ratio over judged pixels; 255 in the target is skipped."""
+"""Losses on logits: a mean or ratio over each image's judged pixels, averaged over images; 255 in the target is skipped."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ The network's output is logits, not probabilities; in the target 0 is ground, 1 
 """
 
 Reduction = Literal["image", "batch"]
-"""`image`: one ratio an image, then their mean. `batch`: one ratio over all pixels of the batch, as the lab has it."""
+"""`image`: one ratio per image, then their mean. `batch`: one ratio over all pixels of the batch, as in the lab report."""
 
-BAND_SHARE = 0.02  # of the image's edge: how far from an outline its neighbourhood reaches
+BAND_SHARE = 0.02  # distance from an outline that counts as near, as a share of the image's edge
 SMOOTH = 1.0  # pixels; keeps the ratio and its gradient finite on empty masks
 
 
 def bce(logits: Float[Tensor, "batch 1 height width"], target: UInt8[Tensor, "batch height width"]) -> Float[Tensor, ""]:
     """Binary cross-entropy: mean over each image's judged pixels, then over images.
 
-    An image with nothing to judge counts as 0.
+    An image without judged pixels counts as 0.
 
     >>> bce(torch.zeros(1, 1, 1, 2), torch.tensor([[[1, 255]]], dtype=torch.uint8)).item()  # ln 2
     0.6931...
@@ -67,15 +67,15 @@ def dice_loss(
 def focal(
     logits: Float[Tensor, "batch 1 height width"], target: UInt8[Tensor, "batch height width"], *, gamma: float = 2.0
 ) -> Float[Tensor, ""]:
-    """BCE in which a pixel that is `p` sure of the truth weighs (1 - p)^gamma: what is easy hardly counts (Lin et al. 2017).
+    """BCE weighted by (1 - p)^gamma, `p` the probability of the true class: easy pixels hardly count (Lin et al. 2017).
 
     >>> even = torch.zeros(1, 1, 1, 1)  # a quarter of ln 2
     >>> focal(even, torch.ones(1, 1, 1, dtype=torch.uint8)).item()
     0.1732...
     """
     truth, judged = _split_target(target)
-    margin = logits.squeeze(1).float() * (2 * truth - 1)  # logit of the truth
-    # (1 - p)^gamma by its logarithm: a power below 1 has no finite slope where 1 - p underflows to 0.
+    margin = logits.squeeze(1).float() * (2 * truth - 1)  # logit of the true class
+    # (1 - p)^gamma by its logarithm: a power below 1 has no finite gradient where 1 - p underflows to 0.
     pixelwise = (-gamma * F.softplus(margin)).exp() * F.softplus(-margin) * judged
     return _mean_over_images(pixelwise, judged)
 
@@ -83,10 +83,10 @@ def focal(
 def boundary_bce(
     logits: Float[Tensor, "batch 1 height width"], target: UInt8[Tensor, "batch height width"], *, weight: float = 4.0
 ) -> Float[Tensor, ""]:
-    """BCE in which pixels near the object's outline weigh 1 + `weight`, others 1, as in a weighted mean.
+    """BCE as a weighted mean, in which pixels near the object's outline weigh 1 + `weight`, others 1.
 
-    Near is within 2 % of the image's edge, at least a pixel, in the maximum norm. The idea is Ronneberger's (2015), whose
-    weights fall off smoothly; a band needs no distance transform and stays on the device.
+    Near means within 2 % of the image's edge length, at least one pixel, in the maximum norm. The idea is Ronneberger's
+    (2015), whose weights fall off smoothly; a band needs no distance transform and stays on the device.
     """
     truth, judged = _split_target(target)
     near = _find_band(truth, judged, max(1, round(BAND_SHARE * target.shape[-1])))
@@ -104,9 +104,9 @@ def focal_tversky_loss(
     false_negative_weight: float = 0.5,
     reduction: Reduction = "image",
 ) -> Float[Tensor, ""]:
-    """(1 - Tversky index)^(1 / gamma): above gamma 1, images that are nearly right still pull (Abraham and Khan 2019)."""
+    """(1 - Tversky index)^(1 / gamma): with gamma > 1, nearly correct images keep a gradient (Abraham and Khan 2019)."""
     missed = _tversky_distance(logits, target, false_positive_weight, false_negative_weight, reduction)
-    # At 0 the root has no slope: what is that near is taken for 0.
+    # At 0 the root has no finite gradient: values this near count as 0.
     return (missed.clamp(min=1e-6) ** (1 / gamma) * (missed > 1e-6)).mean()
 
 
@@ -116,7 +116,7 @@ def log_cosh_dice_loss(
     *,
     reduction: Reduction = "image",
 ) -> Float[Tensor, ""]:
-    """log cosh (1 - Dice): a square near 0, so that images that are nearly right pull less (Jadon 2020)."""
+    """log cosh (1 - Dice): quadratic near 0, so that nearly correct images have less gradient (Jadon 2020)."""
     return _tversky_distance(logits, target, 0.5, 0.5, reduction).cosh().log().mean()
 
 
@@ -128,11 +128,11 @@ def lovasz_hinge(
 ) -> Float[Tensor, ""]:
     """The convex surrogate of 1 - IoU on margins of logits (Berman, Triki, Blaschko 2018, algorithm 1).
 
-    An image with nothing to judge counts as 0.
+    An image without judged pixels counts as 0.
     """
     truth, judged = (part.flatten(1) if reduction == "image" else part.flatten()[None] for part in _split_target(target))
     margin = logits.float().reshape(truth.shape) * (2 * truth - 1)
-    # What is not judged gets an error below 0 and is no object: it is sorted behind all that count.
+    # Unjudged pixels get an error below 0 and are no object: they are sorted behind all that count.
     errors, order = torch.where(judged > 0, 1 - margin, -1.0).sort(dim=1, descending=True)
     objects = (truth * judged).gather(1, order)
     total = objects.sum(1, keepdim=True)
@@ -153,18 +153,18 @@ def make_loss(
     focal_tversky_gamma: float = 4 / 3,
     boundary_weight: float = 4.0,
 ) -> Loss:
-    """The loss that a configuration names: a weighted sum of a part over pixels and a part over the overlap.
+    """The configured loss: a weighted sum of a pixel part and an overlap part.
 
     Args:
         name: Both parts, as `bce_dice` or `focal_lovasz`; see `fgbg.config.LOSSES`.
-        bce_weight: Of the part over pixels.
-        overlap_weight: Of the part over the overlap.
-        false_positive_weight: Of `tversky` and `focal_tversky`; the others know no such weight.
-        false_negative_weight: Likewise.
-        dice_reduction: Of the part over the overlap.
-        focal_gamma: Of `focal`.
-        focal_tversky_gamma: Of `focal_tversky`.
-        boundary_weight: Of `boundary`.
+        bce_weight: Weight of the pixel part.
+        overlap_weight: Weight of the overlap part.
+        false_positive_weight: For `tversky` and `focal_tversky` only.
+        false_negative_weight: For the same two.
+        dice_reduction: Reduction of the overlap part.
+        focal_gamma: Gamma of `focal`.
+        focal_tversky_gamma: Gamma of `focal_tversky`.
+        boundary_weight: Weight of the outline in `boundary`.
     """
     pixel, _, overlap = name.partition("_")
     tversky: dict[str, Any] = {
@@ -194,7 +194,7 @@ def make_loss(
 def _mean_over_images(
     pixelwise: Float[Tensor, "batch height width"], weights: Float[Tensor, "batch height width"]
 ) -> Float[Tensor, ""]:
-    """Each image's weighted mean (`pixelwise` is weighted already; 0 where nothing weighs), then the mean over images."""
+    """Each image's weighted mean (`pixelwise` is weighted already; 0 if all weights are 0), then the mean over images."""
     return (pixelwise.sum((1, 2)) / weights.sum((1, 2)).clamp(min=1)).mean()
 
 
@@ -224,10 +224,9 @@ def _find_band(truth: Tensor, judged: Tensor, radius: int) -> Tensor:
 
 
 def _spread(mask: Bool[Tensor, "batch height width"], radius: int) -> Bool[Tensor, "batch height width"]:
-    """Whether the mask holds anywhere in the square of 2 `radius` + 1 pixels around each pixel.
+    """Dilate the mask by a square of 2 `radius` + 1 pixels.
 
-    Windows of two pixels make those of four, and so on, along one axis and then the other: at 256 px some 10 times as fast
-    as a separable max-pool.
+    Windows double in length, along one axis and then the other: at 256 px some 10 times as fast as a separable max-pool.
     """
     edge = 2 * radius + 1
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""How large a step is, and for which weights."""
+"""The optimizer, and the step size of each weight."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def make_optimizer(
     """Adam or AdamW over the module's parameters.
 
     Each group of parameters carries its `rate`, a factor on the learning rate; see `set_learning_rate`. Norms and biases
-    are not decayed: their size says nothing about how complicated a function is.
+    are not decayed: their size says nothing about the complexity of the function.
 
     Args:
-        module: Whose parameters are trained.
+        module: The module whose parameters are trained.
         network: The network in it, whose `encoder` may learn more slowly.
         name: adamw decays weights directly; adam adds the decay to the gradient.
         learning_rate: Of everything outside the encoder.
         weight_decay: 0 switches it off.
-        encoder_rate: Factor on the learning rate of the encoder's first block. The factors of its blocks step up evenly, in
-            ratio, to 1 at its last: what an encoder brings along is most general where it is nearest to the pixels.
-        fused: Update all weights in one call of the device.
+        encoder_rate: Factor on the learning rate of the encoder's first block. The factors grow geometrically from block to
+            block, to 1 at the last: pretrained features are most general near the pixels.
+        fused: Use the optimizer's fused kernel.
 
     Raises:
         UserError: `encoder_rate` is not 1 and the network has no encoder.
@@ -54,7 +54,7 @@ def make_optimizer(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Let the next step have this learning rate, each group its share of it."""
+    """Set the learning rate of the next step, scaled by each group's `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["rate"]
 
@@ -76,10 +76,10 @@ def _rate_encoder(network: nn.Module, first_rate: float) -> dict[int, float]:
 
 
 def _find_blocks(encoder: nn.Module) -> Iterator[str]:
-    """For each parameter the block it belongs to: its name up to the first number, or without its last word.
+    """The block of each parameter: its name up to the first number, or without its last word.
 
-    `layer1.2.conv1.weight` is of block `layer1.2`, `conv1.weight` of `conv1`. A stem's convolution and its norm are two
-    blocks by this rule, which moves a factor by less than a step.
+    `layer1.2.conv1.weight` belongs to block `layer1.2`, `conv1.weight` to `conv1`. By this rule a stem's convolution and
+    its norm are two blocks, which shifts a factor by less than a step.
     """
     for name, _ in encoder.named_parameters():
         words = name.split(".")

@@ -32,19 +32,19 @@ PLAIN_TVERSKY = ("bce_tversky", "focal_tversky", "boundary_tversky")
 
 @dataclass(frozen=True)
 class Training:
-    """A training that is ready to begin, or to go on."""
+    """A training that is ready to start or resume."""
 
     run: Run
     config: TrainConfig
-    header: ModelHeader  # what its models will say of themselves; epoch and score are still to come
-    validation: SampleSet  # of the others only pixels are still needed, which the learner has: there may be millions
+    header: ModelHeader  # of its models; epoch and score are still to come
+    validation: SampleSet  # the others, maybe millions, are dropped: the learner has the pixels it needs
     learner: Learner
-    progress: Progress  # where it begins
+    progress: Progress  # where it starts
     say: Callable[[str], None]
 
     @property
     def tracker(self) -> str:
-        """Who else is told of each epoch; by the main process alone."""
+        """The tracker that logs each epoch, in the main process only."""
         return self.config.track if self.learner.engine.is_main else "none"
 
 
@@ -52,9 +52,9 @@ class Training:
 def prepare_training(
     config: TrainConfig, own: OwnParts | None = None, *, resume: bool = False, say: Callable[[str], None] = print
 ) -> Iterator[Training]:
-    """A training that is ready to begin. Within it, no other process writes into the run folder.
+    """Context with a training that is ready to start; no other process writes into its run folder.
 
-    Errors are those of `train`; `say` is told by the main process what there is to tell.
+    Raises what `train` raises. Messages go to `say`, from the main process only.
     """
     own = own or OwnParts()
     require_tracker(config.track)
@@ -70,7 +70,7 @@ def prepare_training(
     run = _open_folder(config, resume, engine)
     with write_alone(run.folder) if engine.is_main else nullcontext():
         if engine.is_main and not resume:
-            create_run(run.folder)  # again: another training may have come and gone since
+            create_run(run.folder)  # again: another training may have run here meanwhile
         try:
             training = _prepare(replace(config, out=str(run.folder)), own, run, engine, say, resume=resume)
         except UserError:
@@ -83,7 +83,7 @@ def prepare_training(
 def _prepare(
     config: TrainConfig, own: OwnParts, run: Run, engine: Engine, say: Callable[[str], None], *, resume: bool
 ) -> Training:
-    """Data understood, parts built, the beginning written, the self-check passed."""
+    """Understand the data, build the parts, write the first files, pass the self-check."""
     before = run.config if resume else config
     if resume:
         require_same_settings(before, config)
@@ -100,7 +100,7 @@ def _prepare(
         say(describe_resumption(run, before, config, learner, progress))
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
-    engine.wait()  # who reads the record from here on finds no epoch in it that is about to be replayed
+    engine.wait()  # from here on, the record holds no epoch that is about to be trained again
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, own_loss=own.loss is not None)
     header = _describe_model(config, sample_set, learner.initial)
@@ -108,7 +108,7 @@ def _prepare(
 
 
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
-    """Say what was understood before the work begins."""
+    """Say what was understood, before training starts."""
     say(samples.describe())
     if config.fit == "crop":
         say(describe_patches(samples.of("train"), config.size))
@@ -128,7 +128,7 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
 
 
 def _describe_steps(config: TrainConfig, processes: int) -> str:
-    """How large a step is, over all processes, and who computes what of it.
+    """The batch over all processes, how it is split, and the optimizer.
 
     >>> _describe_steps(TrainConfig(batch_size=32, accumulate=2), processes=4)
     'a step: 32 images (8 on each of 4 processes, in 2 parts), adam, learning rate 0.001, constant'
@@ -142,7 +142,7 @@ def _describe_steps(config: TrainConfig, processes: int) -> str:
 
 
 def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: Engine, progress: Progress) -> None:
-    """What the run folder holds before the first epoch."""
+    """Write what the run folder holds before the first epoch."""
     run.keep_epochs(progress.epoch)
     run.write_config(config)
     run.write_environment(
@@ -157,7 +157,7 @@ def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: 
 
 
 def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
-    """The run folder, made by the main process alone."""
+    """The run folder, created by the main process only."""
     if not config.out and (resume or engine.processes > 1):
         raise UserError("--out is needed: which run folder?")
     folder = Path(config.out).expanduser() if config.out else free_name(Path("runs") / config.model.replace(":", "-"))
@@ -171,7 +171,7 @@ def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
 def _describe_model(config: TrainConfig, samples: SampleSet, initial: InitialWeights) -> ModelHeader:
     """The header of this run's models; epoch and score are filled in when one is saved.
 
-    What trained and chose the model that this one started from is taken over: its photos can judge neither.
+    Includes the training and validation photos of the model that this one started from: neither can be scored on them.
     """
     before, pretrained = initial.header, initial.pretrained
     return ModelHeader(
@@ -199,9 +199,9 @@ def _describe_model(config: TrainConfig, samples: SampleSet, initial: InitialWei
 
 
 def _join(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
-    """All of both, each once, in their order."""
+    """Both in order, without duplicates."""
     return tuple(dict.fromkeys((*first, *second)))
 
 
 def _say_nothing(_: str) -> None:
-    """Only the main process speaks."""
+    """`say` in all but the main process."""

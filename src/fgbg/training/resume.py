@@ -1,4 +1,4 @@
-"""What must hold before a run goes on: its settings, its record, its state and its best model belong together."""
+"""Checks before a run is resumed: its settings, record, state and best model must belong together."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "thresh
 
 
 def require_same_settings(before: TrainConfig, now: TrainConfig) -> None:
-    """Refuse to go on with other settings than the run was begun with.
+    """Refuse to resume with other settings than the run was started with.
 
     Raises:
-        UserError: One differs that may not.
+        UserError: A setting differs that may not.
     """
     changed = [name for name in before.differences(now) if name not in RESUMABLE]
     if changed:
@@ -35,17 +35,17 @@ def require_same_settings(before: TrainConfig, now: TrainConfig) -> None:
 
 
 def require_intact_run(run: Run, progress: Progress) -> None:
-    """Refuse to go on from files that do not belong together.
+    """Refuse to resume from files that do not belong together.
 
     Raises:
-        UserError: They do not; the sentence says which.
+        UserError: They do not; the message says which.
     """
     _require_settings(run, progress)
     _require_record(run, progress)
 
 
 def _require_settings(run: Run, progress: Progress) -> None:
-    """config.toml says what the run was trained with.
+    """Require config.toml to hold the settings that the run was trained with.
 
     Raises:
         UserError: It was edited or is damaged.
@@ -60,10 +60,10 @@ def _require_settings(run: Run, progress: Progress) -> None:
 
 
 def _require_record(run: Run, progress: Progress) -> None:
-    """Record, state and best model are of one training, and none has been lost.
+    """Require record, state and best model to be of one training, with none lost.
 
     Raises:
-        UserError: They are not: going on would leave a gap, or the wrong model as the best.
+        UserError: They are not: resuming would leave a gap, or the wrong model as the best.
     """
     records = run.epochs()
     if [record.epoch for record in records] not in [list(range(1, progress.epoch + 1 + more)) for more in (0, 1)]:
@@ -74,7 +74,7 @@ def _require_record(run: Run, progress: Progress) -> None:
     if not progress.epoch:
         return
     best, found = best_before(records, progress.epoch), require_intact(run.best).epoch if run.best.exists() else 0
-    # The state of the best epoch itself has its weights: a kill between the two files costs nothing.
+    # The state of the best epoch also holds its weights: a kill between writing the two files loses nothing.
     if best not in (found, progress.epoch):
         raise UserError(
             f"{run.best} is of epoch {found}, and the best in epochs.jsonl is {best}: restore the file from a copy, or "
@@ -83,12 +83,12 @@ def _require_record(run: Run, progress: Progress) -> None:
 
 
 def best_before(records: Sequence[EpochRecord], last: int) -> int:
-    """The best epoch up to `last`; 0 where there is none."""
+    """The best epoch up to `last`; 0 if there is none."""
     return max((record.epoch for record in records if record.best and record.epoch <= last), default=0)
 
 
 def describe_resumption(run: Run, before: TrainConfig, config: TrainConfig, learner: Learner, progress: Progress) -> str:
-    """Where a run goes on, and what learning rate and image size do there."""
+    """Where a run resumes, and with which learning rate and image size."""
     sentence = f"resuming {run.folder} after epoch {progress.epoch} of {config.epochs}; the learning rate is "
     if config.schedule == "constant":
         sentence += "constant"

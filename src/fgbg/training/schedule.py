@@ -1,4 +1,4 @@
-"""What changes over a run: the learning rate, and the size of the images. Neither depends on what came before."""
+"""What changes over a run: learning rate and image size. Both depend on the step or epoch alone."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from fgbg.config import TrainConfig
 Schedule = Literal["constant", "cosine", "one_cycle"]
 
 RISE = 0.3  # share of a one-cycle run in which the learning rate rises
-FIRST_RATE = 1 / 25  # of the peak, where one cycle begins
-LAST_RATE = FIRST_RATE / 1e4  # of the peak, where it ends; all three as torch.optim.lr_scheduler.OneCycleLR has them
+FIRST_RATE = 1 / 25  # of the peak, at the start of one cycle
+LAST_RATE = FIRST_RATE / 1e4  # of the peak, at its end; all three are the defaults of torch.optim.lr_scheduler.OneCycleLR
 
 
 def rate_at(step: int, steps: int, *, schedule: Schedule, warmup_steps: int = 0) -> float:
     """The learning rate of a step (from 0) of a run of `steps`, as a share of the peak.
 
-    It depends on nothing that came before, so that a resumed run has it too.
+    It depends on nothing that came before, so that a resumed run gets the same.
 
-    constant: 1. cosine: half a cosine from 1 towards 0. one_cycle: up from 1/25 in the first 30 % and down to nothing, both
-    along half cosines (Smith and Topin 2018, as torch's OneCycleLR). Before the first two, `warmup_steps` rise in a straight
-    line; one cycle is its own warm-up.
+    constant: 1. cosine: half a cosine from 1 towards 0. one_cycle: up from 1/25 in the first 30 % and down to almost 0,
+    both along half cosines (Smith and Topin 2018, as torch's OneCycleLR). The first two start with a linear warm-up of
+    `warmup_steps`; one cycle is its own warm-up.
 
     >>> [round(rate_at(step, 4, schedule="cosine"), 3) for step in range(4)]
     [1.0, 0.854, 0.5, 0.146]
@@ -41,7 +41,7 @@ def rate_at(step: int, steps: int, *, schedule: Schedule, warmup_steps: int = 0)
 
 
 def size_in(epoch: int, config: TrainConfig) -> int:
-    """The edge that an epoch is trained at: from `start_size` to `size` over the first half of the run, by steps of 32 px.
+    """The image edge of an epoch: from `start_size` to `size` over the first half of the run, in steps of 32 px.
 
     >>> [size_in(epoch, TrainConfig(start_size=64, size=128, epochs=8)) for epoch in (1, 2, 3, 4, 5, 8)]
     [64, 64, 96, 96, 128, 128]

@@ -1,6 +1,6 @@
-"""The self-check: what would make a training worthless without a word, looked for in the seconds before its first epoch.
+"""The self-check: looks for silent errors that would make a training worthless, in the seconds before its first epoch.
 
-Whatever it does, it does to copies: the training that follows is the same to the bit with and without it.
+It works on copies: the training that follows is the same to the bit with and without it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PICTURED = 8  # images of the first batch
 def check_before_training(
     run: Run, config: TrainConfig, learner: Learner, samples: SampleSet, say: Callable[[str], None], *, own_loss: bool
 ) -> None:
-    """The self-check, by the main process alone: it touches nothing that processes share.
+    """Run the self-check in the main process only: it touches nothing that processes share.
 
     Raises:
         UserError: The training would be worthless.
@@ -55,12 +55,12 @@ def check_learner(
     samples: SampleSet | None = None,
     picture: Path | None = None,
 ) -> list[Finding]:
-    """Look for silent errors in a training that has not begun.
+    """Look for silent errors in a training that has not started.
 
     Args:
-        learner: The training's parts. They are copied where they can be; weights, gradients, modes and random states stay.
-        epochs: How many there will be: the augmentation is not asked for others.
-        config: The settings, where the loss is the configured one.
+        learner: The training's parts, copied where possible; weights, gradients, modes and random states stay unchanged.
+        epochs: Number of epochs to come: the augmentation is not called for later ones.
+        config: The settings, if the loss is the configured one.
         samples: All photos of all splits.
         picture: The PNG to draw the first augmented batch into.
     """
@@ -70,7 +70,7 @@ def check_learner(
             module.training = True
         try:
             trial = draws.copy_learner(learner)
-        except Exception as error:  # anybody's network
+        except Exception as error:  # a user's network may raise anything
             return [*findings, doubted("copy", f"the network cannot be copied ({error}), so that nothing else was checked")]
         rows, image, target = draws.draw_first_batch(trial)
         if picture:
@@ -98,7 +98,7 @@ def _check_photos(learner: Learner, drawn: Sequence[draws.Draw], unjudged: Tenso
 
 
 def _check_loss(learner: Learner, drawn: Sequence[draws.Draw]) -> Iterator[Finding]:
-    """At the training size, one image: so validation calls the loss."""
+    """On one image at the training size, as validation calls the loss."""
     target = loss.make_known_target(drawn[0].target.shape[-1], learner.engine.device)
     finding = loss.check_direction(learner.loss, target)
     yield finding
@@ -132,7 +132,7 @@ def _check_network(learner: Learner, config: TrainConfig | None, image: Tensor, 
 
 
 def _check_modes_left(learner: Learner, trial: Learner) -> Finding:
-    """Augmentation, loss and metric were called, and should have left the network, its copy too, in training mode."""
+    """Augmentation, loss and metric were called, and should have left the network and its copy in training mode."""
     name = "modes are left alone"
     modules = (*learner.predictor.modules(), *trial.predictor.modules())
     if all(module.training for module in modules):
@@ -163,20 +163,18 @@ def describe_findings(findings: Sequence[Finding]) -> str:
 
 
 def findings_to_json(findings: Sequence[Finding], folder: Path) -> dict[str, Any]:
-    """Every finding about a run folder, and those that did not pass in the words of an audit of data."""
+    """All findings about a run folder, and the failed ones as problems in the format of a data audit."""
     wrong = [finding for finding in findings if not finding.passed]
     problems = [{"kind": finding.name, "files": [str(folder)], "detail": finding.sentence} for finding in wrong]
     return {"problems": problems, "findings": [finding._asdict() for finding in findings]}
 
 
 def _stop_or_go_on(findings: Sequence[Finding]) -> None:
-    """Stop where the training would be worthless.
+    """Stop if the training would be worthless.
 
     Raises:
-        UserError: It would; the sentences say why.
+        UserError: It would; the message says why.
     """
     wrong = [finding.sentence for finding in findings if finding.stops]
     if wrong:
-        raise UserError(
-            f"self-check: {'; and '.join(wrong)}; mend it, or train anyway with --no-selfcheck (selfcheck=False)"
-        )
+        raise UserError(f"self-check: {'; and '.join(wrong)}; fix it, or train anyway with --no-selfcheck (selfcheck=False)")

@@ -1,4 +1,4 @@
-"""The state from which an interrupted run goes on: weights, optimizer, and how far it was."""
+"""The state from which an interrupted run resumes: weights, optimizer, and progress."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from fgbg.training.loop import Learner
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: the last epoch that ended, and the best score until then (-inf before the first)."""
+    """How far a run has got: the last finished epoch, and the best score so far (-inf before the first)."""
 
     epoch: int = 0
     best_score: float = float("-inf")
-    settings: Mapping[str, Any] = field(default_factory=dict)  # by name, what it was trained with until then
+    settings: Mapping[str, Any] = field(default_factory=dict)  # by name, as trained with so far
 
 
 def save_state(path: Path, learner: Learner, progress: Progress) -> None:
-    """Write `last.pt`. It is replaced only when the new state is whole on the disk."""
+    """Write `last.pt`. It is replaced only once the new state is complete on disk."""
     state = {
         "network": learner.predictor.network.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
@@ -38,14 +38,14 @@ def save_state(path: Path, learner: Learner, progress: Progress) -> None:
     with replace_when_whole(path) as aside, aside.open("wb") as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # torch ends its archive after a failed write too, and fails again
+        except RuntimeError as error:  # after a failed write torch still closes its archive, and fails again
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
 
 
 def restore_state(path: Path, learner: Learner) -> Progress:
-    """Put network, optimizer and average back to where `last.pt` has them; a run without one starts at its beginning.
+    """Restore network, optimizer and average from `last.pt`; a run without one starts from the beginning.
 
     Raises:
         UserError: The file is damaged or belongs to another network.
@@ -67,17 +67,17 @@ def restore_state(path: Path, learner: Learner) -> Progress:
 
 
 def _require_intact(path: Path) -> None:
-    """Compare what the file holds with its checksums: torch writes them, and does not look at them when it loads.
+    """Verify the file's checksums, which torch writes but does not check when it loads.
 
     Raises:
-        UserError: A part of it has changed since.
+        UserError: A part of it is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except OSError:
         raise
-    except Exception as error:  # whatever a reader of archives makes of any bytes
+    except Exception as error:  # on damaged bytes zipfile may raise anything
         damaged = str(error)
     if damaged:
         raise UserError(f"{path} is damaged ({damaged}): start again in a new --out")

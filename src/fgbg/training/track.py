@@ -1,4 +1,4 @@
-"""The record of a run for those who watch it in TensorBoard. Nothing here is read again."""
+"""Log the record of a run to TensorBoard. fgbg never reads it back."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ def require_tracker(tracker: str) -> None:
 
 @contextmanager
 def open_tracker(run: Run, tracker: str, *, after_epoch: int) -> Iterator[Track]:
-    """What to call with each epoch's record; it does nothing where `tracker` is none.
+    """A function to call with each epoch's record; it does nothing if `tracker` is none.
 
     Args:
-        run: Whose folder holds the events, in `tensorboard/`.
+        run: The run whose folder holds the events, in `tensorboard/`.
         tracker: none or tensorboard.
-        after_epoch: The epoch after which the run goes on; what was tracked of later ones is taken back.
-
+        after_epoch: The epoch after which the run resumes; what was logged of later ones is purged.
     """
     if tracker == "none":
         yield lambda record: None

@@ -42,11 +42,11 @@ def train(
     metric: Metric | None = None,
     resume: bool = False,
 ) -> Run:
-    """Train a network and leave a run folder that everything else reads.
+    """Train a network and write a run folder, which everything else reads.
 
     Every part can be your own. Signatures: `fgbg.Sample`, `fgbg.Loss`, `fgbg.Augment`, `fgbg.Metric`; a `model` is any
-    module from normalised images (batch, 3, height, width) to logits (batch, 1, height, width), and says by an
-    attribute `stride` if its input must be a multiple of something.
+    module from normalised images (batch, 3, height, width) to logits (batch, 1, height, width), with an attribute
+    `stride` if its input's edges must be multiples of a number.
 
     Args:
         config: Every setting; `config.out` names the run folder.
@@ -55,13 +55,13 @@ def train(
         loss: A loss in place of `config.loss`.
         augment: An augmentation in place of `config.augment`.
         metric: A score whose mean over the validation photos chooses the best epoch, in place of Dice.
-        resume: Go on with the run in `config.out`.
+        resume: Continue the run in `config.out`.
 
     Returns:
-        The run. `best.safetensors` and `last.pt` are in it from the first epoch on, also when training is interrupted.
+        The run. `best.safetensors` and `last.pt` are in it from the first epoch on, even if training is interrupted.
 
     Raises:
-        UserError: Anything in the configuration, the data or the folder that cannot be used.
+        UserError: Something in the configuration, the data or the folder cannot be used.
     """
     with prepare_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume) as training:
         with keeping_memory():
@@ -70,14 +70,14 @@ def train(
 
 
 def _train_and_record(training: Training) -> None:
-    """Every epoch, the threshold, and workbook and charts of as many epochs as there were, however it ends."""
+    """Train all epochs and choose the threshold; however it ends, write workbook and charts of the epochs so far."""
     run, engine = training.run, training.learner.engine
     try:
         with open_tracker(run, training.tracker, after_epoch=training.progress.epoch) as track:
             for record in run_epochs(training):
                 track(record)
         _choose_threshold(training)
-        for stale in run.list_stale():  # a run that went on may have been scored before
+        for stale in run.list_stale():  # a resumed run may have been scored before
             training.say(f"note: {stale}")
     except KeyboardInterrupt:
         training.say(f"\nstopped {_describe_stop(run)}")
@@ -86,7 +86,7 @@ def _train_and_record(training: Training) -> None:
         if not engine.has_lost_another(error):
             raise
         sentence = f"another process of this training has died; stopped {_describe_stop(run)}"
-        training.say(f"\n{sentence}")  # at once: what started the processes may end this one any moment
+        training.say(f"\n{sentence}")  # at once: the launcher may end this process at any moment
         raise UserError(sentence) from None
     finally:
         if engine.is_main and run.epochs():
@@ -94,10 +94,10 @@ def _train_and_record(training: Training) -> None:
 
 
 def run_epochs(training: Training) -> Iterator[EpochRecord]:
-    """Train, validate, keep, record; each epoch's record is yielded when all of it is on the disk.
+    """Train, validate, save and record each epoch; its record is yielded once everything is on disk.
 
-    Until the last epoch, or until `patience` epochs brought nothing better. Whoever has seen enough may stop asking for
-    more: the run can be resumed.
+    Ends after the last epoch, or after `patience` epochs without improvement. The caller may stop iterating earlier: the
+    run can be resumed.
     """
     run, config, learner, progress = training.run, training.config, training.learner, training.progress
     header = training.header
@@ -116,7 +116,7 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
         trained = train_epoch(learner, epoch, f"Epoch {epoch}/{config.epochs}")
         validated = validate(learner)
         score = -math.inf if math.isnan(validated.score) else validated.score
-        is_best = score > progress.best_score or progress.epoch == 0  # whatever the first score, that model is kept
+        is_best = score > progress.best_score or progress.epoch == 0  # the first model is kept whatever its score
         best_epoch = epoch if is_best else best_epoch
         progress = Progress(epoch, max(score, progress.best_score), flatten(config))
         record = EpochRecord(
@@ -133,8 +133,8 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
             own_metric=validated.own_metric,
         )
         if learner.engine.is_main:
-            # In this order no kill leaves a best model that the record does not know: with the state the epoch has ended,
-            # and if it was the best one its weights are in the state too.
+            # In this order a kill cannot leave a best model that the record lacks: once the state is written the epoch has
+            # ended, and if it was the best, its weights are in the state too.
             run.append_epoch(record)
             save_state(run.last, learner, progress)
             if is_best:
@@ -145,13 +145,13 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
 
 
 def _save_best(run: Run, learner: Learner, header: ModelHeader, record: EpochRecord) -> None:
-    """Keep the learner's weights as the run's model, which are those of that epoch."""
+    """Save the learner's weights, which are those of that epoch, as the run's model."""
     header = replace(header, epoch=record.epoch, validation_dice=record.val_dice_photo)
     save_model(run.best, learner.judged.network, header)
 
 
 def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
-    """Write the model that a kill prevented, right after the state of the same epoch."""
+    """Write the best model, if a kill right after saving the state of its epoch prevented it."""
     record = run.epochs()[-1]
     if not run.best.exists() or read_header(run.best).epoch != record.epoch:
         _save_best(run, learner, header, record)
@@ -162,10 +162,10 @@ def _describe_stop(run: Run) -> str:
 
 
 def _choose_threshold(training: Training) -> None:
-    """The best model's threshold, and what validation says of its probabilities."""
+    """Choose the best model's threshold and measure its calibration, on validation."""
     run, config, learner, say = training.run, training.config, training.learner, training.say
     validation = training.validation
-    # A copy: the network in memory is the last epoch's, and a user's own stays as training left it.
+    # A copy: the network in memory is the last epoch's, and a user's own must stay as training left it.
     predictor, header = load_model(run.best, network=copy.deepcopy(learner.predictor.network))
     predictor.to(learner.engine.device)
     leaked = find_seen_photos(header, validation, "validation").trained

@@ -140,7 +140,7 @@ def list_spread(rows: Sequence[ScoreRow], linked: bool = True) -> list[Fact]:
     return [
         Fact("Median", word(half), "half of the photos score higher, half lower"),
         Fact("Middle half", f"{word(low, 3)} to {word(high, 3)}", "a quarter of the photos lies below, a quarter above"),
-        count("0.95 and more", int((scores >= 0.95).sum()), 0.95, 1, "photos whose outline leaves little to mend"),
+        count("0.95 and more", int((scores >= 0.95).sum()), 0.95, 1, "photos whose outline leaves little to fix"),
         count("Below 0.5", int((scores < 0.5).sum()), 0, 0.5, "photos on which the model is more wrong than right"),
     ]
 

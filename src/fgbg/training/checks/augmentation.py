@@ -1,4 +1,4 @@
-"""Is what the augmentation makes of photos and masks fit to learn from?"""
+"""Does the augmentation turn photos and masks into something fit to learn from?"""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from fgbg.training.checks.draws import Draw
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.words import GROUND, NOT_JUDGED, OBJECT
 
-SAME = 1e-3  # of their contrast: images that differ by less on average are the same
-LEAST_AGREEMENT = 0.5  # correlation of the mask as a picture with the mask, moved together: about 0.9
-STRAY_SHARE = 0.1  # of the draws may agree less: what was erased or zoomed beyond recognition
-LEAST_JUDGED = 0.05  # share of an image below which nothing is said of it
+SAME = 1e-3  # mean difference, as a share of contrast, up to which images are the same
+LEAST_AGREEMENT = 0.5  # correlation of the mask given as a photo with the mask; about 0.9 if augmented together
+STRAY_SHARE = 0.1  # share of draws that may agree less: erased, or zoomed beyond recognition
+LEAST_JUDGED = 0.05  # share of an image below which it is not assessed
 LEAST_CONTRAST = 1e-3
 ENOUGH_PAIRS = 12  # images that could differ from the first of their batch; fewer may flip alike by chance
-FAR = 8  # pixels of an image that is looked at from far
+FAR = 8  # pixels of the thumbnails that are compared
 
 
 def check_targets(draws: Sequence[Draw], unjudged: Tensor) -> Finding:
-    """Only 0, 1 and 255; the object still there; no value between, as interpolation makes them.
+    """Targets hold only 0, 1 and 255, no interpolated values, and still the object.
 
     Args:
         draws: Of the training photos.
@@ -71,7 +71,7 @@ def _list(values: Sequence[float]) -> str:
 
 
 def check_pairs(draws: Sequence[Draw]) -> Finding:
-    """A picture of the mask, augmented like a photo, lies over the augmented mask."""
+    """A picture of the mask, augmented as a photo, still matches the augmented mask."""
     name = "image and mask"
     if all(_looks_like(draw.mask_image, draw.image) for draw in draws):
         return passed(name, "not probed: the augmentation shows pictures of its own, whatever it is given")
@@ -96,7 +96,7 @@ def check_pairs(draws: Sequence[Draw]) -> Finding:
 
 
 def _explain_apart(draws: Sequence[Draw], image: Tensor, target: Tensor) -> str:
-    """The likely cause, tried out."""
+    """The likely cause, found by trial."""
     if all(_shows_stored(draw) for draw in draws):
         return "the mask is augmented and the image is not (is the augmented image thrown away?)"
     flipped = [_measure_agreement(image, target.flip(axes)).abs().nan_to_num() for axes in ((-1,), (-2,), (-2, -1))]
@@ -123,7 +123,7 @@ def _measure_agreement(image: Float[Tensor, "batch 3 size size"], target: Tensor
 
 
 def check_change(draws: Sequence[Draw], augment: object) -> Finding:
-    """Each epoch shows a photo in another way, and that is what the network gets."""
+    """A photo is augmented differently in each epoch, and the network gets the result."""
     name = "augmentation changes"
     if is_switched_off(augment):
         return passed(name, "augmentation is switched off")
@@ -148,7 +148,7 @@ def check_change(draws: Sequence[Draw], augment: object) -> Finding:
 
 
 def check_differences(draws: Sequence[Draw], augment: object) -> Finding:
-    """Photos of one batch are not all moved and coloured alike. Every row of a draw got the same picture."""
+    """Photos of one batch are not all augmented alike. Every row of a draw was given the same picture."""
     name = "augmentation differs"
     pictures = [draw.mask_image for draw in draws if len(draw.mask_image) > 1 and not _looks_like(*_pair_up(draws, draw))]
     if is_switched_off(augment) or sum(len(picture) - 1 for picture in pictures) < ENOUGH_PAIRS:
@@ -161,13 +161,13 @@ def check_differences(draws: Sequence[Draw], augment: object) -> Finding:
 
 
 def _pair_up(draws: Sequence[Draw], draw: Draw) -> tuple[Tensor, Tensor]:
-    """What a draw made of the known picture, and what another epoch's made of it."""
+    """The known picture as augmented in one draw, and in another epoch's."""
     other = draws[0] if draw is not draws[0] else draws[-1]
     return draw.mask_image, other.mask_image
 
 
 def check_range(draws: Sequence[Draw]) -> Finding:
-    """Images are 0..1 when they come from the augmentation."""
+    """Images are in 0..1 after augmentation."""
     name = "value range"
     image, pixels = torch.cat([draw.image for draw in draws]).float(), torch.cat([draw.pixels for draw in draws]).float()
     low, high, brightest = image.min().item(), image.max().item(), pixels.max().item() / 255
@@ -188,19 +188,19 @@ def is_switched_off(augment: object) -> bool:
     if not isinstance(augment, PairedAugmentation):
         return False
     ranges = vars(augment.ranges)
-    # A crop of the whole photo has no ratio; photos meet each other after this augmentation.
+    # A crop of the whole photo has no ratio; photos are mixed after this augmentation.
     inert = ("enabled", "padding", "crop_ratio", "cutmix", "mixup")
     return all(ranges[name] == value for name, value in vars(NO_CHANGE).items() if name not in inert)
 
 
 def _shows_stored(draw: Draw) -> bool:
-    """Whether the photos come out as they are stored, however they were resized: seen from far, they look the same."""
+    """Whether the photos come out as they are stored, apart from resizing: compared as small thumbnails."""
     seen, stored = (F.adaptive_avg_pool2d(image.float(), FAR) for image in (draw.image, draw.pixels.float() / 255))
     return bool((seen - stored).abs().mean() < 0.1 * stored.std())
 
 
 def _looks_like(first: Tensor, second: Tensor) -> bool:
-    """Whether two batches show the same."""
+    """Whether two batches show the same images."""
     if first.shape != second.shape:
         return False
     return bool((first.float() - second.float()).abs().mean() <= SAME * second.float().std())

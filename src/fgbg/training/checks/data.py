@@ -1,4 +1,4 @@
-"""Are the photos apart, and do the masks mark the object?"""
+"""Are the splits disjoint, and do the masks mark the object?"""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fgbg.data.training_store import TrainingStore
 from fgbg.training.checks.finding import Finding, doubted, passed
 from fgbg.words import GROUND, OBJECT
 
-LOOKED_AT = 64  # masks, from all over the training set
-FRAME_SHARE = 0.8  # of the frame that must be object before labels are taken for inverted
+LOOKED_AT = 64  # masks, spread over the training set
+FRAME_SHARE = 0.8  # share of the frame that must be object before labels are taken for inverted
 
 
 def check_splits(samples: SampleSet) -> Finding:
@@ -33,7 +33,7 @@ def check_splits(samples: SampleSet) -> Finding:
 
 
 def check_labels(store: TrainingStore | PatchStore) -> Finding:
-    """The object is what the frame is not: object that covers the frame around ground is probably ground."""
+    """The photos' frame is mostly ground: if object covers it, but not the rest, labels are probably inverted."""
     name = "labels"
     rows = torch.linspace(0, len(store) - 1, min(LOOKED_AT, len(store))).round().long().to(store.device)
     _, target = store.take(rows, 1)

@@ -1,4 +1,4 @@
-"""What the checks look at: copies of a training's parts, and photos as its augmentation makes them."""
+"""What the checks look at: copies of a training's parts, and augmented photos."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from fgbg.training.loop import Learner, deal_batches, make_batch
 from fgbg.words import NOT_JUDGED, OBJECT
 
 PROBED_ROWS = 8  # images of a batch that are probed
-PROBED_IMAGES = 48  # images over all probed epochs: a flip of probability 0.1 goes unseen in one training of 150
+PROBED_IMAGES = 48  # images over all probed epochs: a flip of probability 0.1 is missed in one training of 150
 MOST_EPOCHS = 16
 TRIAL_IMAGES = 4
-# That seed: unlike itself flipped, turned or shifted. Seven, so that its edges fall between the pixels of a smaller image.
+# Seed 782 gives a pattern without flip, rotation or shift symmetry; 7 cells, so that their edges do not all fall on pixel
+# borders of a smaller image.
 PATTERN = np.random.default_rng(782).random((7, 7)) < 0.5
-DARK, BRIGHT = 40, 200  # of the mask as a picture; no lawful change of colours makes the two one
+DARK, BRIGHT = 40, 200  # of the mask as a picture; no legitimate colour change makes them equal
 
 
 @contextmanager
 def leave_no_trace(learner: Learner) -> Iterator[None]:
-    """Put back every random state and every module's mode."""
+    """Context that restores every random state and every module's mode."""
     modes = {module: module.training for module in learner.predictor.modules()}
     numpy_state, python_state = np.random.get_state(), random.getstate()  # a user's augmentation may draw from either
     device = learner.engine.device
@@ -44,9 +45,9 @@ def leave_no_trace(learner: Learner) -> Iterator[None]:
 
 
 def copy_learner(learner: Learner) -> Learner:
-    """The learner with copies of what a check changes or calls; its optimizer is not to be used.
+    """The learner with copies of what a check changes or calls; its optimizer must not be used.
 
-    A function that keeps something outside itself cannot be copied: it is called.
+    A function that keeps state outside itself cannot be copied: the original is called.
 
     Raises:
         Exception: Whatever the network raises when it is copied.
@@ -54,14 +55,14 @@ def copy_learner(learner: Learner) -> Learner:
     parts = (learner.predictor, learner.augment, learner.loss, learner.metric)
     try:
         copies = copy.deepcopy(parts)  # together: a loss that holds the network then holds the copied one
-    except Exception:  # a lock, an open file, a generator: anybody's object
+    except Exception:  # a user's object may hold a lock, an open file, a generator
         copies = (copy.deepcopy(parts[0]), *parts[1:])
     predictor, augment, loss, metric = copies
     return replace(learner, predictor=predictor, augment=augment, loss=loss, metric=metric)
 
 
 class Draw(NamedTuple):
-    """The same photos in one epoch, and what the same draw does to pictures that are known."""
+    """The probed photos in one epoch, and what the same draw does to a known picture."""
 
     epoch: int
     pixels: UInt8[Tensor, "batch 3 stored stored"]
@@ -81,7 +82,7 @@ def draw_first_batch(learner: Learner) -> tuple[Tensor, Float[Tensor, "batch 3 s
 
 
 def choose_epochs(images: int, epochs: int) -> list[int]:
-    """Epochs to probe so many images in: the first two, the last, and some between."""
+    """Epochs in which to probe `images` images: the first two, the last, and some between."""
     count = min(epochs, MOST_EPOCHS, max(4, -(-PROBED_IMAGES // images)))
     spread = np.linspace(2, epochs, count - 1).round().astype(int).tolist() if count > 1 else []
     return [1, *spread]
@@ -90,13 +91,13 @@ def choose_epochs(images: int, epochs: int) -> list[int]:
 def draw_images(learner: Learner, rows: Tensor, epochs: Sequence[int]) -> list[Draw]:
     """The photos of `rows` in each of those epochs.
 
-    An augmentation that keeps what it once made must not keep a picture of ours: the true photos go first.
+    The real photos go first: an augmentation that caches its results must not cache our picture.
     """
     rows = rows[:PROBED_ROWS]
     draws = []
     for epoch in epochs:
-        pixels, target = learner.store.take(rows, 1)  # the same patches: what changes is then the augmentation's doing
-        image, seen = learner.augment(pixels.clone(), target.clone(), rows, epoch)  # it may change them in place
+        pixels, target = learner.store.take(rows, 1)  # the same patches, so that only augmentation changes them
+        image, seen = learner.augment(pixels.clone(), target.clone(), rows, epoch)  # `augment` may change them in place
         mask = draw_pattern(target.shape[-1]).to(target.device).expand_as(target)
         picture = DARK + (BRIGHT - DARK) * mask[:, None].expand(-1, 3, -1, -1)
         mask_image, mask_target = learner.augment(picture.clone(), mask.clone(), rows, epoch)
@@ -105,7 +106,7 @@ def draw_images(learner: Learner, rows: Tensor, epochs: Sequence[int]) -> list[D
 
 
 def draw_unjudged(learner: Learner, rows: Tensor, epoch: int) -> Tensor:
-    """What becomes of a target that is 0 and 255 in blocks: between them interpolation shows."""
+    """The augmented target of blocks of 0 and 255, between which interpolation would show."""
     rows = rows[:PROBED_ROWS]
     pixels, target = learner.store.take(rows, epoch)
     unjudged = NOT_JUDGED * draw_pattern(target.shape[-1]).to(target.device)
@@ -113,13 +114,13 @@ def draw_unjudged(learner: Learner, rows: Tensor, epoch: int) -> Tensor:
 
 
 def draw_pattern(size: int) -> UInt8[Tensor, "size size"]:
-    """A target of 7 x 7 blocks that no flip, turn or shift makes like itself."""
+    """A target of 7 x 7 blocks without flip, rotation or shift symmetry."""
     place = np.arange(size) * len(PATTERN) // size
     return torch.from_numpy(PATTERN[np.ix_(place, place)].astype(np.uint8))
 
 
 def take_trial_images(draws: Sequence[Draw]) -> tuple[Float[Tensor, "batch 3 size size"], Tensor]:
-    """A few augmented photos and their targets, those with object and ground first."""
+    """A few augmented photos and their targets, preferably with both object and ground."""
     images, targets = torch.cat([draw.image for draw in draws]), torch.cat([draw.target for draw in draws])
     objects, grounds = ((targets == value).flatten(1).sum(1) for value in (OBJECT, 0))
     chosen = torch.minimum(objects, grounds).argsort(descending=True, stable=True)[:TRIAL_IMAGES]
@@ -129,7 +130,7 @@ def take_trial_images(draws: Sequence[Draw]) -> tuple[Float[Tensor, "batch 3 siz
 def shrink(
     image: Float[Tensor, "batch 3 size size"], target: UInt8[Tensor, "batch size size"], size: int
 ) -> tuple[Float[Tensor, "batch 3 small small"], UInt8[Tensor, "batch small small"]]:
-    """Images and targets at a size that takes less time."""
+    """Images and targets resized to save time."""
     if image.shape[-1] == size:
         return image, target
     images = torch.stack([resize(one, size, size) for one in image])

@@ -10,20 +10,20 @@ class Finding(NamedTuple):
 
     name: str
     passed: bool
-    sentence: str  # what was seen; where it failed also what it should be, and the likely cause
+    sentence: str  # what was seen; after a failure also what it should be, and the likely cause
     stops: bool = False
 
 
 def passed(name: str, sentence: str) -> Finding:
-    """All is well."""
+    """Nothing is wrong."""
     return Finding(name, True, sentence)
 
 
 def doubted(name: str, sentence: str) -> Finding:
-    """Strange, but it may be meant: training goes on."""
+    """Suspicious, but possibly intended: training goes on."""
     return Finding(name, False, sentence)
 
 
 def failed(name: str, sentence: str) -> Finding:
-    """What follows would be worthless."""
+    """The training would be worthless."""
     return Finding(name, False, sentence, stops=True)

@@ -1,4 +1,4 @@
-"""What a run folder can be held to afterwards: who trained, who chose, who judged. Needs no data and no network."""
+"""Checks of a finished run folder: which photos trained, chose and judged the model. Needs no data and no network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fgbg.run import Run, open_run
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 
 Split = dict[str, list[dict[str, str]]]
-"""What split.json says of each split: id, image hash, mask hash of every photo."""
+"""The splits in split.json, by name: id, image hash, mask hash of every photo."""
 
 
 def check_run(folder: Path) -> list[Finding]:
@@ -28,7 +28,7 @@ def check_run(folder: Path) -> list[Finding]:
         folder: The run.
 
     Raises:
-        UserError: It is no run.
+        UserError: It is not a run.
     """
     run = open_run(folder)
     if (folder / JOINT).exists():
@@ -49,7 +49,7 @@ def _read_split(run: Run) -> Split:
 
 
 def _check_selfcheck(run: Run) -> Finding:
-    """The training began with the self-check, and it had nothing to say."""
+    """The training began with the self-check, and all of it passed."""
     name, found = "self-check", run.selfcheck()
     if found is None and run.config.selfcheck:
         return passed(name, "not recorded: the training was begun by an earlier version")
@@ -86,7 +86,7 @@ def _check_training_photos(header: ModelHeader, split: Split) -> Finding:
 
 
 def _check_epoch(run: Run, header: ModelHeader) -> Finding:
-    """The kept model is of the epoch that validation chose."""
+    """The saved model is from the epoch that validation chose."""
     name = "best epoch"
     best = [record.epoch for record in run.epochs() if record.best]
     if not best or header.epoch != best[-1]:
@@ -98,7 +98,7 @@ def _check_epoch(run: Run, header: ModelHeader) -> Finding:
 
 
 def _check_threshold(run: Run, header: ModelHeader | None, split: Split) -> Finding:
-    """It is 0.5, or what the validation photos chose, and they alone."""
+    """The threshold is 0.5, or chosen on the validation photos alone."""
     name, calibration = "threshold", run.calibration()
     if header is None and calibration is None:
         return passed(name, "no model and no calibration are here to look at")
@@ -138,7 +138,7 @@ def _check_choice(run: Run, header: ModelHeader | None, split: Split, calibratio
 
 
 def _check_scores(run: Run, split: Split) -> Iterator[Finding]:
-    """Rows of the right photos, and a mean that is theirs."""
+    """Rows are of the right photos, and the mean is theirs."""
     for part in ("validation", "test"):
         if not run.scores_path(part).exists():
             continue
@@ -164,7 +164,7 @@ def _check_scores(run: Run, split: Split) -> Iterator[Finding]:
 
 
 def _has_its_dice(row: ScoreRow) -> bool:
-    """Where truth and prediction are both empty the rule decides."""
+    """Whether Dice matches the counts; true where truth and prediction are empty."""
     counts = Counts(row.TP, row.FP, row.FN, row.TN)
     empty = row.TP + row.FP + row.FN == 0
     return empty or math.isclose(row.dice, dice_of(counts), abs_tol=1e-9)

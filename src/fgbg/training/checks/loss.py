@@ -1,4 +1,4 @@
-"""Does the loss ask for what it should? Tried on a target that is known, with the logits of good and bad answers."""
+"""Does the loss reward what it should? Tried on a known target, with the logits of good and bad predictions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fgbg.words import NOT_JUDGED, OBJECT
 SURE = 8.0  # a logit: probability 0.9997
 CERTAIN = 16.0
 OBJECT_SHARE = 8  # an eighth of the known target is object
-SATURATED = 0.4  # what a perfect answer may cost, as a share of what "I do not know" costs
-UNSURE = 3.0  # times the loss of knowing nothing that a fresh network may begin with
+SATURATED = 0.4  # most that a perfect prediction may cost, as a share of the loss of knowing nothing
+UNSURE = 3.0  # times the loss of knowing nothing that a fresh network may start at
 
 
 def check_direction(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Finding:
@@ -42,7 +42,7 @@ def check_direction(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Finding
 
 
 def check_gradient(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Finding:
-    """The loss says in which direction to go."""
+    """The loss has a gradient, and it is finite."""
     name = "loss has a gradient"
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(_answer(target).shape, generator=generator).to(target.device).requires_grad_()
@@ -60,10 +60,10 @@ def check_gradient(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Finding:
 
 
 def check_logits_taken(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Finding:
-    """The loss applies the sigmoid once: a sure and right answer costs next to nothing."""
+    """The loss applies the sigmoid once: a confident, correct answer costs next to nothing."""
     name, right = "loss takes logits", _answer(target)
     perfect, certain, unknown = (loss(scale * right, target).item() for scale in (SURE, CERTAIN, 0.0))
-    # A loss with smoothed labels also has a floor, but being surer than the labels costs more there.
+    # A loss with smoothed labels also has a floor, but there more confidence than the labels' costs more.
     if certain > SATURATED * unknown > 0 and certain <= perfect * (1 + 1e-4):
         return failed(
             name,
@@ -75,7 +75,7 @@ def check_logits_taken(loss: Loss, target: UInt8[Tensor, "1 size size"]) -> Find
 
 
 def check_unjudged(loss: Loss, target: UInt8[Tensor, "1 size size"], *, occurs: bool) -> Finding:
-    """What is not judged (255) does not count."""
+    """Pixels that are not judged (255) do not count."""
     name = "loss skips 255"
     if not occurs:
         return passed(name, "not probed: every pixel of these targets is judged")
@@ -99,11 +99,11 @@ def check_unjudged(loss: Loss, target: UInt8[Tensor, "1 size size"], *, occurs: 
 def check_start(
     loss: Loss, config: TrainConfig | None, logits: Float[Tensor, "batch 1 _ _"], target: UInt8[Tensor, "batch _ _"]
 ) -> Finding:
-    """A fresh network knows nothing, and its loss is that of knowing nothing.
+    """A fresh network's loss is near that of knowing nothing (probability 1/2).
 
     Args:
         loss: The training's.
-        config: Where the loss is the configured one.
+        config: The settings, if the loss is the configured one.
         logits: Of the fresh network.
         target: Of those images.
     """
@@ -123,10 +123,10 @@ def check_start(
 
 
 def expect_start(config: TrainConfig, target: UInt8[Tensor, "batch _ _"]) -> float:
-    """The configured loss of probability 1/2 everywhere, worked out from counts.
+    """The configured loss of probability 1/2 everywhere, computed from pixel counts.
 
-    BCE is ln 2. Of `objects` pixels half are hit and half are missed; of the ground half is claimed. Every margin is 0, and
-    the hinge on it 1.
+    BCE is ln 2. Of `objects` pixels half are TP and half FN; of the ground half is FP. Every margin is 0, so that the hinge
+    is 1.
     """
     pixel, _, overlap = config.loss.partition("_")
     judged, objects = (mask.sum((1, 2)).cpu().double() for mask in (target != NOT_JUDGED, target == OBJECT))
@@ -147,12 +147,12 @@ def expect_start(config: TrainConfig, target: UInt8[Tensor, "batch _ _"]) -> flo
 
 
 def make_known_target(size: int, device: torch.device) -> UInt8[Tensor, "1 size size"]:
-    """Ground, and an eighth of it object."""
+    """Ground, with object in an eighth of it."""
     target = torch.zeros(1, size, size, dtype=torch.uint8, device=device)
     target[:, : size // 2, : size * 2 // OBJECT_SHARE] = OBJECT
     return target
 
 
 def _answer(target: UInt8[Tensor, "1 size size"]) -> Float[Tensor, "1 1 size size"]:
-    """Plus 1 on object, minus 1 on ground: times a number, the logits of a perfect prediction."""
+    """+1 on object, -1 on ground: scaled by a number, the logits of a perfect prediction."""
     return 2 * (target == OBJECT).float()[:, None] - 1

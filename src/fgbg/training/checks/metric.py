@@ -17,11 +17,11 @@ TOO_KIND = 0.9  # of the way from the worst score to the best one
 
 
 def check_metric(metric: Metric, device: torch.device, *, unjudged: bool) -> Finding:
-    """The perfect prediction is best; nothing found is bad; false alarms cost; what is not judged does not count.
+    """A perfect prediction is best; an empty one is bad; false positives cost; unjudged pixels do not count.
 
     Args:
         metric: The user's.
-        device: Where training gives it its photos.
+        device: The device on which it is called in training.
         unjudged: Whether 255 occurs in this training's targets.
     """
     name = "own metric"

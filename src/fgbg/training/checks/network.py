@@ -18,16 +18,16 @@ from fgbg.training.losses import Loss
 from fgbg.words import OBJECT
 
 SMALLEST_TRIAL = 32  # pixels
-STRONG = 100.0  # times the last layer's weights: logits grow with them, probabilities cannot
+STRONG = 100.0  # factor on the last layer's weights: logits grow with it, probabilities cannot
 STEPS = 20
-STEP_SIZE = 1e-2  # of Adam; not the recipe's, which may be meant for thousands of steps
+STEP_SIZE = 1e-2  # of Adam; the recipe's may be meant for thousands of steps
 TIME_LIMIT = 8.0  # seconds; large networks show in three or four steps that they learn
-LEARNT, BARELY_LEARNT = 0.1, 0.01  # share of the loss that is gone
-PERFECT = 0.1  # of the loss of knowing nothing: there is nothing left to learn
+LEARNT, BARELY_LEARNT = 0.1, 0.01  # drop of the loss, as a share of it
+PERFECT = 0.1  # share of the loss of knowing nothing below which nothing is left to learn
 
 
 def choose_trial_size(predictor: Predictor, loss: Loss, images: int) -> int:
-    """A small size that network and loss take; the training size where they take no other. Leaves the mode alone."""
+    """A small size that network and loss accept, otherwise the training size. Leaves the mode alone."""
     network = predictor.network
     stride = network.stride if isinstance(network, StridePadding) else 1
     small = min(predictor.size, max(SMALLEST_TRIAL, 2 * stride))
@@ -36,13 +36,13 @@ def choose_trial_size(predictor: Predictor, loss: Loss, images: int) -> int:
     try:
         with torch.no_grad():
             loss(predictor.logits(image), target)
-    except Exception:  # a network or a loss that is made for one size says so in its own way
+    except Exception:  # a network or a loss made for one size may raise anything
         return predictor.size
     return small
 
 
 def check_shape(predictor: Predictor, image: Float[Tensor, "batch 3 size size"]) -> Finding:
-    """One logit a pixel."""
+    """One logit per pixel."""
     name = "network's output"
     with torch.no_grad():
         logits = predictor.train().logits(image)
@@ -59,7 +59,7 @@ def check_shape(predictor: Predictor, image: Float[Tensor, "batch 3 size size"])
 
 
 def check_logits(predictor: Predictor, image: Float[Tensor, "batch 3 size size"]) -> Finding:
-    """Logits, which can be any number, not probabilities. A last layer a hundred times as strong shows which."""
+    """Logits, which are unbounded, not probabilities. Scaling the last layer by a hundred shows which."""
     name = "network returns logits"
     predictor.train()
     last = _find_last_layer(predictor, image)
@@ -106,7 +106,7 @@ def _find_last_layer(predictor: Predictor, image: Tensor) -> nn.Module | None:
 
 
 def check_modes(predictor: Predictor, image: Float[Tensor, "batch 3 size size"]) -> Finding:
-    """After an evaluation the network trains again as before."""
+    """eval() reaches all modules, and train() brings all back."""
     name = "training and evaluation mode"
     modules = dict(predictor.network.named_modules())
 
@@ -137,7 +137,7 @@ def check_modes(predictor: Predictor, image: Float[Tensor, "batch 3 size size"])
 
 
 def check_independence(predictor: Predictor, photos: Sequence[UInt8[Tensor, "_ _ 3"]], size: int) -> Finding:
-    """A photo's answer is its own, whichever photos are scored with it and in whichever order."""
+    """A photo's logits do not depend on the photos scored with it, nor on their order."""
     name = "scores are independent"
     predictor.eval()
     together = predictor.square_logits(photos, size=size)
@@ -159,13 +159,13 @@ class Lesson(NamedTuple):
     """How a few steps on a few images went."""
 
     losses: list[float]
-    unreached: list[str]  # parameters that no gradient came to
+    unreached: list[str]  # parameters that no gradient reached
 
 
 def overfit(
     predictor: Predictor, loss: Loss, image: Float[Tensor, "batch 3 size size"], target: UInt8[Tensor, "batch size size"]
 ) -> Lesson:
-    """Learn the images by heart until it is plain that it goes. It changes the predictor's weights."""
+    """Overfit the images until it clearly works. Changes the predictor's weights."""
     predictor.train()
     named = {name: parameter for name, parameter in predictor.network.named_parameters() if parameter.requires_grad}
     optimizer = torch.optim.Adam(named.values(), lr=STEP_SIZE)
@@ -186,12 +186,12 @@ def overfit(
 
 
 def _is_reached(parameter: Tensor) -> bool:
-    """A bias before batch norm changes nothing, and its gradient is 0 by right."""
+    """A vector's gradient may be 0: a bias before batch norm has no effect."""
     return parameter.grad is not None and (parameter.ndim <= 1 or bool(parameter.grad.any()))
 
 
 def check_gradients(lesson: Lesson, count: int) -> Finding:
-    """Every weight can learn."""
+    """A gradient reaches every weight."""
     name = "gradients"
     if lesson.unreached:
         named = name_some(lesson.unreached, 3)
@@ -204,12 +204,12 @@ def check_gradients(lesson: Lesson, count: int) -> Finding:
 
 
 def check_overfit(lesson: Lesson, unknown: float, target: UInt8[Tensor, "batch size size"]) -> Finding:
-    """A few images can be learnt by heart.
+    """The network can overfit a few images.
 
     Args:
         lesson: How it went.
         unknown: The loss of knowing nothing.
-        target: What was learnt.
+        target: The targets of those images.
     """
     name = "overfits"
     if not (target == OBJECT).any():
