@@ -731,3 +731,11 @@ def test_damaged_scores_are_said_before_anything_is_written(home: Home, tmp_path
     with pytest.raises(UserError, match="score the photos again"):
         export_model(folder, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_the_card_of_a_model_of_patches_says_how_it_sees(home: Home) -> None:
+    from fgbg.ship.card import Card, describe_card
+
+    header = replace(home.model.header, fit="crop")
+    card = describe_card(Card("discs", home.run, header, home.export.path, home.export.parity))
+    assert "at its own scale, in overlapping tiles" in card

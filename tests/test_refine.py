@@ -306,3 +306,11 @@ def test_soft_edges_of_specks_that_are_lost_in_a_reduced_photo_stay_hard() -> No
         mask[row, column] = 255
     found = matte(Image.new("RGB", (2000, 1500), (40, 90, 60)), mask)
     assert found.size == (2000, 1500)
+
+
+def test_the_json_of_a_single_photo_is_json() -> None:
+    test = check_difference(np.array([0.1]))
+    effect = Effect(("largest",), test, 1.0, test.difference, 1, 0)
+    tried = Trial("run", "test", "photos", 1, 0.5, Estimate(0.5, 0.5, 0.5), Estimate(0.5, 0.5, 0.5), [effect])
+    told = json.loads(json.dumps(tried.to_json(), allow_nan=False))
+    assert told["effects"][0]["dice"] == {"mean": 0.1, "low": None, "high": None}

@@ -538,3 +538,25 @@ def test_markup_is_escaped_in_text_and_attributes() -> None:
 def test_one_photo_has_no_interval_to_draw(tmp_path: Path) -> None:
     runs = [write_fake_run(tmp_path / name, count=1, seed=seed, model=name) for seed, name in enumerate(("unet", "linknet"))]
     assert "cannot tell which is better" in Page(render_page(runs, "test")).words
+
+
+def test_an_overlap_that_was_allowed_is_compared_where_it_is_allowed_again(tmp_path: Path) -> None:
+    runs = [
+        write_fake_run(tmp_path / name, count=12, seed=seed, model=name) for seed, name in enumerate(("unet", "linknet"))
+    ]
+    rescore(runs[0], {"overlap": "2 photos trained this model"})
+    assert "go on with --allow-overlap" in Page(render_page(runs, "test")).words
+    write_report(runs, tmp_path / "out", allow_overlap=True)
+    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert "go on with --allow-overlap" not in page.words
+    assert "2 photos trained this model" in page.words
+
+
+def test_the_record_is_written_beside_scores_that_cannot_be_read(tmp_path: Path) -> None:
+    run = write_fake_run(tmp_path / "run", count=3)
+    rows = run.scores_path("test")
+    rows.write_text(rows.read_text().replace("figure_00000", "figure_99999"))
+    write_record([run], run.folder)
+    assert (run.folder / "performance.xlsx").exists()
+    with pytest.raises(UserError, match="score the photos again"):
+        write_report([run], tmp_path / "out")

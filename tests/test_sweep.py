@@ -627,3 +627,14 @@ def test_the_sweep_says_nothing_twice(discs: Path, tmp_path: Path, follow: Calla
     fgbg.sweep(config_of(discs, tmp_path / "out"), OVER, trials=3, say=said.append)
     assert sum("20 pairs" in line for line in said) == 1
     assert [line for line in said if line.startswith("Epoch")] == []
+
+
+@pytest.mark.parametrize("high", [0.3, 0.6, 0.7])
+def test_steps_that_floats_round_reach_the_end_and_no_further(high: float) -> None:
+    """3 * 0.1 is more than 0.3: a search over such a range would never know that it has had every value."""
+    steps = Range("augment.hue", 0.0, high, step=0.1)
+    values = {steps.value_at(share / 100) for share in range(100)}
+    assert len(values) == steps.count
+    assert max(values) == high
+    assert all(steps.holds(value) for value in values)
+    assert steps.clean(3 * 0.1) == 0.3

@@ -36,7 +36,7 @@ TEST_SEED = 1  # no animal of the grid is one that trained
 
 def draw_grid(folder: Path) -> Path:
     """Training figures over the whole range of both dials, and a grid of test figures; drawn once."""
-    if (folder / "test.txt").exists():
+    if (folder / "test.txt").exists() and "grid_" in (folder / "test.txt").read_text(encoding="utf-8"):  # written last
         return folder
     draw_figures(folder, count=TRAINING_FIGURES, size=SIZE)
     with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
@@ -78,7 +78,7 @@ def finish_training(config: TrainConfig) -> None:
     folder = Path(config.out)
     epochs = (folder / "epochs.jsonl").read_text().count("\n") if (folder / "epochs.jsonl").exists() else 0
     if epochs < config.epochs:
-        train(config, resume=(folder / "last.pt").exists())
+        train(config, resume=(folder / "config.toml").exists())
 
 
 def main(data: str) -> None:

@@ -37,7 +37,7 @@ def finish_training(config: TrainConfig) -> None:
     folder = Path(config.out)
     epochs = (folder / "epochs.jsonl").read_text().count("\n") if (folder / "epochs.jsonl").exists() else 0
     if epochs < config.epochs:
-        train(config, resume=(folder / "last.pt").exists())
+        train(config, resume=(folder / "config.toml").exists())
 
 
 def main(folder: Path, seeds: int) -> None:

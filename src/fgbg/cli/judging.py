@@ -171,6 +171,8 @@ class ReportArguments:
     """The folder to write to."""
     split: str = "test"
     """Which scores: test, validation, or the name of other data that was scored."""
+    allow_overlap: bool = False
+    """Compare even scores of photos that a model has seen; the verdict says so."""
 
 
 def report_verb(argv: Sequence[str]) -> int:
@@ -181,6 +183,7 @@ def report_verb(argv: Sequence[str]) -> int:
     from fgbg.run import open_run
     from fgbg.storage import make_folder
 
-    report = write_report([open_run(Path(run)) for run in arguments.runs], make_folder(Path(arguments.out)), arguments.split)
+    runs, out = [open_run(Path(run)) for run in arguments.runs], make_folder(Path(arguments.out))
+    report = write_report(runs, out, arguments.split, allow_overlap=arguments.allow_overlap)
     print("\n".join(str(path) for path in (report.page, report.workbook, *report.charts)))
     return 0

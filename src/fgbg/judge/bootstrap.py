@@ -23,6 +23,10 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    def to_json(self) -> dict[str, float | None]:
+        """As JSON, which knows no infinity: the interval of a single image has no ends."""
+        return {name: value if math.isfinite(value) else None for name, value in self._asdict().items()}
+
     def __str__(self) -> str:
         return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
 

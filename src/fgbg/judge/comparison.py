@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -85,9 +84,8 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """As JSON: numbers unrounded, `interval` beside `difference`."""
         told = dataclasses.asdict(self)
-        # JSON has no infinity, which bounds the interval of a single photo.
-        ends = [end if math.isfinite(end) else None for end in (self.difference.low, self.difference.high)]
-        told |= {"difference": self.difference.mean, "interval": ends}
+        difference = self.difference.to_json()
+        told |= {"difference": difference["mean"], "interval": [difference["low"], difference["high"]]}
         told["pairs"] = [pair._asdict() for pair in self.pairs]
         told["question_in_words"] = QUESTIONS[self.question]
         told["most_changed"] = [pair.id for pair in self.most_changed()]

@@ -40,10 +40,10 @@ def write_record(runs: Sequence[Run], folder: Path) -> Record:
     for run in runs:
         if not run.epochs():
             raise UserError(f"{run.folder} has no finished epoch yet: nothing to report")
-    return _write_files(runs, folder)
+    return _write_files(runs, folder, all_scores=False)  # the epochs must not be lost over scores of an earlier time
 
 
-def write_report(runs: Sequence[Run], folder: Path, split: str = "test") -> Report:
+def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allow_overlap: bool = False) -> Report:
     """Write a page that shows how good runs are and where they fail, with workbook and charts beside it.
 
     Several runs are compared. A run that averages others has scores but no epochs; one that has not been scored has only
@@ -53,9 +53,10 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test") -> Repo
         runs: One or more, each of them once.
         folder: Created if missing.
         split: Which scores: `test`, `validation`, or the name of other data that was scored.
+        allow_overlap: Compare even scores of photos that a model has seen; the verdict says so.
 
     Raises:
-        UserError: No run, one of them twice, or one with neither an epoch nor scores.
+        UserError: No run, one of them twice, one with neither an epoch nor scores, or scores that cannot be read.
     """
     from fgbg.judge.page.render import render_page
 
@@ -69,8 +70,8 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test") -> Repo
                 f"{run.folder} has neither a finished epoch nor {split} scores: let fgbg train finish an epoch, or run "
                 f"fgbg evaluate {run.folder} --split {split}"
             )
-    text = render_page(runs, split)
-    record = _write_files(runs, folder)
+    text = render_page(runs, split, allow_overlap=allow_overlap)
+    record = _write_files(runs, folder, allow_overlap=allow_overlap)
     with replace_when_whole(folder / "report.html") as aside:
         aside.write_text(text, encoding="utf-8")
     return Report(folder / "report.html", record.workbook, record.charts)
@@ -81,8 +82,8 @@ def _require_runs(runs: Sequence[Run]) -> None:
         raise UserError("which runs? Name one run folder or more")
 
 
-def _write_files(runs: Sequence[Run], folder: Path) -> Record:
+def _write_files(runs: Sequence[Run], folder: Path, *, all_scores: bool = True, allow_overlap: bool = False) -> Record:
     folder.mkdir(parents=True, exist_ok=True)
     workbook = folder / "performance.xlsx"
-    write_workbook(runs, workbook)
+    write_workbook(runs, workbook, all_scores=all_scores, allow_overlap=allow_overlap)
     return Record(workbook, draw_charts(runs, folder / "charts"))

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from fgbg.errors import UserError
 from fgbg.judge.book import Book, write_cell
@@ -47,11 +48,42 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
 ROW_COLUMNS = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]
 
 
-def write_scores(book: Book, named: Mapping[str, Run]) -> None:
+class Scored(NamedTuple):
+    """A run and one of the sets of photos that it was scored on."""
+
+    label: str
+    run: Run
+    split: str
+
+
+def list_scored(named: Mapping[str, Run], *, all_scores: bool) -> list[Scored]:
+    """Every scored set of every run.
+
+    Args:
+        named: The runs by label.
+        all_scores: Whether scores that cannot be read are an error; otherwise they are left out.
+
+    Raises:
+        UserError: Scores were changed, or were written by another version.
+    """
+    found = []
+    for label, run in named.items():
+        for split in run.scored():
+            try:
+                run.statement(split)
+            except UserError:
+                if all_scores:
+                    raise
+            else:
+                found.append(Scored(label, run, split))
+    return found
+
+
+def write_scores(book: Book, scored: Sequence[Scored]) -> None:
     """The scores of each split, and a sheet of its images."""
     sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, "Images in sheet"])
     sheet.set_column(len(STATEMENT), len(STATEMENT) + 2, 32)  # data, its hash and the sheet's name are long
-    for row, (label, run, split) in enumerate(_list_scored(named), start=1):
+    for row, (label, run, split) in enumerate(scored, start=1):
         statement = run.statement(split)
         images = _write_images(book, f"Scores {label} {split}", run.scores(split))
         values = [label, split, *(statement.get(key) for key in STATEMENT.values()), images]
@@ -59,11 +91,7 @@ def write_scores(book: Book, named: Mapping[str, Run]) -> None:
             write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
 
 
-def _list_scored(named: Mapping[str, Run]) -> list[tuple[str, Run, str]]:
-    return [(label, run, split) for label, run in named.items() for split in run.scored()]
-
-
-def write_slices(book: Book, named: Mapping[str, Run]) -> None:
+def write_slices(book: Book, scored: Sequence[Scored]) -> None:
     """Mean Dice of photos that are alike, one row per slice."""
     titles = [
         "Model",
@@ -79,7 +107,7 @@ def write_slices(book: Book, named: Mapping[str, Run]) -> None:
         "Trait measures",
     ]
     sheet = book.add_sheet("Slices", titles)
-    slices = [(label, split, each) for label, run, split in _list_scored(named) for each in slice_rows(run.scores(split))]
+    slices = [(label, split, each) for label, run, split in scored for each in slice_rows(run.scores(split))]
     for row, (label, split, each) in enumerate(slices, start=1):
         ends = [None if math.isnan(value) else value for value in (each.low, each.high)]
         values = [label, split, each.title, each.value, *ends, len(each.ids), *each.dice, each.meaning]
@@ -87,18 +115,19 @@ def write_slices(book: Book, named: Mapping[str, Run]) -> None:
             write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
 
 
-def write_failures(book: Book, named: Mapping[str, Run]) -> None:
+def write_failures(book: Book, scored: Sequence[Scored]) -> None:
     """How many photos failed in which way."""
     sheet = book.add_sheet("Failures", ["Model", "Split", *FAILURES])
-    for row, (label, run, split) in enumerate(_list_scored(named), start=1):
+    for row, (label, run, split) in enumerate(scored, start=1):
         counts = Counter(image.failure for image in run.scores(split))
         for column, value in enumerate([label, split, *(counts[kind] for kind in FAILURES)]):
             write_cell(sheet, row, column, value)
 
 
-def write_comparisons(book: Book, runs: Sequence[Run]) -> None:
+def write_comparisons(book: Book, scored: Sequence[Scored], runs: Sequence[Run], *, allow_overlap: bool) -> None:
     """Whether one run is better than another, for each split that all were scored on; or why they cannot be compared."""
-    splits = [split for split in runs[0].scored() if len(runs) > 1 and all(split in run.scored() for run in runs)]
+    counts = Counter(each.split for each in scored)
+    splits = [split for split, count in counts.items() if count == len(runs) > 1]
     if not splits:
         return
     titles = [
@@ -118,7 +147,7 @@ def write_comparisons(book: Book, runs: Sequence[Run]) -> None:
     row = 0
     for split in splits:
         try:
-            comparisons = compare_runs(runs, split=split)
+            comparisons = compare_runs(runs, split=split, allow_overlap=allow_overlap)
         except UserError as error:
             row += 1
             write_cell(sheet, row, 0, f"{split}: {error}")

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, get_type_hints
 
 from optuna.trial import Trial
@@ -67,7 +68,7 @@ class Range:
             return min(max(int(value) if isinstance(self.low, int) else value, self.low), self.high)
         if math.isinf(self.count):
             return self.low + share * (self.high - self.low)
-        return self.low + int(share * self.count) * (self.step or 1)
+        return self._step_up(int(share * self.count))
 
     def holds(self, value: object) -> bool:
         """Whether a trial could have this value."""
@@ -80,7 +81,18 @@ class Range:
         """The value that the trial should use."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.name, self.low, self.high, log=self.log, step=int(self.step or 1))
-        return trial.suggest_float(self.name, self.low, self.high, log=self.log, step=self.step)
+        return self.clean(trial.suggest_float(self.name, self.low, self.high, log=self.log, step=self.step))
+
+    def clean(self, value: float) -> float:
+        """A trial's value without the rounding of floats, where the range has steps."""
+        return self._step_up(round((value - self.low) / self.step)) if self.step else value
+
+    def _step_up(self, steps: int) -> float:
+        """The value that many steps above `low`, counted in decimals: as floats 3 * 0.1 is more than 0.3."""
+        step = self.step or 1
+        if isinstance(self.low, int):
+            return self.low + steps * int(step)
+        return float(Decimal(str(self.low)) + steps * Decimal(str(step)))
 
     def __str__(self) -> str:
         """As written after `--over NAME=`."""
@@ -120,6 +132,10 @@ class Choice:
     def suggest(self, trial: Trial) -> Any:
         """The value that the trial should use."""
         return trial.suggest_categorical(self.name, self.values)
+
+    def clean(self, value: Any) -> Any:
+        """A trial's value, as it is."""
+        return value
 
     def __str__(self) -> str:
         """As written after `--over NAME=`."""

@@ -105,7 +105,8 @@ def suggest_values(trial: Trial, base: TrainConfig, space: Space) -> dict[str, A
 def values_of(trial: FrozenTrial, base: TrainConfig, space: Space) -> dict[str, Any]:
     """The values that a trial tried, as far as they are known."""
     values = flatten(base)
-    return {field.name: trial.params.get(field.name, values[field.name]) for field in space}
+    known = {field.name: field.clean(trial.params[field.name]) for field in space if field.name in trial.params}
+    return {field.name: values[field.name] for field in space} | known
 
 
 def is_repeat(study: Study, number: int, values: Mapping[str, Any], base: TrainConfig, space: Space) -> bool:

@@ -96,17 +96,17 @@ class Trial:
         effects = [
             {
                 "steps": each.steps,
-                "dice": each.dice.difference._asdict(),
+                "dice": each.dice.difference.to_json(),
                 "p": each.dice.p,
                 "p_holm": each.p_holm,
-                "boundary_iou": each.boundary_iou._asdict(),
+                "boundary_iou": each.boundary_iou.to_json(),
                 "better": each.better,
                 "worse": each.worse,
                 "verdict": each.verdict,
             }
             for each in self.effects
         ]
-        plain = {"dice": self.dice._asdict(), "boundary_iou": self.boundary_iou._asdict()}
+        plain = {"dice": self.dice.to_json(), "boundary_iou": self.boundary_iou.to_json()}
         return {**vars(self), **plain, "effects": effects, "recommended": self.recommended}
 
 

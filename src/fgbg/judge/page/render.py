@@ -61,12 +61,13 @@ class Chapter:
         return next((record for record in reversed(self.epochs) if record.best), None)
 
 
-def render_page(runs: Sequence[Run], split: str) -> str:
+def render_page(runs: Sequence[Run], split: str, *, allow_overlap: bool = False) -> str:
     """Render the whole page.
 
     Args:
         runs: One or more, each with epochs or scores.
         split: Which scores: `test`, `validation`, or the label of other data that was scored.
+        allow_overlap: Compare even scores of photos that a model has seen.
     """
     chapters = [
         _read_chapter(run, label, f"run-{number}", split) for number, (label, run) in enumerate(name_runs(runs).items())
@@ -74,7 +75,10 @@ def render_page(runs: Sequence[Run], split: str) -> str:
     content: dict[str, Any] = {"chapters": chapters, "split": split, "several": len(chapters) > 1}
     content["has_unjudged"] = any((chapter.statement or {}).get("border") == "ignore" for chapter in chapters)
     content["statement"] = next((chapter.statement for chapter in chapters if chapter.statement), None)
-    content |= _compare_chapters(chapters, split) if len(chapters) > 1 else _open_gallery(chapters[0], split)
+    if len(chapters) > 1:
+        content |= _compare_chapters(chapters, split, allow_overlap=allow_overlap)
+    else:
+        content |= _open_gallery(chapters[0], split)
     script = (HERE / "report.js").read_text(encoding="utf-8")
     content["script"] = Markup(script)
     content["script_hash"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -109,10 +113,10 @@ def _open_gallery(chapter: Chapter, split: str) -> dict[str, Any]:
     }
 
 
-def _compare_chapters(chapters: Sequence[Chapter], split: str) -> dict[str, Any]:
+def _compare_chapters(chapters: Sequence[Chapter], split: str, *, allow_overlap: bool) -> dict[str, Any]:
     """What the page shows when it compares several runs."""
     scored = [chapter for chapter in chapters if chapter.statement]
-    comparisons, refusal = versus.compare([chapter.run for chapter in chapters], split)
+    comparisons, refusal = versus.compare([chapter.run for chapter in chapters], split, allow_overlap=allow_overlap)
     comparable = bool(comparisons) and len(scored) > 1
     named = {chapter.label: chapter.run for chapter in scored}
     changed = versus.list_changed(named, {chapter.label: chapter.rows for chapter in scored}, split) if comparable else []

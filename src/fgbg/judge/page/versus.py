@@ -58,12 +58,12 @@ class SliceRow(NamedTuple):
     estimates: list[Estimate | None]
 
 
-def compare(runs: Sequence[Run], split: str) -> tuple[list[Any], str]:
+def compare(runs: Sequence[Run], split: str, *, allow_overlap: bool) -> tuple[list[Any], str]:
     """The comparisons of the runs; or none, and a sentence that says why they cannot be compared."""
     from fgbg.judge.compare import compare_runs
 
     try:
-        return list(compare_runs(runs, split=split)), ""
+        return list(compare_runs(runs, split=split, allow_overlap=allow_overlap)), ""
     except UserError as error:
         return [], str(error)
 

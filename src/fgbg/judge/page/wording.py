@@ -23,6 +23,7 @@ BORDERS = {
 FITS = {
     "squash": "the network sees each photo stretched to a square",
     "pad": "the network sees each photo in its own shape, with black margins",
+    "crop": "the network sees each photo at its own scale, in overlapping tiles",
 }
 VIEWS = {"flip": "each photo and its mirror image are averaged", "scale": "three sizes of each photo are averaged"}
 

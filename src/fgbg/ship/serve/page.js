@@ -19,20 +19,28 @@ const ask = async (photo, query) => {
   for (;;) {
     const form = new FormData();
     form.append("file", photo.file, photo.file.name);
-    const response = await fetch(`/predict?${new URLSearchParams(query)}`, { method: "POST", body: form });
+    const response = await fetch(`/predict?${new URLSearchParams(query)}`, { method: "POST", body: form }).catch(() => {
+      throw new Refused("the server cannot be reached: is it still running?");
+    });
     if (response.ok) return response.blob();
     if (response.status !== 429) throw new Refused((await response.json().catch(() => ({}))).detail || `the server answers ${response.status}`);
     await new Promise((wake) => setTimeout(wake, 1000));
   }
 };
 
-const explain = (error) => (error instanceof Refused ? error.message : "the server cannot be reached: is it still running?");
+const explain = (error) => (error instanceof Refused ? error.message : `this browser cannot do it (${error.message})`);
+
+/** Why a photo is not even sent; empty where it is. */
+const refuse = (photo) => {
+  if (photo.isFolder) return "it is a folder: drop the photos that are in it";
+  return photo.file.size > model.limits.megabytes * 1e6 ? `more than ${model.limits.megabytes} megabytes: choose a smaller file` : "";
+};
 
 // The queue
 
-const add = (files) => {
+const add = (files, folders = new Set()) => {
   for (const file of files) {
-    const photo = { file, state: "waiting", threshold: null, item: document.createElement("li") };
+    const photo = { file, isFolder: folders.has(file), state: "waiting", threshold: null, item: document.createElement("li") };
     photo.item.innerHTML = '<button type="button"><canvas width="240" height="160"></canvas><span class="name"></span><span class="state"></span></button>';
     photo.item.querySelector(".name").textContent = file.name;
     photo.item.firstChild.addEventListener("click", () => show(photo));
@@ -40,8 +48,6 @@ const add = (files) => {
     $("queue").append(photo.item);
     tell(photo, "waiting");
   }
-  $("work").hidden = photos.length === 0;
-  document.body.classList.toggle("working", photos.length > 0);
   work();
 };
 
@@ -60,17 +66,18 @@ const tell = (photo, state, sentence = "") => {
 const work = async () => {
   model ??= await metadata;
   const photo = photos.find((each) => each.state === "waiting");
+  if (!shown && photo) show(photo); // from here on there is one: no control works on nothing
   if (!photo || photos.filter((each) => each.state === "working").length >= AT_ONCE) return;
   tell(photo, "working");
   work();
   try {
+    if (refuse(photo)) throw new Refused(refuse(photo));
     photo.probability = await ask(photo, { kind: "probability" });
     await measure(photo);
     tell(photo, "done");
-    if (!shown || shown.state === "failed") show(photo);
+    if (photo === shown || shown.state === "failed") show(photo);
   } catch (error) {
     tell(photo, "failed", explain(error));
-    if (!shown) show(photo);
   }
   work();
 };
@@ -144,11 +151,14 @@ const open = async (photo) => {
 
 const show = async (photo) => {
   shown = photo;
+  $("work").hidden = false;
+  document.body.classList.add("working");
   for (const each of photos) each.item.firstChild.setAttribute("aria-current", each === photo);
   shown.opened = null;
   render();
   if (photo.state === "done") {
     const opened = await open(photo);
+    if (photo !== shown) return; // another one was asked for meanwhile
     for (const each of photos) each.opened = each.soft = null; // one at a time: memory
     photo.opened = opened;
     render();
@@ -256,6 +266,7 @@ const attempt = async (button, work) => {
     $("said").textContent = explain(error);
   }
   button.disabled = false;
+  render(); // which knows whether the photo that is shown by now can be downloaded
 };
 
 const saveAll = async () => {
@@ -271,10 +282,11 @@ const saveAll = async () => {
   save(makeZip(files), "cutouts.zip");
 };
 
-$("save").addEventListener("click", () => attempt($("save"), async () => save(await makeCutout(shown), `${stem(shown)}.png`)));
-$("save-mask").addEventListener("click", () => attempt($("save-mask"), async () => {
-  save(await ask(shown, { kind: "mask", threshold: thresholdOf(shown) }), `${stem(shown)}-mask.png`);
-}));
+// The photo is the one that was shown at the click: while it is waited for, another may be chosen.
+const saveCutout = async (photo) => save(await makeCutout(photo), `${stem(photo)}.png`);
+const saveMask = async (photo) => save(await ask(photo, { kind: "mask", threshold: thresholdOf(photo) }), `${stem(photo)}-mask.png`);
+$("save").addEventListener("click", () => attempt($("save"), () => saveCutout(shown)));
+$("save-mask").addEventListener("click", () => attempt($("save-mask"), () => saveMask(shown)));
 $("save-all").addEventListener("click", () => attempt($("save-all"), saveAll));
 
 // Settings
@@ -327,7 +339,8 @@ document.addEventListener("dragover", drag(true));
 document.addEventListener("dragleave", drag(false));
 document.addEventListener("drop", (event) => {
   drag(false)(event);
-  add([...event.dataTransfer.files]);
+  const files = [...event.dataTransfer.files], items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
+  add(files, new Set(files.filter((_, index) => items[index]?.webkitGetAsEntry?.()?.isDirectory)));
 });
 $("queue").addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
