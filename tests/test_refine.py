@@ -18,7 +18,7 @@ import fgbg
 from discs import small_config, write_discs
 from fgbg import cli, engine
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.bootstrap import Estimate, check_difference
 from fgbg.models import MODELS, wrap_network
 from fgbg.models.checkpoint import save_model
 from fgbg.run import Run, create_run
@@ -26,7 +26,7 @@ from fgbg.ship import matte as matte_module
 from fgbg.ship.matte import matte
 from fgbg.ship.predict import predict_inputs
 from fgbg.ship.refine import STEPS, Refined, View, measure_cell, parse_steps
-from fgbg.ship.refine_trial import _judge, try_steps
+from fgbg.ship.refine_trial import Effect, Trial, _judge, try_steps
 from trivial import RedNetwork, draw, make_header, make_noise, paint
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -277,7 +277,7 @@ def test_a_gain_that_many_photos_share_is_recommended_and_noise_is_not() -> None
     stream = np.random.default_rng(0)
     gain, noise = stream.uniform(0, 0.02, (60, 1)), stream.normal(0, 0.01, (60, 2))
     differences = np.concatenate([gain, noise, -gain], axis=1)
-    effects = _judge([("largest",), ("fill",), ("specks",), ("edges",)], np.stack([differences, differences], axis=2))
+    effects = _judge([("largest",), ("fill",), ("specks",), ("edges",)], np.stack([differences, differences], axis=2), None)
     assert [each.verdict for each in effects] == ["helps", "cannot be told", "cannot be told", "hurts"]
     assert (effects[0].better, effects[0].worse) == (60, 0)
     assert effects[1].p_holm >= effects[1].dice.p
@@ -300,6 +300,7 @@ def test_several_steps_that_help_are_measured_together(red_run: Run, monkeypatch
     assert f"--refine {','.join(helping)}" in trial.describe()
 
 
+@pytest.mark.slow  # as above
 def test_soft_edges_of_specks_that_are_lost_in_a_reduced_photo_stay_hard() -> None:
     mask = np.zeros((1500, 2000), np.uint8)
     for row, column in itertools.product((101, 1399), (101, 102, 1899)):
