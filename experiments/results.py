@@ -19,7 +19,7 @@ from fgbg.judge.compare import FEWEST_SEEDS, SIGNIFICANT, compare_seeds
 from fgbg.models import build_network
 from fgbg.models.operations import count_forward
 from fgbg.run import Run, open_run
-from fgbg.training.train import size_in
+from fgbg.training.schedule import size_in
 from plan import HERE, RESULTS, read_plan
 
 PAGE = HERE.parent / "docs" / "results.md"

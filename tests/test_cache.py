@@ -348,9 +348,9 @@ class TestFillOnce:
 
 class TestWeight:
     def test_large_photos_fill_the_queue(self, make_folder) -> None:
-        samples = open_samples(make_folder(2))
+        samples = open_samples(make_folder(3))
         large = replace(samples.inspections[1], height=8_000, width=12_000)
-        samples = replace(samples, inspections=(samples.inspections[0], large))
+        samples = replace(samples, inspections=(samples.inspections[0], large, samples.inspections[2]))
         assert (samples.weigh(0), samples.weigh(1)) == (1, 32)
 
 

@@ -429,6 +429,7 @@ def test_a_phones_second_picture_makes_no_other_type(drawn: Path) -> None:
 
 
 def test_a_name_that_is_no_text_is_named(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (drawn / "metadata.csv").unlink()
     for kind in ("images", "masks"):
         path = drawn / kind / "figure_00000.png"
         path.rename(path.with_name(os.fsdecode(b"caf\xe9.png")))

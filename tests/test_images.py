@@ -368,7 +368,7 @@ class TestUnreadable:
 
     @READERS
     def test_a_file_that_may_not_be_read(self, read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(Image, "open", refuse)

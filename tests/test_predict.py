@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -593,3 +594,13 @@ def test_predictions_do_not_go_among_the_photos(red_model: Path, tmp_path: Path)
     write(tmp_path / "photos" / "a.webp", lossless=True)
     with pytest.raises(UserError, match="is the folder of the photos: choose another"):
         run(red_model, tmp_path / "photos", out=tmp_path / "photos")
+
+
+def test_what_a_killed_prediction_left_unfinished_is_removed(red_model: Path, tmp_path: Path) -> None:
+    photo, out = write(tmp_path / "a.webp", lossless=True), tmp_path / "out"
+    out.mkdir()
+    for name, age in ((".a.png.1.partial", 7200), (".b.png.2.partial", 60)):
+        (out / name).touch()
+        os.utime(out / name, (time.time() - age,) * 2)
+    run(red_model, photo, out=out)
+    assert files_below(out) == [".b.png.2.partial", "a.png"]

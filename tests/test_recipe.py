@@ -285,10 +285,10 @@ def test_settings_that_do_not_go_together(changes: dict[str, object], sentence: 
 
 
 def test_a_longer_run_says_that_images_are_small_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = small_config(tmp_path / "run", epochs=4, size=96, start_size=32, width=2)
-    fgbg.train(config, samples=make_samples(size=96))
+    config = small_config(tmp_path / "run", epochs=2, size=64, start_size=32, width=2)
+    fgbg.train(config, samples=make_samples(size=64))
     capsys.readouterr()
-    fgbg.train(replace(config, epochs=8), samples=make_samples(size=96), resume=True)
-    assert "the learning rate is constant; images" not in capsys.readouterr().out  # epoch 5 of 8 has them whole
-    fgbg.train(replace(config, epochs=40), samples=make_samples(size=96), resume=True)
-    assert "the learning rate is constant; images grow from 32 px to 96 px by epoch 21" in capsys.readouterr().out
+    fgbg.train(replace(config, epochs=4), samples=make_samples(size=64), resume=True)
+    assert "the learning rate is constant; images" not in capsys.readouterr().out  # epoch 3 of 4 has them whole
+    fgbg.train(replace(config, epochs=12), samples=make_samples(size=64), resume=True)
+    assert "the learning rate is constant; images grow from 32 px to 64 px by epoch 7" in capsys.readouterr().out

@@ -542,7 +542,7 @@ class TestOwnSamples:
         pixels, mask = np.zeros((4, 4, 3), np.uint8), np.eye(4, dtype=np.uint8)
         samples = [Sample(f"photo_{index}", pixels, mask, split=split) for index, split in enumerate(splits)]
         with pytest.raises(UserError, match=sentence):
-            split_set(understand_samples("own", samples))
+            split_set(understand_samples("own", samples), seed=0)
 
     def test_arrays_are_understood_as_files_are(self) -> None:
         samples = understand_samples("own", own_samples(3))

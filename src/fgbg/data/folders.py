@@ -158,7 +158,7 @@ def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[
     rows = {}
     for row in reader:
         name = (row.pop("id") or "").strip()
-        if not name and not any(row.values()):
+        if not name and not any("".join(value or "") for value in row.values()):
             continue  # a line of nothing but commas, as spreadsheets leave them at the end
         sample_id = name if name in known else Path(name).stem
         if sample_id not in known:

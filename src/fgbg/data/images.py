@@ -22,9 +22,9 @@ from fgbg.errors import UserError
 from fgbg.quiet import without_warnings
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")  # a JPEG may hold more pictures (MPO): the first is read
 """The formats a file is read as, whatever its name. Pillow knows more, such as EPS, which it has Ghostscript execute."""
-DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error)
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error)
 """What Pillow's decoders and metadata readers raise on damaged files."""
 LARGEST_PHOTO_PIXELS = 24_000_000  # larger photos are reduced on decoding to save memory: networks see only 256 px
 _TRANSPOSED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height

@@ -232,7 +232,7 @@ def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str,
 
 
 def make_printable(name: str) -> str:
-    """A file's name with everything that is not valid UTF-8 shown as escaped bytes.
+    """A file's name with everything that is not valid UTF-8 shown as escape sequences.
 
     >>> make_printable("caf\\udce9")
     'caf\\\\udce9'

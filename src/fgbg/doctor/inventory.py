@@ -63,7 +63,7 @@ def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: L
             problems.append(Problem(kind, names, sentence, left_out))
             continue
         # A list or table may name a photo that exists but has no mask: the file it means is the photo, not a mask.
-        is_entry = kind == "missing-image" and (not files[0].exists() or files[0].parent.name == "images")
+        is_entry = kind == "missing-image" and len(files) == 1 and not _is_mask(files[0])
         is_pairing = kind == "missing-mask" or (not is_entry and (len(files) > 1 or files[0].exists()))
         for path in files:
             ids = {path.name, path.stem, f"{path.parent.parent.name}_{path.stem}"}
@@ -73,6 +73,11 @@ def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: L
             problems.append(Problem(kind, (relative_name(path, listing.folder),), detail))
             alone |= ids if is_pairing else set()
     return problems
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether a file without a photo is a mask that is there, rather than the photo that a list or table names."""
+    return path.is_file() and path.parent.name != "images"
 
 
 def _drop_unprintable(samples: Sequence[Sample], folder: Path) -> tuple[list[Sample], list[Problem]]:

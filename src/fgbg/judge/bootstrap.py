@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,7 @@ def estimate_mean(scores: NDArray[np.float64], *, groups: Sequence[str] | None =
     return Estimate(float(scores.mean()), float(low), float(high))
 
 
+@runtime_checkable
 class Member(Protocol):
     """An image that may belong to a group: a sample, or a row of scores."""
 

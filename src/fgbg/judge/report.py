@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgbg.data.samples import SPLITS
 from fgbg.errors import UserError
 from fgbg.judge.charts import draw_charts
 from fgbg.judge.workbook import write_workbook
@@ -68,7 +69,7 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allo
         if not run.epochs() and not run.scores_path(split).exists():
             raise UserError(
                 f"{run.folder} has neither a finished epoch nor {split} scores: let fgbg train finish an epoch, or run "
-                f"fgbg evaluate {run.folder} --split {split}"
+                f"fgbg evaluate {run.folder} {f'--split {split}' if split in SPLITS else 'DATA'}"
             )
     text = render_page(runs, split, allow_overlap=allow_overlap)
     record = _write_files(runs, folder, allow_overlap=allow_overlap)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fgbg.data.parallel import show_progress
-from fgbg.data.samples import SampleSet
+from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.data.sources import has_outlines, open_samples
 from fgbg.data.split import lock_splits
 from fgbg.engine import Engine
@@ -69,6 +69,7 @@ def evaluate_run(
         predictor, header = load_model(run.best)
         predictor.to(engine.device)
         samples, label = open_run_data(run, data, split, object_values, categories)
+        label = find_label(run, label, samples)
         has_learnt_them = bool(find_seen_photos(header, samples, split).trained)
         if threshold_for and has_learnt_them:
             raise UserError(
@@ -148,12 +149,23 @@ def choose_on_validation(
     return evaluation
 
 
-def _label_scores(run: Run, samples: SampleSet, split: str) -> str:
-    """The label of scores on other data: they are kept beside the run's own and those of others, and replace none."""
-    label = f"{samples.name}_{split}"
-    if run.scores_path(label).exists() and run.statement(label)["fingerprint"] != samples.fingerprint:
-        return f"{label}_{samples.fingerprint}"  # other data of the same name
-    return label
+def find_label(run: Run, label: str, samples: SampleSet) -> str:
+    """The label under which the run keeps scores on these samples.
+
+    Scores on other data stand beside the run's own, and never replace those on another set of the same name.
+
+    Args:
+        run: Where the scores will be kept.
+        label: As `open_run_data` returns it.
+        samples: What is scored.
+    """
+    if label in SPLITS or not run.scores_path(label).exists():
+        return label
+    try:
+        is_same = run.statement(label)["fingerprint"] == samples.fingerprint
+    except UserError:  # what cannot be read is written anew
+        return label
+    return label if is_same else f"{label}_{samples.fingerprint}"
 
 
 def open_scorable(folder: Path) -> Run:
@@ -191,7 +203,7 @@ def open_run_data(
         chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
         named = open_samples(data, object_values=object_values, categories=chosen, progress=show_progress)
         if named.fingerprint != run.fingerprint:
-            return named.of(split), _label_scores(run, named, split)
+            return named.of(split), f"{named.name}_{split}"
         own = replace(named, samples=tuple(lock_splits(named.samples, locked)))
     else:
         own = open_samples(

@@ -12,7 +12,7 @@ from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation, evaluate
 from fgbg.judge.panels import draw_best_and_worst
-from fgbg.judge.runs import JOINT, open_run_data, open_scorable
+from fgbg.judge.runs import JOINT, find_label, open_run_data, open_scorable
 from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.run import Run
@@ -72,6 +72,7 @@ def evaluate_together(
     samples, label = open_run_data(runs[0], data, split, object_values, categories)
     members = [run.name for run in runs] if len(runs) > 1 else []
     run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
+    label = find_label(run, label, samples)
     evaluation = evaluate(
         scorer,
         header,

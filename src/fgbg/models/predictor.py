@@ -85,7 +85,7 @@ class Predictor(nn.Module):
     def forward(self, pixels: UInt8[Tensor, "height width 3"], size: tuple[int, int] | None = None) -> Float[Tensor, "_ _"]:
         """Probability of object for every pixel of one RGB photo, in fp32: the graph that is exported.
 
-        With a batch of one it is 8 times as fast as `answer`, and differs in the last digits.
+        For whole photos, its batch of one is 8 times as fast as `answer`, and differs in the last digits.
 
         Args:
             pixels: The photo.
@@ -161,7 +161,7 @@ class Predictor(nn.Module):
 
     @torch.inference_mode()
     def answer(self, photos: Sequence[UInt8[Tensor, "_ _ 3"]], sizes: Sequence[tuple[int, int]]) -> Iterator[Answer]:
-        """Up to `CHUNK` photos, one after the other: every score and every mask comes from here.
+        """Up to `CHUNK` photos, one after the other: all scores, and all masks of a run, come from here.
 
         Args:
             photos: RGB photos, which may have been reduced on decode.

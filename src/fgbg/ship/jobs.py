@@ -50,8 +50,8 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
     """Which file each photo goes to: the same name below `out`, with subfolders kept and suffix `.png`.
 
     Raises:
-        UserError: An input does not exist or holds no photo, two photos would go to one file, or a
-            photo would be overwritten.
+        UserError: An input does not exist or holds no photo, `out` is the folder of the photos, two photos would go to one
+            file, or a photo would be overwritten.
     """
     placed: list[tuple[Path, Path]] = []  # source, place below out
     folders = [path for path in inputs if path.is_dir()]
@@ -110,6 +110,13 @@ def _find_photos(folder: Path) -> list[Path]:
     found = []
     for path, folders, names in os.walk(folder):
         here = Path(path)
-        folders[:] = [name for name in folders if not (name.startswith(".") or (here / name / RECORD).exists())]
+        folders[:] = [name for name in folders if not (name.startswith(".") or _holds_predictions(here / name))]
         found += [here / name for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
     return sorted(path for path in found if path.is_file())
+
+
+def _holds_predictions(folder: Path) -> bool:
+    try:
+        return (folder / RECORD).exists()
+    except PermissionError:  # nor can its photos be read: the walk passes over it
+        return False

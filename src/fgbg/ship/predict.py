@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -24,10 +26,11 @@ from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_photo, weigh_pixels
 from fgbg.ship.provenance import Provenance, hash_model, leave_out_done, write_provenance
 from fgbg.ship.refine import parse_steps
-from fgbg.storage import make_folder
+from fgbg.storage import PARTIAL, make_folder
 
 Result = TypeVar("Result")
 
+LEFTOVER_SECONDS = 3600  # a picture takes seconds to write
 READ_AHEAD, WRITTEN_BEHIND = 8, 4  # photos that wait to be computed or written: bounds memory where they are large
 
 
@@ -76,10 +79,20 @@ def predict_inputs(
     provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
     todo = jobs if force else leave_out_done(jobs, out, provenance)
     make_folder(folder)
+    _clear_leftovers(todo)
     if folder == out:  # a single file has no record of its photo, and is never taken for done
         write_provenance(out, provenance)
     outcome = predict_files(model, todo, kind=kind, progress=show_progress)
     return replace(outcome, already=len(jobs) - len(todo))
+
+
+def _clear_leftovers(jobs: Sequence[Job]) -> None:
+    """Remove the unfinished files of a prediction that was killed; those of one that is running are younger."""
+    for folder in {job.target.parent for job in jobs}:
+        for path in folder.glob(PARTIAL):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                    path.unlink()
 
 
 def tell_model_from_photos(inputs: Sequence[str]) -> tuple[str, list[str]]:

@@ -101,7 +101,7 @@ class Trained(NamedTuple):
 class _PhotoScores(NamedTuple):
     """Validation scores of one photo."""
 
-    index: int
+    photo: int
     loss: float
     dice: float  # at the training size
     dice_photo: float  # at its own size
@@ -219,13 +219,13 @@ def validate(learner: Learner) -> Validated:
             yield pixels, apply_border(levels, learner.border)
 
     mine: list[_PhotoScores] = []
-    # Scores are inference tensors: outside this mode, losses that have weights or edit their target could not use them.
-    with torch.inference_mode():
-        for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
-            loss = learner.loss(scored.logits_at_size[None, None], scored.target_at_size[None]).item()
-            own = float(learner.metric(scored.prediction, scored.target)) if learner.metric else math.nan
-            mine.append(_PhotoScores(index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), own))
-    everyone = sorted(learner.engine.gather(mine, lambda scores: scores.index))  # fixed order: same sum to the last bit
+    # Copies: scores are inference tensors, which a loss with weights of its own, or one that edits its target, cannot use.
+    for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
+        with torch.no_grad():
+            loss = learner.loss(scored.logits_at_size.clone()[None, None], scored.target_at_size.clone()[None]).item()
+            own = float(learner.metric(scored.prediction.clone(), scored.target.clone())) if learner.metric else math.nan
+        mine.append(_PhotoScores(index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), own))
+    everyone = sorted(learner.engine.gather(mine, lambda scores: scores.photo))  # fixed order: same sum to the last bit
     _, loss, dice, dice_photo, own = np.mean(everyone, axis=0).tolist()
     return Validated(loss, dice, dice_photo, own if learner.metric else None)
 
