@@ -118,14 +118,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home(run, data, written)
 
 
-@pytest.fixture(scope="module")
-def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A letterbox model of a network of one's own, exported in single precision."""
-    folder = tmp_path_factory.mktemp("padded")
-    save_model(folder / "own.safetensors", wrap_network(Sharp()), make_header(network="own:Sharp", size=24, fit="pad"))
+def export_own(folder: Path, fit: Fit) -> Path:
+    """A network of one's own, exported in single precision."""
+    save_model(folder / "own.safetensors", wrap_network(Sharp()), make_header(network="own:Sharp", size=24, fit=fit))
     with unchecked():
         export_model(folder / "own.safetensors", folder / "own.onnx", weights="single", network=Sharp())
     return folder / "own.onnx"
+
+
+@pytest.fixture(scope="module")
+def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A letterbox model."""
+    return export_own(tmp_path_factory.mktemp("padded"), "pad")
 
 
 @pytest.fixture
@@ -149,8 +153,8 @@ def answer(predictor: Predictor, pixels: NDArray[np.uint8], size: tuple[int, int
 # The answer
 
 
-def test_several_models_are_averaged(home: Home, own_file: Path) -> None:
-    photo = make_noise(40, 60)
+def test_several_models_are_averaged(home: Home, tmp_path: Path) -> None:
+    photo, own_file = make_noise(40, 60), export_own(tmp_path, "squash")
     named = fgbg.load(f"{home.export.path}, {own_file}")
     mean = (fgbg.load(home.export.path)(photo) + fgbg.load(own_file)(photo)) / 2
     np.testing.assert_allclose(named(photo), mean, atol=1e-6)
