@@ -227,6 +227,7 @@ def test_without_annotations_there_are_no_categories(tmp_path: Path) -> None:
         open_samples(tmp_path / "data", categories=("cat",))
 
 
+@pytest.mark.long
 def test_training_on_coco_is_training_on_its_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same discs as run lengths and as arrays: the same epochs to the last digit, and scores from the run alone."""
     discs = make_samples(20)

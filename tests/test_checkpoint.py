@@ -133,6 +133,7 @@ def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_model_loads_however_long_its_header_is(tmp_path: Path) -> None:
     starts = set()
     for length in range(0, 264, 8):

@@ -130,6 +130,7 @@ def test_check_takes_data_and_runs(trained: Path, discs: Path, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["pairs"] == 20
 
 
+@pytest.mark.long
 def test_a_photo_reduced_on_decoding_is_scored_and_drawn_at_its_own_size(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,7 @@ def test_an_objects_inside_is_no_surface() -> None:
     assert surface_distances(hollow, truth).average == pytest.approx(4 / 36)
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=150)
 @given(pairs())
 def test_surface_distances_are_monais(pair: Pair) -> None:

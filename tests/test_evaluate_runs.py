@@ -79,6 +79,7 @@ def copy_run(folder: Path, into: Path, name: str = "run") -> fgbg.Run:
     return fgbg.open_run(into / name)
 
 
+@pytest.mark.long
 def test_the_threshold_can_be_chosen_anew_for_something_else(home: Path, tmp_path: Path) -> None:
     run = copy_run(home / "first", tmp_path)
     evaluate_run(run.folder, device="cpu", threads=1)
@@ -216,6 +217,7 @@ def scored_copy(folder: Path, into: Path) -> Path:
     return run.folder
 
 
+@pytest.mark.long
 def test_two_data_sets_of_one_name_keep_their_own_scores(home: Path, tmp_path: Path) -> None:
     run = copy_run(home / "first", tmp_path)
     for site, count in (("a", 20), ("b", 30)):

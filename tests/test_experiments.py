@@ -128,5 +128,6 @@ def test_operations_that_are_kept_are_those_of_the_networks(name: str) -> None:
     )
 
 
+@pytest.mark.long
 def test_the_page_of_results_is_what_the_kept_runs_say() -> None:
     assert results.PAGE.read_text(encoding="utf-8") == results.write_page(), "run python experiments/results.py"

@@ -153,6 +153,7 @@ def answer(predictor: Predictor, pixels: NDArray[np.uint8], size: tuple[int, int
 # The answer
 
 
+@pytest.mark.long
 def test_several_models_are_averaged(home: Home, tmp_path: Path) -> None:
     photo, own_file = make_noise(40, 60), export_own(tmp_path, "squash")
     named = fgbg.load(f"{home.export.path}, {own_file}")
@@ -418,6 +419,7 @@ def test_the_runs_own_validation_photos_prove_it(home: Home) -> None:
     assert "pixels on the other side of the threshold  0.00000%" in home.export.describe()
 
 
+@pytest.mark.long
 def test_a_wrong_resize_is_caught_and_nothing_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without antialiasing, as most exports have it."""
     build = export_module.build_graph
@@ -712,6 +714,7 @@ def test_onnx_runtime_tells_its_makers_nothing(tmp_path: Path, monkeypatch: pyte
     assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name], "where it keeps what is to be sent"
 
 
+@pytest.mark.long
 def test_a_card_of_the_file_that_was_replaced_goes(home: Home, tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
     with unchecked():

@@ -100,6 +100,7 @@ def test_a_dial_left_open_does_not_depend_on_the_other() -> None:
     assert draw_figure(21, size=SIZE, tone_gap=0.1).irregularity == free.irregularity
 
 
+@pytest.mark.long
 def test_dials_are_spread_and_independent_of_size_and_place(default_set: list[Figure]) -> None:
     gaps = np.array([figure.tone_gap for figure in default_set])
     roughness = np.array([figure.irregularity for figure in default_set])
@@ -132,6 +133,7 @@ def test_irregularity_lengthens_the_outline() -> None:
     assert means[0] * 1.15 < means[1] < means[2] / 1.15
 
 
+@pytest.mark.long
 def test_tone_gap_parts_the_mean_colours() -> None:
     means = [
         np.mean([colour_distance(draw_figure(k, size=SIZE, tone_gap=dial)) for k in range(16)])

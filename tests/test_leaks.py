@@ -243,6 +243,7 @@ def test_overlaps_by_content_and_by_group() -> None:
     refuse_overlaps(understand_samples("own", alike))  # twice in one split is a waste, not a leak
 
 
+@pytest.mark.long
 def test_training_refuses_an_overlap_unless_told_and_every_later_score_tells(tmp_path: Path) -> None:
     folder = write_leak(tmp_path)
     config = replace(small_config(tmp_path / "run", epochs=1), data=str(folder))

@@ -46,6 +46,7 @@ def test_gives_back_what_lies_below_memory_still_in_use() -> None:
     assert given_back > 180  # of 200 MB
 
 
+@pytest.mark.long
 @needs_glibc
 def test_nothing_stays_of_a_large_photo_but_what_the_model_is_shown(tmp_path: Path) -> None:
     photo = tmp_path / "large.png"
@@ -64,6 +65,7 @@ def test_nothing_stays_of_a_large_photo_but_what_the_model_is_shown(tmp_path: Pa
     assert taken < shown + 20
 
 
+@pytest.mark.long
 @needs_glibc
 def test_a_training_asks_for_its_memory_once() -> None:
     told = run_alone(

@@ -154,6 +154,7 @@ def test_switched_off_it_costs_nothing_and_changes_nothing() -> None:
     assert mixture.second is None
 
 
+@pytest.mark.long
 def test_it_trains_and_resumes(tmp_path: Path) -> None:
     config = small_config(tmp_path / "cut", augment=AugmentRanges(cutmix=0.4, mixup=0.4), epochs=1, selfcheck=True)
     fgbg.train(config, samples=make_samples())

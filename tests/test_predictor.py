@@ -40,6 +40,7 @@ def as_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
 # Sizes
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=25)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), fit=st.sampled_from(FITS), size=st.sampled_from([16, 17, 31]))
 def test_the_probability_has_the_photos_size(height: int, width: int, fit: Fit, size: int) -> None:

@@ -220,6 +220,7 @@ def test_a_run_says_and_keeps_where_its_encoder_came_from(
     assert header.mean == tuple(timm.get_pretrained_cfg(TINY).mean)
 
 
+@pytest.mark.long
 def test_a_run_goes_on_when_its_first_weights_are_gone(
     tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -138,6 +138,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     return Both(out, printed)
 
 
+@pytest.mark.long
 def test_two_processes_average_to_the_gradient_of_one(both: Both) -> None:
     one, two = (torch.load(both.out / f"gradients_{count}.pt", weights_only=True) for count in (1, 2))
     for name in one:
@@ -145,6 +146,7 @@ def test_two_processes_average_to_the_gradient_of_one(both: Both) -> None:
         assert distance < 1e-5, (name, float(distance))
 
 
+@pytest.mark.long
 def test_two_processes_train_one_run(both: Both, tmp_path: Path) -> None:
     run = fgbg.open_run(both.out / "two")
     assert [record.epoch for record in run.epochs()] == [1, 2]
@@ -155,11 +157,13 @@ def test_two_processes_train_one_run(both: Both, tmp_path: Path) -> None:
     assert run.epochs()[0].train_loss == pytest.approx(one.epochs()[0].train_loss, abs=0.1)
 
 
+@pytest.mark.long
 def test_two_processes_check_once_and_stop_together(both: Both) -> None:
     assert both.printed.count("self-check: 19 of 19 passed") == 1
     assert all("wrong sign" in (both.out / f"stopped_{rank}").read_text() for rank in (0, 1))
 
 
+@pytest.mark.long
 def test_two_processes_give_the_rows_of_one(both: Both) -> None:
     for fit in ("squash", "crop"):
         folders = [both.out / f"{fit}_scores_{count}" for count in (1, 2)]

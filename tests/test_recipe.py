@@ -247,6 +247,7 @@ def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path: Path, capsys: 
     assert len(run.epochs()) == 4, "more patience goes on"
 
 
+@pytest.mark.long
 def test_with_everything_on_an_interrupted_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     config = small_config(tmp_path / "cut", **EVERYTHING)
     with prepare_training(config, OwnParts(samples=make_samples())) as training:
@@ -284,6 +285,7 @@ def test_settings_that_do_not_go_together(changes: dict[str, object], sentence: 
         small_config(Path("unused"), **changes)
 
 
+@pytest.mark.long
 def test_a_longer_run_says_that_images_are_small_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = small_config(tmp_path / "run", epochs=2, size=64, start_size=32, width=2)
     fgbg.train(config, samples=make_samples(size=64))

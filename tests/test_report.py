@@ -431,6 +431,7 @@ def test_runs_that_cannot_be_compared_say_why(run: Run, tmp_path: Path) -> None:
     assert "changed" not in page.ids
 
 
+@pytest.mark.long
 def test_three_runs_have_three_comparisons(run: Run, other: Run, tmp_path: Path) -> None:
     third = write_fake_run(tmp_path / "third", count=COUNT, seed=3, width=32)
     page = Page(render_page([run, other, third], "test"))
@@ -540,6 +541,7 @@ def test_one_photo_has_no_interval_to_draw(tmp_path: Path) -> None:
     assert "cannot tell" in Page(render_page(runs, "test")).words
 
 
+@pytest.mark.long
 def test_an_overlap_that_was_allowed_is_compared_where_it_is_allowed_again(tmp_path: Path) -> None:
     runs = [
         write_fake_run(tmp_path / name, count=12, seed=seed, model=name) for seed, name in enumerate(("unet", "linknet"))

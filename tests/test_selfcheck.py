@@ -82,6 +82,7 @@ def seed_everything() -> None:
         seed(3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("own", [False, True])
 def test_the_training_that_follows_is_the_same_to_the_bit(tmp_path: Path, own: bool) -> None:
     states = []

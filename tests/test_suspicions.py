@@ -57,6 +57,7 @@ def leave_speck(levels: Levels) -> Levels:
     return left
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("plant", [box, cut_off, add_specks, leave_speck, lambda levels: 1 - levels])
 def test_planted_shapes_are_suspected(plant: Callable[[Levels], Levels], drawn: list[Figure]) -> None:
     find = find_suspect if plant in (box, cut_off, add_specks, leave_speck) else find_inverted

@@ -331,6 +331,7 @@ def test_each_combination_is_trained_once(discs: Path, tmp_path: Path, follow: C
     assert "none of 6 trials is better than the baseline, validation Dice 0.5000" in found.describe()
 
 
+@pytest.mark.long
 def test_the_baseline_may_lie_outside_the_search(discs: Path, tmp_path: Path, follow: Callable[[Curve], None]) -> None:
     follow(by_learning_rate)
     over = {"learning_rate": "2e-2..1e-1:log", "loss": ["focal_dice", "bce_lovasz"]}
@@ -340,6 +341,7 @@ def test_the_baseline_may_lie_outside_the_search(discs: Path, tmp_path: Path, fo
     assert set(found.importances) == {"learning_rate", "loss"}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_page")
 def test_values_that_cannot_be_trained_are_passed_over(
     discs: Path, tmp_path: Path, follow: Callable[[Curve], None], monkeypatch: pytest.MonkeyPatch
@@ -436,6 +438,7 @@ def test_interrupted_again_and_again_it_ends_as_if_it_had_not_been(
     assert sum(line.startswith("trial 3 ") for line in said) == 1, "an ended trial is not repeated"
 
 
+@pytest.mark.long
 def test_the_hours_end_at_an_epoch(
     discs: Path, tmp_path: Path, follow: Callable[[Curve], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,6 +453,7 @@ def test_the_hours_end_at_an_epoch(
     assert found.count == 5
 
 
+@pytest.mark.long
 def test_other_settings_another_search_or_other_photos_are_refused(
     discs: Path, tmp_path: Path, follow: Callable[[Curve], None]
 ) -> None:
@@ -547,6 +551,7 @@ def test_the_test_photos_decide_nothing(tmp_path: Path) -> None:
 # What is left to be read
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_page")
 def test_the_page_and_what_lies_beside_it(discs: Path, tmp_path: Path, follow: Callable[[Curve], None]) -> None:
     follow(by_learning_rate)

@@ -18,6 +18,7 @@ def read_events(run: fgbg.Run) -> dict[str, list[tuple[int, float]]]:
     return {name: [(event.step, event.value) for event in reader.Scalars(name)] for name in reader.Tags()["scalars"]}
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_tracked_whole_and_once(tmp_path: Path) -> None:
     config = small_config(tmp_path / "run", epochs=2, track="tensorboard")
     fgbg.train(config, samples=make_samples())

@@ -179,6 +179,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert [record.epoch for record in resumed.epochs()] == [1, 2, 3], f"killed in step {step}"
 
 
+@pytest.mark.long
 def test_more_epochs_extend_a_run(tmp_path: Path) -> None:
     config = small_config(tmp_path / "run", epochs=1)
     fgbg.train(config, samples=make_samples())

@@ -106,6 +106,7 @@ def test_what_is_not_judged_is_no_ground() -> None:
     assert measure_traits(pixels, np.where(ring, 0, target).astype(np.uint8)).tone_contrast < 0.9
 
 
+@pytest.mark.long
 def test_the_dials_of_drawn_figures_are_seen() -> None:
     figures = [draw_figure(index, size=96) for index in range(60)]
     traits = [measure_traits(figure.pixels, figure.mask.astype(np.uint8)) for figure in figures]
