@@ -16,6 +16,7 @@ import torch
 from fgbg.config import TrainConfig
 from fgbg.data.figures import draw_figures
 from fgbg.engine import Engine
+from fgbg.memory import keeping_memory
 from fgbg.training.build import build_learner, understand_data
 from fgbg.training.loop import Learner, train_epoch
 from timing import describe_machine, images_per_second, ratio
@@ -57,9 +58,10 @@ def measure(case: dict[str, object], figures: Path) -> None:
         train_epoch(learner, next(epochs), "loop")
         return steps * config.batch_size
 
-    rates = images_per_second(
-        {"loop": run_loop, "bare": lambda: run_bare_steps(learner, image, target, steps)}, rounds=ROUNDS
-    )
+    with keeping_memory():  # as in every training; the bare step has it, too
+        rates = images_per_second(
+            {"loop": run_loop, "bare": lambda: run_bare_steps(learner, image, target, steps)}, rounds=ROUNDS
+        )
     medians = {name: sorted(values)[len(values) // 2] for name, values in rates.items()}
     print(
         f"{config.model} width {config.width}, {config.size} px, batch {config.batch_size}, {engine.describe()}: "

@@ -29,7 +29,7 @@ Augment = Callable[
 arguments alone, otherwise resuming changes the weights.
 """
 
-CPU_PIECE = 4  # images at a time on a CPU: intermediate results then stay in its cache (1.8 x at 256 px)
+CPU_PIECE_PIXELS = 2**15  # at a time for each thread of a CPU: intermediate results then stay in its cache
 
 
 class PairedAugmentation:
@@ -82,7 +82,10 @@ class PairedAugmentation:
             self._table = _to_tensors(table, self.reach, self.device)
             self._epoch = epoch
         sample = _sample_unjudged_outside if self.ranges.padding == "ignore" else _sample_black_outside
-        piece = CPU_PIECE if self.device.type == "cpu" else len(rows)
+        piece = len(rows)
+        if self.device.type == "cpu":
+            threads = torch.get_num_threads()  # each samples whole images
+            piece = threads * max(1, CPU_PIECE_PIXELS // self.size**2)
         parts = [
             sample(
                 pixels[start : start + piece],
