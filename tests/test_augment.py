@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as judge
 
+from fgbg.data import augment as augment_module
 from fgbg.data import augment_table
 from fgbg.data.augment import PairedAugmentation
 from fgbg.data.augment_ranges import AugmentRanges
@@ -571,6 +572,17 @@ class TestRepeatability:
         some_image, some_target = self.run(paired, rows)
         torch.testing.assert_close(some_image, image[rows], atol=1e-5, rtol=0)
         assert (some_target != target[rows]).float().mean() < 1e-3  # a sum's last bit may move a pixel on an edge
+
+    @pytest.mark.parametrize("images_at_a_time", [1, 5, 24])
+    def test_a_batch_is_the_same_however_many_images_are_computed_at_a_time(
+        self, paired: PairedAugmentation, images_at_a_time: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = list(range(self.count))
+        whole_image, whole_target = self.run(paired, rows)
+        monkeypatch.setattr(augment_module, "CPU_PIECE_PIXELS", images_at_a_time * 20**2 // torch.get_num_threads())
+        image, target = self.run(paired, rows)
+        torch.testing.assert_close(image, whole_image, atol=1e-5, rtol=0)
+        assert (target != whole_target).float().mean() < 1e-3
 
     def test_the_same_seed_and_epoch_are_the_same_to_the_bit_whatever_ran_before(self, paired: PairedAugmentation) -> None:
         rows = [3, 1, 4]
