@@ -22,7 +22,6 @@ from keep import keep
 from plan import RESULTS
 
 RUN = Path("runs/pets/pets-0")
-TERMS = "Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0"
 NOT_FOR = (
     "anything but one or a few cats or dogs of which much is seen: no other animals, no people, no medical or safety use. "
     "It was trained on photos of pedigree pets, mostly of six breeds, by people who like them. Their masks leave a band "
@@ -40,7 +39,7 @@ def main() -> None:
     evaluate_run(RUN, split="validation")
     print(evaluate_run(RUN).describe())
     keep(RUN, RESULTS / "pets")
-    print(export_model(RUN, SHIPPED / f"{PETS}.onnx", terms=TERMS, not_for=NOT_FOR, force=True).describe())
+    print(export_model(RUN, SHIPPED / f"{PETS}.onnx", not_for=NOT_FOR, force=True).describe())
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ class ExportArguments:
     """half: half the size of single, still computed in single precision. int8: a quarter, computed in integers; calibrated
     on the run's training photos, and refused if it loses 0.005 mean Dice or more."""
     terms: str = ""
-    """For the model card: on what terms the training data may be used."""
+    """For the model card: on what terms the training data may be used. Known for oxford-pet and figures."""
     not_for: str = ""
     """For the model card: what the model should not be used for."""
     force: bool = False

@@ -19,6 +19,10 @@ from fgbg.ship.parity import Parity
 from fgbg.storage import replace_when_whole
 
 NOT_SAID = "Not stated."
+KNOWN_TERMS = {
+    "oxford-pet": "Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0",
+    "figures": "Drawn by fgbg; none but fgbg's own licence (MIT).",
+}
 INT8_IS = " Its convolutions and matrix products are in int8, all but the first and the last."
 
 
@@ -31,7 +35,7 @@ class Card:
     header: ModelHeader
     model: Path  # the exported file
     parity: Parity
-    terms: str = ""  # on what terms the training data may be used
+    terms: str = ""  # on what terms the training data may be used; those of fgbg's own data sets are known
     not_for: str = ""  # what the model should not be used for
 
 
@@ -95,7 +99,7 @@ def _say_data(card: Card) -> str:
         f"- Trained on {len(header.training_images):,} photos of {header.data} (hash {header.data_fingerprint}); "
         f"{len(header.validation_images):,} others chose its epoch and threshold.",
         f"- Border rule {header.border}: {BORDERS[header.border]}.",
-        f"- Terms of the data: {card.terms or NOT_SAID}",
+        f"- Terms of the data: {card.terms or KNOWN_TERMS.get(header.data, NOT_SAID)}",
         f"- First weights: {_say_first_weights(header)}",
     ]
     return "\n".join(lines)
