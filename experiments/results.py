@@ -82,7 +82,7 @@ def tell_differences(against: str, runs: dict[str, list[Run]]) -> list[str]:
     for (name, (difference, _)), p in zip(tests.items(), adjusted, strict=True):
         verdict = "cannot tell" if p >= SIGNIFICANT else "better" if difference.mean > 0 else "worse"
         told = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
-        lines.append(row((name, told, f"{p:.3f}", verdict)))
+        lines.append(row((name, told, "< 0.001" if p < 0.001 else f"{p:.3f}", verdict)))
     return lines
 
 
