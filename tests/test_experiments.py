@@ -110,7 +110,7 @@ def test_differences_from_a_recipe_over_seeds() -> None:
     # By hand: standard error sqrt(2 · 0.01² / 3) = 0.008165, 4 degrees of freedom, t = 2.776; p = 0.00026, twice by Holm.
     assert told[5:] == [
         "| alike | +0.0100 [-0.0127, +0.0327] | 0.288 | cannot tell |",
-        "| better | +0.1000 [+0.0773, +0.1227] | 0.001 | better |",
+        "| better | +0.1000 [+0.0773, +0.1227] | < 0.001 | better |",
     ]
     assert results.tell_differences("few", {"few": base[:2], "base": base}) == []
 
