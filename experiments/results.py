@@ -16,6 +16,7 @@ import numpy as np
 
 from fgbg.judge.bootstrap import adjust_holm
 from fgbg.judge.compare import FEWEST_SEEDS, SIGNIFICANT, compare_seeds
+from fgbg.judge.comparison import format_p
 from fgbg.models import build_network
 from fgbg.models.operations import count_forward
 from fgbg.run import Run, open_run
@@ -82,7 +83,7 @@ def tell_differences(against: str, runs: dict[str, list[Run]]) -> list[str]:
     for (name, (difference, _)), p in zip(tests.items(), adjusted, strict=True):
         verdict = "cannot tell" if p >= SIGNIFICANT else "better" if difference.mean > 0 else "worse"
         told = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
-        lines.append(row((name, told, "< 0.001" if p < 0.001 else f"{p:.3f}", verdict)))
+        lines.append(row((name, told, format_p(p), verdict)))
     return lines
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.stats import ttest_ind
 
 from fgbg.judge.bootstrap import adjust_holm, check_difference
+from fgbg.judge.comparison import format_p
 from fgbg.models import build_network, count_parameters
 from fgbg.models.operations import count_forward
 from fgbg.rows import ScoreRow
@@ -76,11 +77,6 @@ def in_third(rows: Rows, trait: str, third: str) -> Chosen:
     return lambda row: THIRDS[int(np.searchsorted(cuts, getattr(row, trait)))] == third
 
 
-def word_p(p: float) -> str:
-    """A p-value in three digits."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     """As Markdown."""
     lines = [header, ["---"] * len(header), *rows]
@@ -107,7 +103,7 @@ def list_means(scores: dict[str, dict[str, list[Rows]]]) -> Iterator[list[str]]:
         difference = compare(scores[data], mean_dice())
         seeds = len(scores[data][UNET])
         photos = len(scores[data][UNET][0])
-        yield [title, str(photos), str(seeds), *told, str(difference), word_p(difference.p)]
+        yield [title, str(photos), str(seeds), *told, str(difference), format_p(difference.p)]
 
 
 def list_grid(scores: dict[str, list[Rows]]) -> Iterator[list[str]]:
@@ -157,7 +153,7 @@ def list_claims(scores: dict[str, dict[str, list[Rows]]]) -> Iterator[list[str]]
         for data, measure in measures.items():
             difference = compare(scores[data], measure)
             verdict = "yes" if difference.low > 0 else "no, the contrary" if difference.high < 0 else "cannot tell"
-            yield [claim, TITLES[data], str(difference), word_p(difference.p), f"**{verdict}**"]
+            yield [claim, TITLES[data], str(difference), format_p(difference.p), f"**{verdict}**"]
 
 
 def list_seeds(scores: dict[str, dict[str, list[Rows]]]) -> Iterator[list[str]]:

@@ -61,7 +61,7 @@ class Comparison:
         """As lines to print."""
         width = max(len(self.a), len(self.b))
         method = "paired bootstrap over" if self.question == "model" else "Welch's over"
-        adjusted = "" if self.p_holm == self.p else f", {_word_p(self.p_holm)} among all (Holm)"
+        adjusted = "" if self.p_holm == self.p else f", p {word_p(self.p_holm)} among all (Holm)"
         changed = [
             f"    {pair.id:{max(len(pair.id) for pair in self.pairs)}}  {pair.a:.3f} → {pair.b:.3f}  {pair.b - pair.a:+.3f}"
             for pair in self.most_changed()
@@ -72,7 +72,7 @@ class Comparison:
                 f"{QUESTIONS[self.question]}?",
                 f"  A  {self.a:{width}}  {self.mean_a:.4f}",
                 f"  B  {self.b:{width}}  {self.mean_b:.4f}",
-                f"  B - A {difference}  95 % interval, {method} {self.sample}; {_word_p(self.p)}{adjusted}",
+                f"  B - A {difference}  95 % interval, {method} {self.sample}; p {word_p(self.p)}{adjusted}",
                 f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
                 f"{self.winner}",
                 *(f"  note: {note}" for note in self.notes),
@@ -92,5 +92,19 @@ class Comparison:
         return told
 
 
-def _word_p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+def format_p(p: float) -> str:
+    """A p-value with three digits.
+
+    >>> format_p(0.0004), format_p(0.0312)
+    ('< 0.001', '0.031')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def word_p(p: float) -> str:
+    """A p-value with `=` or `<`, to go after "p".
+
+    >>> word_p(0.0004), word_p(0.0312)
+    ('< 0.001', '= 0.031')
+    """
+    return format_p(p) if p < 0.001 else f"= {format_p(p)}"

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from fgbg.config import flatten
 from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.comparison import word_p
 from fgbg.judge.failures import FAILURES
 from fgbg.judge.names import name_runs
 from fgbg.judge.outcomes import COLOURS, OUTCOMES
@@ -162,7 +163,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "word": wording.word,
-        "word_p": wording.word_p,
+        "word_p": word_p,
         "percent": wording.percent,
         "brief": wording.brief,
     }

@@ -68,15 +68,6 @@ def brief(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
-def word_p(p: float) -> str:
-    """A p-value with `=` or `<`.
-
-    >>> word_p(0.03), word_p(0.00002)
-    ('= 0.0300', '< 0.0001')
-    """
-    return "< 0.0001" if p < 0.0001 else f"= {word(p)}"
-
-
 def plural(count: int, one: str, many: str = "") -> str:
     """A counted noun.
 
