@@ -493,13 +493,18 @@ def test_the_card_names_whose_weights_it_goes_on_from(home: Home, about: dict[st
     assert card.count("Not stated.") == 2
 
 
-def test_the_terms_of_known_data_need_not_be_told(home: Home) -> None:
+def test_the_terms_of_known_data_need_not_be_told(home: Home, tmp_path: Path) -> None:
     from fgbg.ship.card import Card, describe_card
 
+    known = "- Terms of the data: Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0"
+    run = Run(Path(shutil.copytree(home.run.folder, tmp_path / "run")))
     header = replace(home.model.header, data="oxford-pet")
-    card = Card("pets", home.run, header, home.export.path, home.export.parity)
-    assert "- Terms of the data: Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0" in describe_card(card)
+    card = Card("pets", run, header, home.export.path, home.export.parity)
+    run.write_config(replace(run.config, data="oxford-pet"))
+    assert known in describe_card(card)
     assert "- Terms of the data: mine" in describe_card(replace(card, terms="mine"))
+    run.write_config(replace(run.config, data="/photos/oxford-pet"))
+    assert "- Terms of the data: Not stated." in describe_card(card), "a folder of that name may hold anything"
 
 
 def test_a_card_of_many_photos_has_slices(tmp_path: Path, home: Home) -> None:

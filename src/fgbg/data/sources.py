@@ -31,7 +31,11 @@ from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, fill_once
 
 SplitRule = Literal["official", "lab"]
-NAMES = ("oxford-pet", "figures")
+TERMS = {  # on what terms the photos of the sets that have a name may be used
+    "oxford-pet": "Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0",
+    "figures": "drawn by fgbg, MIT licence",
+}
+NAMES = tuple(TERMS)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fgbg.data.sources import TERMS
 from fgbg.judge.page.tables import Cell, Table, tabulate_failures, tabulate_slices
 from fgbg.judge.page.wording import BORDERS, FITS, Fact, describe_meaning, list_measures, list_rules, percent
 from fgbg.judge.slices import slice_rows
@@ -19,10 +20,6 @@ from fgbg.ship.parity import Parity
 from fgbg.storage import replace_when_whole
 
 NOT_SAID = "Not stated."
-KNOWN_TERMS = {
-    "oxford-pet": "Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0",
-    "figures": "Drawn by fgbg; none but fgbg's own licence (MIT).",
-}
 INT8_IS = " Its convolutions and matrix products are in int8, all but the first and the last."
 
 
@@ -35,7 +32,7 @@ class Card:
     header: ModelHeader
     model: Path  # the exported file
     parity: Parity
-    terms: str = ""  # on what terms the training data may be used; those of fgbg's own data sets are known
+    terms: str = ""  # on what terms the training data may be used; those of the sets that have a name are known
     not_for: str = ""  # what the model should not be used for
 
 
@@ -95,11 +92,13 @@ def _say_what_it_is(header: ModelHeader) -> str:
 
 def _say_data(card: Card) -> str:
     header = card.header
+    # By what DATA was, not by the set's name: a folder may have any name.
+    terms = card.terms or TERMS.get(card.run.config.data, NOT_SAID)
     lines = [
         f"- Trained on {len(header.training_images):,} photos of {header.data} (hash {header.data_fingerprint}); "
         f"{len(header.validation_images):,} others chose its epoch and threshold.",
         f"- Border rule {header.border}: {BORDERS[header.border]}.",
-        f"- Terms of the data: {card.terms or KNOWN_TERMS.get(header.data, NOT_SAID)}",
+        f"- Terms of the data: {terms}",
         f"- First weights: {_say_first_weights(header)}",
     ]
     return "\n".join(lines)
