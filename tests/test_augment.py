@@ -573,13 +573,13 @@ class TestRepeatability:
         torch.testing.assert_close(some_image, image[rows], atol=1e-5, rtol=0)
         assert (some_target != target[rows]).float().mean() < 1e-3  # a sum's last bit may move a pixel on an edge
 
-    @pytest.mark.parametrize("images_at_a_time", [1, 5, 24])
+    @pytest.mark.parametrize("images_per_thread", [1, 5, 24])
     def test_a_batch_is_the_same_however_many_images_are_computed_at_a_time(
-        self, paired: PairedAugmentation, images_at_a_time: int, monkeypatch: pytest.MonkeyPatch
+        self, paired: PairedAugmentation, images_per_thread: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         rows = list(range(self.count))
         whole_image, whole_target = self.run(paired, rows)
-        monkeypatch.setattr(augment_module, "CPU_PIECE_PIXELS", images_at_a_time * 20**2 // torch.get_num_threads())
+        monkeypatch.setattr(augment_module, "CPU_PIECE_PIXELS", images_per_thread * 20**2)
         image, target = self.run(paired, rows)
         torch.testing.assert_close(image, whole_image, atol=1e-5, rtol=0)
         assert (target != whole_target).float().mean() < 1e-3

@@ -29,7 +29,9 @@ Augment = Callable[
 arguments alone, otherwise resuming changes the weights.
 """
 
-CPU_PIECE_PIXELS = 2**15  # at a time for each thread of a CPU: intermediate results then stay in its cache
+# At a time for each thread of a CPU: intermediate results then stay in its cache. Like every sum on a CPU, the last digits
+# depend on the number of threads.
+CPU_PIECE_PIXELS = 2**15
 
 
 class PairedAugmentation:
@@ -84,8 +86,7 @@ class PairedAugmentation:
         sample = _sample_unjudged_outside if self.ranges.padding == "ignore" else _sample_black_outside
         piece = len(rows)
         if self.device.type == "cpu":
-            threads = torch.get_num_threads()  # each samples whole images
-            piece = threads * max(1, CPU_PIECE_PIXELS // self.size**2)
+            piece = torch.get_num_threads() * max(1, CPU_PIECE_PIXELS // self.size**2)  # a thread samples whole images
         parts = [
             sample(
                 pixels[start : start + piece],
