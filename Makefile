@@ -22,7 +22,7 @@ demo: .venv/ready  ## figures -> two models -> table, charts and pictures in run
 	rm -rf runs/demo
 	$(BIN)/fgbg demo --out runs/demo
 
-test: .venv/ready  ## the fast tests: about five minutes on two cores
+test: .venv/ready  ## the fast tests: five minutes at most
 	$(PYTEST)
 
 test-all: .venv/ready  ## also the long and slow ones, and the demo

@@ -94,6 +94,7 @@ def test_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 KEPT = sorted((ROOT / "experiments" / "results" / "claims").iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", KEPT, ids=lambda path: path.name)
 def test_a_kept_run_was_made_by_its_experiment(folder: Path) -> None:
     kept, (data, _, seed) = open_run(folder), folder.name.split("-")

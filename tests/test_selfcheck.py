@@ -139,6 +139,7 @@ def test_an_augmentation_that_keeps_its_pictures_is_told_and_keeps_the_true_ones
 DISABLED = replace(NO_CHANGE, enabled=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [
@@ -473,6 +474,7 @@ def test_a_stopped_training_can_go_on_when_told_so(tmp_path: Path) -> None:
 KEPT = sorted((Path(__file__).parent.parent / "experiments" / "results" / "claims").iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", KEPT, ids=lambda path: path.name)
 def test_kept_runs_raise_no_alarm(folder: Path) -> None:
     assert alarms(check_run(folder)) == []

@@ -69,6 +69,7 @@ def test_planted_shapes_are_suspected(plant: Callable[[Levels], Levels], drawn: 
     assert len(found) - named <= 0.02 * SOUND
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "plant",
     [

@@ -92,7 +92,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[training.Trai
 def follow(monkeypatch: pytest.MonkeyPatch, prepared: training.Training) -> Callable[[Curve], None]:
     """Trainings whose validation Dice follows a curve instead of being measured: `follow(config -> Dice of each epoch)`.
 
-    A curve may raise what a training would. Folders, records, database and the order of things are real.
+    A curve may raise what a training would. Folders, models, records, database and the order of things are real.
     """
 
     def set_curve(curve: Curve) -> None:
@@ -119,9 +119,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, prepared: training.Training) -> Call
         monkeypatch.setattr(trials_of, "prepare_training", prepare)
         monkeypatch.setattr(training, "train_epoch", train)
         monkeypatch.setattr(training, "validate", validate)
-        monkeypatch.setattr(training, "save_model", lambda path, *_: path.write_text("best"))
         monkeypatch.setattr(training, "save_state", lambda path, *_: path.write_text("last"))
-        monkeypatch.setattr(training, "_restore_best", lambda *_: None)  # it reads what save_model did not write
 
     return set_curve
 

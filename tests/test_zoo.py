@@ -46,6 +46,7 @@ def test_odd_sizes_and_single_images(name: str) -> None:
         torch.testing.assert_close(network(images[:1]), network(images)[:1], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 @every_model
 def test_four_images_are_learnt_and_every_weight_helps(name: str) -> None:
     network = build_small(name).train()
@@ -192,6 +193,7 @@ def test_an_unknown_encoder_is_refused_before_anything_is_written(tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sizes", [{"size": 64}, {"size": 224, "start_size": 64}])
 def test_an_encoder_of_one_size_is_refused_at_another(tmp_path: Path, sizes: dict[str, int]) -> None:
     encoder = "swin_tiny_patch4_window7_224"
