@@ -90,6 +90,42 @@ def test_entries_that_refer_to_nothing(tmp_path: Path, change: dict[str, int], s
         open_samples(folder)
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "sentence"),
+    [
+        (
+            "images",
+            {"file_name": "03.png"},
+            r"annotations\.json lists several images with the id 10: give each an id of its own",
+        ),
+        ("categories", {"name": "dog"}, r"annotations\.json lists several categories with the id 100"),
+    ],
+)
+def test_an_id_of_two_entries(tmp_path: Path, part: str, change: dict[str, str], sentence: str) -> None:
+    folder = many(tmp_path, [("cat", SQUARE)])
+    content = json.loads((folder / "annotations.json").read_text())
+    content[part].append(content[part][0] | change)
+    (folder / "annotations.json").write_text(json.dumps(content))
+    with pytest.raises(fgbg.UserError, match=sentence):
+        open_samples(folder)
+
+
+def test_an_entry_that_is_listed_twice_alike_is_one_entry(tmp_path: Path) -> None:
+    folder = many(tmp_path, [("cat", SQUARE)])
+    content = json.loads((folder / "annotations.json").read_text())
+    for part in ("images", "categories"):
+        content[part].append(content[part][0])
+    (folder / "annotations.json").write_text(json.dumps(content))
+    assert len(open_samples(folder).samples) == 12
+
+
+def test_files_of_several_splits_each_have_their_own_ids(tmp_path: Path) -> None:
+    for index, split in enumerate(("train", "valid", "test")):
+        write_photo(tmp_path / "data" / split / "a.png", np.full((5, 6, 3), index, np.uint8))
+        write_coco(tmp_path / "data" / split / "_annotations.coco.json", {"a.png": [("cat", SQUARE)]})
+    assert [sample.id for sample in open_samples(tmp_path / "data").samples] == ["train_a", "validation_a", "test_a"]
+
+
 def test_a_size_that_no_photo_has_is_refused_before_it_is_drawn(tmp_path: Path) -> None:
     write_photo(tmp_path / "data" / "images" / "a.png")
     write_coco(tmp_path / "data" / "annotations.json", {"a.png": [("cat", SQUARE)]}, size=(10**8, 10**8))
@@ -102,6 +138,16 @@ def test_one_name_for_two_photos(tmp_path: Path) -> None:
     (folder / "annotations-old.json").write_bytes((folder / "annotations.json").read_bytes())
     with pytest.raises(fgbg.UserError, match=r"00, .* stand for more than one photo in annotations-old\.json"):
         open_samples(folder)
+
+
+def test_a_name_too_long_for_a_mask(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for count in (150, 149):
+        write_photo(folder / "images" / ("a" * count) / f"{'b' * 50}.png", np.full((5, 6, 3), count, np.uint8))
+    write_coco(folder / "annotations.json", {f"{'a' * count}/{'b' * 50}.png": [("cat", SQUARE)] for count in (149, 150)})
+    with pytest.raises(fgbg.UserError, match=r"^aaaaaaaaaaaaaaaaaaaa…: an id names files, .* no longer than 200 bytes"):
+        open_samples(folder)
+    assert drawn_masks(tmp_path) == []
 
 
 def test_a_split_by_name_is_of_all_files_or_none(tmp_path: Path) -> None:

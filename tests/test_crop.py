@@ -138,6 +138,7 @@ class TestPatches:
         mask[0] = 1
         samples = understand_samples("one", [Sample("large", large, mask)])
         assert "note: 1 photos of more than 24 megapixels are reduced" in describe_patches(samples, 256)
+        assert describe_patches(samples, 256).startswith("patches of 256 px at the photos' own scale: 92 an epoch")
 
 
 class TestScale:

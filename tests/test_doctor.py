@@ -106,14 +106,13 @@ def test_names_every_fact_and_nothing_else(drawn: Path) -> None:
         ("missing-mask", (f"images/{name(2)}",)),
         ("missing-image", (f"masks/{name(3)}",)),
         ("size-mismatch", (f"masks/{name(4)}", f"images/{name(4)}")),
-        ("empty-mask", (f"masks/{name(5)}", f"images/{name(5)}")),
         ("full-mask", (f"masks/{name(6)}", f"images/{name(6)}")),
         ("ambiguous-mask", (f"masks/{name(7)}",)),
         ("duplicate", (f"images/{name(8)}", "images/copy.png")),
     ]
     kept = audit.clean_ids()
-    assert not set(kept) & {f"figure_{index:05}" for index in range(8)}
-    assert "figure_00008" in kept
+    assert set(kept) & {f"figure_{index:05}" for index in range(9)} == {"figure_00005", "figure_00008"}
+    assert [problem.files[0] for problem in audit.of("empty-mask")] == [f"masks/{name(5)}"], "right if the photo shows none"
     assert "copy" not in kept
 
 
@@ -146,6 +145,25 @@ def test_a_resized_copy_is_a_near_duplicate(drawn: Path) -> None:
     audit = check_data(drawn)
     assert [problem.files for problem in audit.of("near-duplicate")] == [("images/copy.jpg", "images/figure_00000.png")]
     assert audit.of("duplicate") == []
+
+
+def test_of_copies_and_their_near_copies_in_several_splits_the_clean_list_keeps_one(figures: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(figures, tmp_path / "set")
+    learnt = (folder / "train.txt").read_text().split()[0]
+    for copied, split in (("copy", "test"), ("mirrored", "val")):
+        for kind in ("images", "masks"):
+            shutil.copy(folder / kind / f"{learnt}.png", folder / kind / f"{copied}.png")
+        with (folder / f"{split}.txt").open("a") as stream:
+            stream.write(f"{copied}\n")
+    for kind in ("images", "masks"):
+        path = folder / kind / "mirrored.png"
+        Image.fromarray(np.asarray(Image.open(path))[:, ::-1].copy()).save(path)
+    audit = check_data(folder)
+    assert len(audit.of("duplicate")) == len(audit.of("near-duplicate")) == 1
+    (leak,) = audit.of("leak")
+    assert set(leak.files) == {f"images/{name}.png" for name in (learnt, "copy", "mirrored")}
+    assert leak.detail == "in train and validation and test: 3 copies of one picture"
+    assert set(audit.clean_ids()) & {learnt, "copy", "mirrored"} == {"copy"}
 
 
 def test_a_group_in_two_splits_leaks(figures: Path, tmp_path: Path) -> None:
@@ -207,10 +225,19 @@ def test_what_is_clean_can_be_trained_on(drawn: Path, tmp_path: Path) -> None:
 
 def test_a_cut_that_keeps_copies_together_has_no_leak(drawn: Path) -> None:
     for index in range(6):
-        for kind in ("images", "masks"):
-            shutil.copy(drawn / kind / f"figure_{index:05}.png", drawn / kind / f"copy_{index}.png")
+        shutil.copy(mask(drawn, index), drawn / "masks" / f"copy_{index}.png")
+        Image.open(image(drawn, index)).convert("RGB").save(drawn / "images" / f"copy_{index}.jpg")
     assert check_data(drawn).of("leak")
     audit = check_data(drawn, group_by="near-duplicates")
+    assert len(audit.of("near-duplicate")) == 6
+    assert audit.of("leak") == []
+
+
+def test_a_cut_keeps_exact_copies_together_unasked(drawn: Path) -> None:
+    for index in range(6):
+        for kind in ("images", "masks"):
+            shutil.copy(drawn / kind / f"figure_{index:05}.png", drawn / kind / f"copy_{index}.png")
+    audit = check_data(drawn)
     assert len(audit.of("duplicate")) == 6
     assert audit.of("leak") == []
 
@@ -294,7 +321,6 @@ def test_oxford_faults_are_named_and_known_ones_noted(tmp_path: Path) -> None:
     audit = check_data(folder)
     assert facts(audit) == [
         ("missing-image", ("images/pug_99.jpg",)),
-        ("empty-mask", ("annotations/trimaps/leonberger_18.png", "images/leonberger_18.jpg")),
         ("leak", ("images/pug_0.jpg",)),
     ]
     assert "known fault of Oxford-IIIT Pet" in audit.of("empty-mask")[0].detail
@@ -305,7 +331,7 @@ def test_oxford_faults_are_named_and_known_ones_noted(tmp_path: Path) -> None:
 
 def test_json_on_the_command_line(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit_mask(drawn, 0, np.zeros_like)
-    assert main(["check", str(drawn), "--json"]) == 1
+    assert main(["check", str(drawn), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["problems"] == [
         {
@@ -322,16 +348,29 @@ def test_json_on_the_command_line(drawn: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_the_clean_list_on_the_command_line(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    edit_mask(drawn, 0, np.zeros_like)
+    edit_mask(drawn, 0, lambda values: np.full_like(values, 255))
     assert main(["check", str(drawn), "--write-clean", str(tmp_path / "keep.txt")]) == 1
     assert (tmp_path / "keep.txt").read_text().split() == [f"figure_{index:05}" for index in range(1, FIGURES)]
-    assert "23 ids to keep, 1 left out" in capsys.readouterr().out
+    assert "23 ids to keep, 1 left out; suspicions stay in" in capsys.readouterr().out
+
+
+def test_a_clean_list_without_a_test_photo_says_that_scores_change(
+    figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(figures, tmp_path / "set")
+    for name in ("train", "test"):
+        (folder / "images" / f"{(folder / f'{name}.txt').read_text().split()[0]}.png").write_bytes(b"")
+    assert main(["check", str(folder), "--write-clean", str(tmp_path / "keep.txt")]) == 1
+    told = capsys.readouterr().out
+    assert "22 ids to keep, 2 left out, of which 1 test, so that a score is of other photos than without the list" in told
 
 
 def test_suspicions_alone_end_with_success(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit_mask(drawn, 0, lambda values: 255 - values)
-    assert main(["check", str(drawn)]) == 0
-    assert "1 suspicion to look at" in capsys.readouterr().out
+    edit_mask(drawn, 1, np.zeros_like)
+    assert main(["check", str(drawn), "--write-clean", str(drawn / "keep.txt")]) == 0
+    assert "2 suspicions to look at" in capsys.readouterr().out
+    assert len((drawn / "keep.txt").read_text().split()) == FIGURES
 
 
 @pytest.mark.parametrize(
@@ -442,6 +481,18 @@ def test_a_name_that_is_no_text_is_named(drawn: Path, capsys: pytest.CaptureFixt
     assert "not in UTF-8" in capsys.readouterr().err
 
 
+def test_a_name_that_leaves_no_room_for_endings_is_named(drawn: Path) -> None:
+    (drawn / "metadata.csv").unlink()
+    for kind in ("images", "masks"):
+        path = drawn / kind / "figure_00000.png"
+        path.rename(path.with_name(f"{'é' * 101}.png"))
+    audit = check_data(drawn)
+    assert [problem.detail for problem in audit.of("corrupt")] == ["the name is longer than 200 bytes: rename the files"]
+    assert len(audit.samples) == FIGURES - 1
+    with pytest.raises(UserError, match="longer than 200 bytes"):
+        open_samples(drawn)
+
+
 def test_two_checks_at_once_hardly_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FGBG_CACHE", str(tmp_path))
     started = time.perf_counter()
@@ -453,3 +504,53 @@ def test_two_checks_at_once_hardly_wait_for_each_other(tmp_path: Path, monkeypat
     assert time.perf_counter() - started < 20  # it was 30 s per result
     with Results() as third:
         assert third.recall(f"second {3 * SAVE_EVERY - 1}") == ({"told": 3 * SAVE_EVERY - 1}, b"")
+
+
+def test_images_in_sub_folders_are_named(drawn: Path) -> None:
+    for kind in ("images", "masks"):
+        (drawn / kind / "plate0").mkdir()
+        (drawn / kind / "plate0" / "a.png").write_bytes(image(drawn, 0).read_bytes())
+    audit = check_data(drawn)
+    assert facts(audit) == [("sub-folder", ("images/plate0",)), ("sub-folder", ("masks/plate0",))]
+    assert "move them up" in audit.of("sub-folder")[0].detail
+    assert len(audit.clean_ids()) == FIGURES
+
+
+def test_files_of_several_pages_are_named_and_left_out(drawn: Path) -> None:
+    for path in (image(drawn, 0), mask(drawn, 1)):
+        page = Image.open(path)
+        page.save(path.with_suffix(".tif"), save_all=True, append_images=[page, page.resize((9, 9))])
+        path.unlink()
+    audit = check_data(drawn)
+    assert facts(audit) == [
+        ("several-pages", ("images/figure_00000.tif",)),
+        ("several-pages", ("masks/figure_00001.tif",)),
+    ]
+    assert audit.of("several-pages")[0].detail.startswith("2 pages, of which only the first would be read: save")
+    assert audit.clean_ids() == [f"figure_{index:05}" for index in range(2, FIGURES)]
+    assert check_data(drawn) == audit, "also where results are recalled"
+
+
+def test_photos_that_use_12_bits_of_16_are_named_together(drawn: Path) -> None:
+    for index in range(2):
+        grey = np.asarray(Image.open(image(drawn, index)).convert("L")).astype(np.uint16)
+        Image.fromarray(grey * 16).save(image(drawn, index))
+    (problem,) = check_data(drawn).problems
+    assert (problem.kind, len(problem.files), problem.left_out) == ("few-bits", 2, ())
+    assert "no value above 4,095, and would be read nearly black: multiply their values by 16" in problem.detail
+
+
+def test_groups_that_differ_only_in_case_are_named(drawn: Path) -> None:
+    (drawn / "groups.csv").write_text("id,group\nfigure_00000,P1\nfigure_00001,p1 \nfigure_00002,P1 \n")
+    audit = check_data(drawn)
+    assert facts(audit) == [("ambiguous-group", ("groups.csv",))]
+    assert "differ only in case (P1 and p1)" in audit.of("ambiguous-group")[0].detail
+    assert "groups.csv names no group for 21 photos (figure_00003, " in audit.understood
+
+
+def test_a_set_without_any_object_is_said_to_be_nothing_to_train_on(drawn: Path) -> None:
+    for index in range(FIGURES):
+        edit_mask(drawn, index, np.zeros_like)
+    assert "nothing to train on: none of the 20 training masks has a pixel that is object" in " ".join(
+        check_data(drawn).remarks
+    )

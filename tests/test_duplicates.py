@@ -204,6 +204,7 @@ def test_a_set_of_none_or_one_has_no_pairs(count: int) -> None:
 def test_clusters_hang_together_through_any_member() -> None:
     pairs = [DuplicatePair(*ends, 0.9, "same") for ends in [(2, 5), (0, 3), (3, 6), (4, 6)]]
     assert cluster_pairs(8, pairs).tolist() == [0, 1, 2, 0, 0, 2, 0, 7]
+    assert cluster_pairs(8, [pair[:2] for pair in pairs]).tolist() == [0, 1, 2, 0, 0, 2, 0, 7]
 
 
 class TestFingerprints:

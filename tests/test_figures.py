@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgbg.data.figures import Figure, draw_figure, draw_figures
+from fgbg.cli import main
+from fgbg.config import TrainConfig
+from fgbg.data.figures import LARGEST_SIZE, Figure, draw_figure, draw_figures
+from fgbg.errors import UserError
 
 SIZE = 64
 
@@ -179,8 +182,8 @@ def test_dials_that_are_set_hold_for_the_whole_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"size": 15}, {"tone_gap": -0.1}, {"tone_gap": 1.1}, {"irregularity": 2.0}, {"irregularity": float("nan")},
-     {"seed": -1}],
+    [{"size": 15}, {"size": 4097}, {"tone_gap": -0.1}, {"tone_gap": 1.1}, {"irregularity": 2.0},
+     {"irregularity": float("nan")}, {"seed": -1}],
 )  # fmt: skip
 def test_bad_values_raise(wrong: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -188,6 +191,18 @@ def test_bad_values_raise(wrong: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         draw_figures(tmp_path / "set", count=1, **wrong)
     assert not (tmp_path / "set").exists()
+
+
+def test_the_command_line_makes_no_folder_for_a_bad_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["figures", str(tmp_path / "set"), "--size", "100000"]) == 2
+    assert "size must be from 16 to 4096 pixels, got 100000" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
+def test_sizes_are_those_of_the_network() -> None:
+    assert TrainConfig(size=LARGEST_SIZE).size == LARGEST_SIZE
+    with pytest.raises(UserError, match="size"):
+        TrainConfig(size=LARGEST_SIZE + 1)
 
 
 def test_an_empty_set_and_a_negative_index_raise(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import fgbg
 from discs import make_samples, small_config, write_discs
 from fgbg.config import TrainConfig
 from fgbg.data.samples import Sample, understand_samples
-from fgbg.data.split import NEAR_DUPLICATES, find_overlaps, group_samples, refuse_overlaps, split_set
+from fgbg.data.split import NEAR_DUPLICATES, find_overlaps, group_samples, refuse_one_sided, refuse_overlaps, split_set
 from fgbg.data.split_rules import split_by_group, split_folds
 from fgbg.errors import UserError
 from fgbg.judge.compare import compare_runs
@@ -169,6 +169,54 @@ def test_near_duplicates_stay_together_and_join_the_groups_there_are() -> None:
     assert len(set(groups.values())) == 11
 
 
+# Copies
+
+
+def test_a_photo_that_is_there_twice_is_cut_as_one() -> None:
+    samples = [replace(sample, split="", group=f"g{index // 2}") for index, sample in enumerate(make_samples(40))]
+    copies = [(0, 39), (1, 7), (20, 21)]
+    for first, second in copies:
+        samples[second] = replace(samples[second], image=samples[first].image)
+    own = understand_samples("own", samples)
+    ungrouped = replace(own, samples=tuple(replace(sample, group="") for sample in own.samples))
+    for seed in range(5):
+        for cut in (
+            split_set(own, seed=seed),
+            split_set(ungrouped, seed=seed),
+            split_set(own, seed=seed, folds=5, fold=seed),
+        ):
+            refuse_overlaps(cut)
+            assert {sample.split for sample in cut.samples} == {"train", "validation", "test"}
+    assert [sample.group for sample in split_set(own, seed=0).samples] == [sample.group for sample in samples]
+
+
+def test_copies_do_not_move_the_cut_of_a_set_without_them() -> None:
+    own = understand_samples("own", [replace(sample, split="") for sample in make_samples(30)])
+    shares = own.object_shares.tolist()
+    assert list(split_set(own, seed=4).samples) == split_by_group(own.samples, seed=4, object_shares=shares)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_copies_stay_together_when_a_tenth_of_train_validates(grouped: bool) -> None:
+    samples = [
+        replace(sample, split="train", group=f"g{index}" if grouped else "") for index, sample in enumerate(make_samples(40))
+    ]
+    for first, second in ((0, 3), (4, 10), (20, 30)):  # of these, 0, 10, 20 and 30 are tenths
+        samples[second] = replace(samples[second], image=samples[first].image)
+    found = split_set(understand_samples("own", samples), seed=0)
+    refuse_overlaps(found)
+    if not grouped:
+        assert ids(list(found.samples), "validation") == {"disc_00", "disc_03", "disc_20", "disc_30"}
+
+
+@pytest.mark.parametrize(("count", "group"), [(1, ""), (12, "g")])
+def test_training_keeps_its_only_photo_or_group(count: int, group: str) -> None:
+    samples = [replace(sample, split="train", group=group) for sample in make_samples(count)]
+    found = split_set(understand_samples("own", samples), seed=0)
+    assert {sample.split for sample in found.samples} == {"train"}
+    assert "none validates: train is a single photo or group" in found.describe()
+
+
 # Lists of what to use
 
 
@@ -211,7 +259,7 @@ def test_photos_that_changed_or_went_are_said(tmp_path: Path) -> None:
     for kind in ("images", "masks"):
         (folder / kind / "disc_01.png").unlink()
     (folder / "test.txt").write_text("disc_06\ndisc_11\ndisc_16\n")
-    with pytest.raises(UserError, match="disc_01: gone since the run was trained; restore them, or name other DATA"):
+    with pytest.raises(UserError, match="disc_01: gone since the run was trained; restore them, or use other DATA"):
         evaluate_run(run.folder, device="cpu", threads=1)
 
 
@@ -235,12 +283,40 @@ def test_overlaps_by_content_and_by_group() -> None:
     assert [(overlap.first.id, overlap.second.id) for overlap in overlaps] == [("disc_00", "disc_01")]
     grouped = [replace(sample, group="a") for sample in make_samples(2)] + make_samples(6)[2:]
     with pytest.raises(
-        UserError, match=r"splits overlap: disc_00 \(validation\) and disc_01 \(train\) are the same photo or of one group"
+        UserError,
+        match=r"splits overlap: disc_00 \(validation\) and disc_01 \(train\) are the same photo, byte for byte, or of one",
     ):
         refuse_overlaps(understand_samples("own", grouped))
     refuse_overlaps(understand_samples("own", make_samples(6)))
     alike = [replace(sample, split="train") for sample in samples]
     refuse_overlaps(understand_samples("own", alike))  # twice in one split is a waste, not a leak
+
+
+@pytest.mark.parametrize(
+    ("value", "split", "sentence"),
+    [
+        (0, "train", "none of the 6 training masks has a pixel that is object, .*: look at them with fgbg check"),
+        (1, "train", "none of the 6 training masks has a pixel that is ground"),
+        (0, "validation", "none of the 2 validation masks has a pixel that is object"),
+        (1, "validation", "none of the 2 validation masks has a pixel that is ground"),
+    ],
+)
+def test_masks_that_are_all_object_or_all_ground_are_refused(value: int, split: str, sentence: str) -> None:
+    samples = make_samples(8)
+    flat = [
+        replace(sample, mask=np.full_like(sample.mask, value)) if sample.split == split else sample for sample in samples
+    ]
+    with pytest.raises(UserError, match=sentence):
+        refuse_one_sided(understand_samples("own", flat))
+    refuse_one_sided(understand_samples("own", samples))
+    index = [sample.split for sample in samples].index(split)
+    refuse_one_sided(understand_samples("own", [*flat[:index], samples[index], *flat[index + 1 :]]))  # one tells enough
+
+
+def test_a_band_is_object_or_ground() -> None:
+    trimap = [replace(sample, mask=np.where(sample.mask, 3, 2).astype(np.uint8)) for sample in make_samples(8)]
+    trimap[0] = replace(trimap[0], mask=np.ones_like(trimap[0].mask))
+    refuse_one_sided(understand_samples("own", trimap))
 
 
 @pytest.mark.long

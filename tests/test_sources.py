@@ -9,7 +9,9 @@ import re
 import shutil
 import tarfile
 import threading
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgbg.data.cache import cache_photos
+from fgbg.data.cache import cache_photos, cache_squares
 from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE
 from fgbg.data.oxford import download_oxford
 from fgbg.data.samples import Sample, SampleSet, understand_samples
@@ -95,8 +98,8 @@ class TestImagesAndMasks:
             assert (bright == (levels == 1))[levels != 2].all()  # the disc is where the mask says
 
     def test_photo_and_mask_pair_by_stem_whatever_their_endings(self, tmp_path: Path) -> None:
-        for name in ("a.v1", "b", "c"):
-            write_image(tmp_path / "images" / f"{name}.JPG".lower())
+        for seed, name in enumerate(("a.v1", "b", "c")):
+            write_image(tmp_path / "images" / f"{name}.JPG".lower(), seed=seed)
             write_mask(tmp_path / "masks" / f"{name}.png")
         samples = open_samples(tmp_path)
         assert [(sample.image.name, sample.mask.name) for sample in samples.samples] == [
@@ -194,8 +197,41 @@ class TestUnpairedFolders:
         assert sentence.startswith(f"{folder / kind} has two files for photo_01.")
         assert sentence.endswith("names must differ before the ending")
 
+    @pytest.mark.parametrize("kind", ["images", "masks"])
+    def test_images_in_sub_folders_are_refused_and_the_folders_named(self, make_folder, kind: str) -> None:
+        folder = make_folder(4)
+        write_image(folder / kind / "plate0" / "x.png")
+        write_image(folder / kind / "plate2" / "deep" / "x.png")
+        assert refusal(folder) == (
+            f"{folder / kind} has images in sub-folders (plate0, plate2), which are not read: move them up and give them "
+            f"names of their own, such as plate0_1.png, or move them out of {kind}/"
+        )
+
+    def test_sub_folders_alone_are_named_too(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "images" / "plate0" / "x.png")
+        assert "has images in sub-folders (plate0)" in refusal(tmp_path)
+
+    def test_hidden_folders_and_folders_without_images_do_not_matter(self, make_folder) -> None:
+        folder = make_folder(4)
+        for name in (".ipynb_checkpoints", "@eaDir"):
+            write_image(folder / "images" / name / "x.png")
+        write_image(folder / "images" / "notes" / ".hidden" / "x.png")
+        (folder / "masks" / "notes").mkdir()
+        (folder / "masks" / "notes" / "._x.png").touch()
+        assert len(open_samples(folder).samples) == 4
+
     def test_too_few_pairs_for_three_splits_are_refused(self, make_folder) -> None:
         assert "2 pairs in 2 groups cannot be split three ways" in refusal(make_folder(2))
+
+    def test_names_that_differ_only_in_how_accents_are_composed_are_one_name(self, tmp_path: Path) -> None:
+        for seed, name in enumerate(("é1", "é2", "é3")):
+            write_image(tmp_path / "images" / f"{unicodedata.normalize('NFD', name)}.png", seed=seed)
+            write_mask(tmp_path / "masks" / f"{unicodedata.normalize('NFC', name)}.png")
+        for list_name, name in (("train", "é1"), ("val", "é2"), ("test", "é3")):
+            (tmp_path / f"{list_name}.txt").write_text(unicodedata.normalize("NFC", name), encoding="utf-8")
+        (tmp_path / "groups.csv").write_text(f"id,group\n{unicodedata.normalize('NFC', 'é1')},x\n", encoding="utf-8")
+        first, *_ = open_samples(tmp_path).samples
+        assert (first.id, first.split, first.group) == (unicodedata.normalize("NFD", "é1"), "train", "x")
 
 
 class TestUnreadableFiles:
@@ -243,6 +279,40 @@ class TestUnreadableFiles:
         photo.save(path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
         assert f"{path} is damaged" in refusal(folder)
+
+    @pytest.mark.parametrize("kind", ["images", "masks"])
+    def test_several_pages_are_refused_and_a_preview_is_no_page(self, make_folder, kind: str) -> None:
+        folder = make_folder(4)
+        path = folder / kind / "photo_01.png"
+        page = Image.open(path)
+        page.save(path.with_suffix(".tif"), save_all=True, append_images=[page.resize((8, 8))])
+        path.unlink()
+        assert len(open_samples(folder).samples) == 4
+        path = path.with_suffix(".tif")
+        page.save(path, save_all=True, append_images=[page, page])
+        assert refusal(folder) == (
+            f"{path} has 3 pages, of which only the first would be read: save the one that counts as a file of its own"
+        )
+
+    @pytest.mark.parametrize(("depth", "dark"), [(8, "black"), (10, "nearly black"), (12, "nearly black"), (14, "too dark")])
+    @pytest.mark.parametrize("suffix", [".png", ".tif"])
+    def test_16_bit_photos_that_use_few_bits_are_refused_with_the_factor(
+        self, make_folder, depth: int, dark: str, suffix: str
+    ) -> None:
+        folder = make_folder(4)
+        for index in range(2):
+            path = folder / "images" / f"photo_{index:02}.png"
+            deep = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+            deep[0, 0] = 2**depth - 1 - index
+            path.unlink()
+            Image.fromarray(deep).save(path.with_suffix(suffix))
+        assert refusal(folder) == (
+            f"the 16-bit photos (2) hold {depth} bits, no value above {2**depth - 1:,}, and would be read {dark}: multiply "
+            f"their values by {2 ** (16 - depth)}"
+        )
+        deep[0, 0] = 2**14  # one value is enough
+        Image.fromarray(deep).save(path.with_suffix(suffix))
+        assert len(open_samples(folder).samples) == 4
 
     def test_three_values_that_fit_nothing_stop_with_the_flag_and_the_flag_settles_it(self, tmp_path: Path) -> None:
         write_set(tmp_path, *"abcd", values=(0, 1, 2))
@@ -414,10 +484,56 @@ class TestTables:
         (folder / "metadata.csv").write_text("camera,id\nphone,photo_00\n,\n,,\nphone\n".replace("\nphone\n", "\n"))
         assert open_samples(folder).samples[0].metadata == {"camera": "phone"}
 
+    @pytest.mark.parametrize("name", ["groups", "metadata"])
+    def test_two_rows_for_one_photo_are_named(self, make_folder, name: str) -> None:
+        folder = make_folder(6)
+        (folder / f"{name}.csv").write_text("id,group\nphoto_00,x\nphoto_00.png,y\n")
+        assert refusal(folder) == f"{folder / name}.csv has several rows for 'photo_00.png': one row a photo"
+
+    def test_a_row_that_ends_early_has_empty_cells(self, make_folder) -> None:
+        folder = make_folder(3)
+        for name in ("groups", "metadata"):
+            (folder / f"{name}.csv").write_text("id,group\nphoto_00,x\nphoto_01\n")
+        sample = open_samples(folder).samples[1]
+        assert (sample.group, sample.metadata) == ("", {"group": ""})
+
+    def test_line_breaks_within_quotes_are_kept(self, make_folder) -> None:
+        folder = make_folder(3)
+        (folder / "metadata.csv").write_text('id,note\nphoto_00,"dark,\nblurred"\nphoto_01,a\u2028b\n', encoding="utf-8")
+        samples = open_samples(folder).samples
+        assert [sample.metadata.get("note") for sample in samples] == ["dark,\nblurred", "a\u2028b", None]
+
     def test_a_line_without_its_id_is_named(self, tmp_path: Path) -> None:
         folder = write_set(tmp_path / "set", "photo_00", "photo_01", "photo_02")
         (folder / "metadata.csv").write_text("camera,id\nphone\n")
         assert "metadata.csv has a row for ''" in refusal(folder)
+
+    def test_spaces_around_cells_do_not_count(self, make_folder) -> None:
+        folder = make_folder(3)
+        (folder / "groups.csv").write_text("id, group\nphoto_00,P1 \nphoto_01 , P1\nphoto_02,P1\n")
+        (folder / "metadata.csv").write_text("id, camera\nphoto_00, phone \n")
+        with pytest.raises(UserError, match="3 pairs in 1 groups"):
+            open_samples(folder)
+        (folder / "groups.csv").unlink()
+        assert open_samples(folder).samples[0].metadata == {"camera": "phone"}
+
+    def test_groups_that_differ_only_in_case_are_refused_also_beside_a_list(self, make_folder, tmp_path: Path) -> None:
+        folder = make_folder(6)
+        (folder / "groups.csv").write_text("id,group\nphoto_00,P1\nphoto_01,p1\nphoto_02,Rex\nphoto_03,rex\n")
+        sentence = (
+            f"{folder / 'groups.csv'} has groups that differ only in case (P1 and p1, Rex and rex): write each in one way"
+        )
+        assert refusal(folder) == sentence
+        (tmp_path / "keep.txt").write_text("".join(f"photo_{index:02}\n" for index in range(5)))
+        assert refusal(folder, only=tmp_path / "keep.txt") == sentence
+
+    def test_photos_that_groups_forget_are_counted_and_named(self, make_folder) -> None:
+        folder = make_folder(6)
+        (folder / "groups.csv").write_text("id,group\nphoto_00,P1\nphoto_01,P1\nphoto_02,P2\nphoto_03,\n")
+        assert "groups.csv names no group for 3 photos (photo_03, photo_04, photo_05)" in open_samples(folder).describe()
+        for name, index in (("train", 0), ("val", 2), ("test", 5)):
+            (folder / f"{name}.txt").write_text(f"photo_{index:02}\n")
+        assert "groups.csv names no group for 1 photo (photo_05)" in open_samples(folder).describe()
 
 
 class TestOxford:
@@ -549,6 +665,31 @@ class TestOwnSamples:
         assert samples.encoding is ZERO_255
         assert (samples.inspections[0].height, samples.inspections[0].width) == (6, 8)
         assert samples.inspections[0].histogram[[0, 255]].tolist() == [24, 24]
+
+    def test_views_of_arrays_are_read_as_copies_are(self) -> None:
+        turned = [replace(sample, image=sample.image[::-1, :, ::-1], mask=sample.mask[::-1]) for sample in own_samples(3)]
+        copied = [replace(sample, image=sample.image.copy(), mask=sample.mask.copy() > 0) for sample in turned]
+        views = [replace(sample, mask=sample.mask > 0) for sample in own_samples(3)]
+        views = [replace(sample, image=sample.image[::-1, :, ::-1], mask=sample.mask[::-1]) for sample in views]
+        found, expected = (understand_samples("own", samples) for samples in (views, copied))
+        for decode in (cache_photos, partial(cache_squares, size=4, fit="pad")):
+            decode(found)
+        for index, (view, copy) in enumerate(zip(views, copied, strict=True)):
+            assert torch.equal(torch.from_numpy(view.read_full_pixels()), torch.from_numpy(copy.image))
+            np.testing.assert_array_equal(found.read_levels(index), expected.read_levels(index))
+        assert cache_photos(found)[0][0].tolist() == copied[0].image.tolist()
+
+    @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])
+    def test_arrays_without_a_pixel_are_refused(self, shape: tuple[int, int]) -> None:
+        empty = Sample("a", np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8))
+        with pytest.raises(UserError, match=r"image of a has no pixels \(\d, \d, 3\): leave it out"):
+            understand_samples("own", [empty])
+
+    def test_ids_that_are_too_long_for_the_names_of_files_are_refused(self) -> None:
+        fits, long = (replace(own_samples(1)[0], id="é" * count) for count in (100, 101))
+        understand_samples("own", [fits])
+        with pytest.raises(UserError, match=r"éé…: an id names files, so it may be no longer than 200 bytes; shorten it"):
+            understand_samples("own", [long])
 
     def test_no_samples_are_refused(self) -> None:
         with pytest.raises(UserError, match="own holds no pairs"):

@@ -31,7 +31,7 @@ class CheckArguments:
     page: str = ""
     """Write a page with a picture of every problem to this .html file."""
     write_clean: str = ""
-    """Write the ids of all pairs without a problem to this file, one a line; of copies one."""
+    """Write the ids of all pairs but those that are wrong to this file, one a line; of copies one. Suspicions stay in."""
     object_values: tuple[int, ...] = ()
     """Which stored mask values are object, if the set leaves it open, for example 1 3."""
     categories: tuple[str, ...] = ()

@@ -42,7 +42,7 @@ class FiguresArguments:
     count: int = 600
     """Number of pictures."""
     size: int = 128
-    """Edge in pixels."""
+    """Edge in pixels, 16 to 4096."""
     seed: int = 0
     """Seed of the set; other seeds give other figures."""
     tone_gap: float | None = None
@@ -54,13 +54,14 @@ class FiguresArguments:
 def figures_verb(argv: Sequence[str]) -> int:
     """Draw a set of figures."""
     arguments = parse(FiguresArguments, argv)
-    from fgbg.data.figures import draw_figures
+    from fgbg.data.figures import check_figures, draw_figures
     from fgbg.storage import make_empty_folder
 
     options = {name: value for name, value in dataclasses.asdict(arguments).items() if name != "out"}
     try:
-        draw_figures(make_empty_folder(Path(arguments.out)), **options)
+        check_figures(**options)
     except ValueError as error:
         raise UserError(str(error)) from None
+    draw_figures(make_empty_folder(Path(arguments.out)), **options)
     print(f"{arguments.out}: {arguments.count} figures; train on it with fgbg train {arguments.out}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ def read_coco(path: Path, folder: Path) -> list[Outlined]:
     """
     content = read_json(path)
     try:
-        categories = {item["id"]: str(item["name"]) for item in content["categories"]}
+        categories = {key: str(item["name"]) for key, item in _key_by_id(content, "categories", path).items()}
         split = _tell_split(path, folder)
-        photos = {item["id"]: _read_image(item, path, folder, split) for item in content["images"]}
+        images = _key_by_id(content, "images", path)
+        photos = {key: _read_image(item, path, folder, split) for key, item in images.items()}
         for item in content["annotations"]:
             outline = _drop_areas_of_none(item.get("segmentation"))
             if not outline:  # only a box, no outline
@@ -50,6 +52,22 @@ def read_coco(path: Path, folder: Path) -> list[Outlined]:
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is no COCO file of outlines ({error}): export it again") from None
     return list(photos.values())
+
+
+def _key_by_id(content: Mapping[str, Sequence[dict[str, Any]]], part: str, path: Path) -> dict[Any, dict[str, Any]]:
+    """The file's images or categories by id; an entry may be there twice if both say the same.
+
+    Raises:
+        UserError: Different entries share an id, so that nothing tells which of them an outline belongs to.
+    """
+    found: dict[Any, dict[str, Any]] = {}
+    for item in content[part]:
+        if found.setdefault(item["id"], item) != item:
+            raise UserError(
+                f"{path} lists several {part} with the id {item['id']}: give each an id of its own, also where outlines "
+                "refer to it (to merge files, add an offset to the ids of one)"
+            )
+    return found
 
 
 def _read_image(item: dict[str, Any], path: Path, folder: Path, split: str) -> Outlined:

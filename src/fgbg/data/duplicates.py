@@ -108,10 +108,14 @@ def find_near_duplicates(
     return sorted(found.values())
 
 
-def cluster_pairs(count: int, pairs: Sequence[DuplicatePair]) -> NDArray[np.int64]:
+def cluster_pairs(count: int, pairs: Sequence[tuple[int, int] | DuplicatePair]) -> NDArray[np.int64]:
     """A label for each of `count` photos: the smallest index in its connected component.
 
-    >>> cluster_pairs(5, [DuplicatePair(1, 4, 0.9, "same"), DuplicatePair(2, 4, 0.8, "mirrored")]).tolist()
+    Args:
+        count: Number of photos.
+        pairs: Indices of photos that belong together.
+
+    >>> cluster_pairs(5, [(1, 4), (2, 4)]).tolist()
     [0, 1, 1, 3, 1]
     """
     ends = np.array([pair[:2] for pair in pairs], np.int64).reshape(-1, 2).T

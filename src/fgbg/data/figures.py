@@ -22,7 +22,7 @@ from PIL import Image
 from fgbg.data.figure_paint import cast_shadow, choose_scene, expose, paint_coat, paint_ground
 from fgbg.data.figure_shapes import choose_pose, place_animal
 
-SMALLEST_SIZE = 16
+SMALLEST_SIZE, LARGEST_SIZE = 16, 4096  # pixels, as for the network
 CAMOUFLAGE_RATE = 0.15  # share of the drawn tone gaps that is exactly 0
 STREAMS = ("dials", "pose", "fur", "scene", "ground", "clutter", "coat", "noise")  # append, never reorder
 SPLIT_CYCLE = tuple("abacaabaaaacabaabacb")  # by index, so that the first n are always split about alike: 12, 5 and 3 of 20
@@ -47,7 +47,7 @@ def draw_figure(
     Args:
         index: Number of the picture in its set, 0 or more.
         seed: Number of the set, 0 or more.
-        size: Height and width in pixels, 16 or more.
+        size: Height and width in pixels, 16 to 4096.
         tone_gap: Distance between the colours of animal and ground in [0, 1]; None draws one.
         irregularity: Roughness of the outline in [0, 1]; None draws one.
 
@@ -96,9 +96,7 @@ def draw_figures(
     Raises:
         ValueError: An argument is out of its range; nothing is written.
     """
-    _check_arguments(0, seed, size, tone_gap, irregularity)
-    if count < 1:
-        raise ValueError(f"count must be 1 or more, got {count}")
+    check_figures(count=count, seed=seed, size=size, tone_gap=tone_gap, irregularity=irregularity)
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     rows = [("id", "tone_gap", "irregularity")]
@@ -116,11 +114,22 @@ def draw_figures(
         (folder / file).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
+def check_figures(*, count: int, seed: int, size: int, tone_gap: float | None, irregularity: float | None) -> None:
+    """Refuse what `draw_figures` would refuse; call it before a folder is made.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    if count < 1:
+        raise ValueError(f"count must be 1 or more, got {count}")
+    _check_arguments(0, seed, size, tone_gap, irregularity)
+
+
 def _check_arguments(index: int, seed: int, size: int, tone_gap: float | None, irregularity: float | None) -> None:
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must be 0 or more, got {index} and {seed}")
-    if size < SMALLEST_SIZE:
-        raise ValueError(f"size must be {SMALLEST_SIZE} or more, got {size}")
+    if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+        raise ValueError(f"size must be from {SMALLEST_SIZE} to {LARGEST_SIZE} pixels, got {size}")
     for name, dial in (("tone_gap", tone_gap), ("irregularity", irregularity)):
         if dial is not None and not 0 <= dial <= 1:
             raise ValueError(f"{name} must be in [0, 1], got {dial}")

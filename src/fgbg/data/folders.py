@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import io
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fgbg.data.images import list_images
+from fgbg.data.overlooked import list_image_folders
 from fgbg.data.samples import Sample, name_some
 from fgbg.errors import UserError
 
@@ -33,7 +36,7 @@ def pass_over(kind: str, files: Sequence[Path], sentence: str) -> None:
     Raises:
         UserError: Lists contradict each other.
     """
-    if kind in ("duplicate", "leak"):
+    if kind in ("duplicate", "leak", "ambiguous-group"):
         refuse(kind, files, sentence)
 
 
@@ -50,7 +53,8 @@ def read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
             for part, split in parts.items()
             for sample in _pair_folder(folder / part, fault)
         ]
-        return attach_tables(folder, samples, fault), ""
+        samples = attach_tables(folder, samples, fault)
+        return samples, say_ungrouped(samples)
     if not (folder / "images").is_dir():
         raise UserError(
             f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these "
@@ -60,19 +64,30 @@ def read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
     listed = attach_lists(folder, everything, fault)
     kept = {sample.id for sample in listed}
     unlisted = [sample.id for sample in everything if sample.id not in kept]
-    return listed, say_unlisted(unlisted)
+    return listed, "; ".join(filter(None, [say_unlisted(unlisted), say_ungrouped(listed)]))
 
 
 def say_unlisted(names: Sequence[str]) -> str:
     """A remark about photos that are on no list; empty if there are none."""
-    photos = "1 photo" if len(names) == 1 else f"{len(names)} photos"
-    return f"{photos} on no list left out ({name_some(names)})" if names else ""
+    return f"{_count_photos(names)} on no list left out ({name_some(names)})" if names else ""
+
+
+def say_ungrouped(samples: Sequence[Sample]) -> str:
+    """A remark about photos that groups.csv forgets, each of which is then a group of its own; empty if there are none."""
+    names = [sample.id for sample in samples if not sample.group]
+    if not names or len(names) == len(samples):
+        return ""
+    return f"groups.csv names no group for {_count_photos(names)} ({name_some(names)})"
+
+
+def _count_photos(names: Sequence[str]) -> str:
+    return "1 photo" if len(names) == 1 else f"{len(names)} photos"
 
 
 def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
     """Samples of `images/` and `masks/`, paired by file stem.
 
-    `fault` is called for photos without a mask, masks without a photo, and stems shared by two files.
+    `fault` is called for photos without a mask, masks without a photo, stems shared by two files, and images in sub-folders.
 
     Raises:
         UserError: A folder is missing or empty.
@@ -81,14 +96,19 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
     for kind in ("images", "masks"):
         if not (folder / kind).is_dir():
             raise UserError(f"{folder / kind} does not exist: photos go into images/, masks of the same names into masks/")
-        paths = list_images(folder / kind)
-        if not paths:
+        paths, deeper = list_images(folder / kind), list_image_folders(folder / kind)
+        if deeper:
+            sentence = _say_deeper(folder / kind, deeper)
+            if not paths:
+                raise UserError(sentence)
+            fault("sub-folder", deeper, sentence)
+        elif not paths:
             raise UserError(f"{folder / kind} holds no images")
-        by_stem[kind] = {path.stem: path for path in paths}
+        by_stem[kind] = {compose(path.stem): path for path in paths}
         if len(by_stem[kind]) < len(paths):
-            twice = [path for path in paths if by_stem[kind][path.stem] != path]
+            twice = [path for path in paths if by_stem[kind][compose(path.stem)] != path]
             names = name_some([path.name for path in twice])
-            both = [path for path in paths if path.stem in {other.stem for other in twice}]
+            both = [path for path in paths if compose(path.stem) in {compose(other.stem) for other in twice}]
             fault("ambiguous-mask", both, f"{folder / kind} has two files for {names}: names must differ before the ending")
     images, masks = by_stem["images"], by_stem["masks"]
     alone = [images[stem] for stem in images if stem not in masks]
@@ -99,7 +119,30 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
     if alone:
         names = name_some([path.name for path in alone], 20)
         fault("missing-image", alone, f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {names}")
-    return [Sample(stem, images[stem], masks[stem]) for stem in images if stem in masks]
+    return [Sample(image.stem, image, masks[stem]) for stem, image in images.items() if stem in masks]
+
+
+def _say_deeper(folder: Path, deeper: Sequence[Path]) -> str:
+    names = name_some([path.name for path in deeper])
+    return (
+        f"{folder} has images in sub-folders ({names}), which are not read: move them up and give them names of their own, "
+        f"such as {deeper[0].name}_1.png, or move them out of {folder.name}/"
+    )
+
+
+def compose(name: str) -> str:
+    """A name with each accent and its letter as one character: file systems and editors differ in that unnoticed."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _find_id(name: str, by_name: Mapping[str, str]) -> str | None:
+    """The id that a line of a list or table names, with or without the file ending; None if it is none of them.
+
+    Args:
+        name: As the file has it.
+        by_name: The ids by their composed names.
+    """
+    return by_name.get(compose(name)) or by_name.get(compose(Path(name).stem))
 
 
 def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
@@ -108,11 +151,12 @@ def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[
     if not lists:
         return list(samples)
     by_id = {sample.id: sample for sample in samples}
+    by_name = {compose(sample_id): sample_id for sample_id in by_id}
     split_of: dict[str, str] = {}
     for split, path in lists.items():
         for line in filter(None, map(str.strip, read_text(path).splitlines())):
-            sample_id = line if line in by_id else Path(line).stem
-            if sample_id not in by_id:
+            sample_id = _find_id(line, by_name)
+            if sample_id is None:
                 fault(
                     "missing-image",
                     [folder / "images" / line],
@@ -128,11 +172,18 @@ def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[
 
 
 def attach_tables(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
-    """Groups from groups.csv (id, group) and every column of metadata.csv."""
+    """Groups from groups.csv (id, group) and every column of metadata.csv.
+
+    `fault` is called for rows that fit no photo, and for groups that differ only in case.
+    """
     ids = [sample.id for sample in samples]
     groups, metadata = (_read_table(folder / name, ids, fault) for name in ("groups.csv", "metadata.csv"))
     if groups and "group" not in next(iter(groups.values())):
         raise UserError(f"{folder / 'groups.csv'} has no column 'group': its first line must be id,group")
+    alike = _find_alike(sorted({row["group"] for row in groups.values()}))
+    if alike:
+        sentence = f"{folder / 'groups.csv'} has groups that differ only in case ({name_some(alike)}): write each in one way"
+        fault("ambiguous-group", [folder / "groups.csv"], sentence)
     return [
         replace(
             sample,
@@ -143,28 +194,47 @@ def attach_tables(folder: Path, samples: Sequence[Sample], fault: Fault) -> list
     ]
 
 
+def _find_alike(names: Sequence[str]) -> list[str]:
+    """Which of the names differ only in case.
+
+    >>> _find_alike(["P1", "P2", "p1"])
+    ['P1 and p1']
+    """
+    forms: dict[str, list[str]] = {}
+    for name in names:
+        forms.setdefault(name.casefold(), []).append(name)
+    return [" and ".join(same) for same in forms.values() if len(same) > 1]
+
+
 def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[str, str]]:
     """Rows of a CSV file by sample id; `id` may include the file ending. Empty if there is no such file.
+
+    Spaces around names and values do not count.
 
     Raises:
         UserError: No column `id`, or a file that is not UTF-8.
     """
     if not path.exists():
         return {}
-    reader = csv.DictReader(read_text(path).splitlines())
-    if "id" not in (reader.fieldnames or []):
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="")
+    reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
+    if "id" not in reader.fieldnames:
         raise UserError(f"{path} has no column 'id': its first line must name the columns")
-    known = set(ids)
-    rows = {}
+    by_name = {compose(sample_id): sample_id for sample_id in ids}
+    rows: dict[str, dict[str, str]] = {}
     for row in reader:
         name = (row.pop("id") or "").strip()
         if not name and not any("".join(value or "") for value in row.values()):
             continue  # a line of nothing but commas, as spreadsheets leave them at the end
-        sample_id = name if name in known else Path(name).stem
-        if sample_id not in known:
+        sample_id = _find_id(name, by_name)
+        if sample_id is None:
             sentence = f"{path} has a row for '{name}', which is none of the photos: ids are names of photos"
             fault("missing-image", [path.parent / "images" / name], sentence)
-        rows[sample_id] = {column: value for column, value in row.items() if isinstance(column, str)}
+        elif sample_id in rows:
+            sentence = f"{path} has several rows for '{name}': one row a photo"
+            fault("duplicate", [path.parent / "images" / name], sentence)
+        else:
+            rows[sample_id] = {column: value.strip() for column, value in row.items() if isinstance(column, str)}
     return rows
 
 

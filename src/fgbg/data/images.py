@@ -71,8 +71,13 @@ def read_photo(path: Path, *, largest_pixels: int | None = LARGEST_PHOTO_PIXELS)
 
 def reduce_large(photo: Image.Image, largest_pixels: int = LARGEST_PHOTO_PIXELS) -> Image.Image:
     """The photo, reduced by the smallest integer factor that suffices if it has more than `largest_pixels`."""
-    pixels = photo.width * photo.height
-    return photo if pixels <= largest_pixels else photo.reduce(int(np.ceil(np.sqrt(pixels / largest_pixels))))
+    factor = reduction_factor(photo.width * photo.height, largest_pixels)
+    return photo if factor == 1 else photo.reduce(factor)
+
+
+def reduction_factor(pixels: int, largest_pixels: int = LARGEST_PHOTO_PIXELS) -> int:
+    """The number by which `reduce_large` divides both edges, rounding up, of a photo of so many pixels."""
+    return max(1, int(np.ceil(np.sqrt(pixels / largest_pixels))))
 
 
 def decode_photo(path: Path) -> Image.Image:

@@ -21,6 +21,7 @@ UNKNOWN = 254  # marks a value that the encoding does not know; never leaves thi
 
 NEAR_BINARY_TOLERANCE = 48  # JPEG turns 0/255 into 0..48 and 207..255 near edges
 NEAR_BINARY_SHARE = 0.98
+FEWEST_NUMBERED, MOST_NUMBERED = 3, 20  # from 0, 1, 2, 3 on values may number objects; more than 20 are not spelled out
 NOISE_PEAK = 9  # most noise is in this many values next to 0 or 255
 
 
@@ -63,7 +64,7 @@ class MaskEncoding:
         self.read_levels(np.array([values], np.uint8), name=name)
         if self == NEAR_BINARY and 0 < max(values, default=0) < 128:  # 0/1 masks among JPEGs would read as empty
             raise UserError(
-                f"{name} holds {_shorten(values)} and nothing of 128 and more, unlike the rest of the set ({self.name}): "
+                f"{name} holds {say_values(values)} and nothing of 128 and more, unlike the rest of the set ({self.name}): "
                 "save it with 0 and 255"
             )
 
@@ -91,7 +92,7 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
     if wanted:
         absent = [value for value in wanted if value not in values]
         if absent:
-            raise UserError(f"--object-values {absent[0]}: no mask holds it, the set holds {_shorten(values)}")
+            raise UserError(f"--object-values {absent[0]}: no mask holds it, the set holds {say_values(values)}")
         ground = tuple(value for value in range(256) if value not in wanted)
         return MaskEncoding(f"as told: object = {', '.join(map(str, wanted))}", wanted, ground)
     if set(values) <= {0, 1}:
@@ -102,7 +103,7 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
         return TRIMAP
     if _is_near_binary(histogram):
         return NEAR_BINARY
-    raise UserError(f"the masks hold the values {_shorten(values)}, {_advise(values)}")
+    raise UserError(f"the masks hold the values {say_values(values)}, {_advise(values)}")
 
 
 def _advise(values: Sequence[int]) -> str:
@@ -120,6 +121,9 @@ def _advise(values: Sequence[int]) -> str:
     if len(named) > 1 and named[-1] == 255 and named[-2] < 128:
         named.pop()
         hint = "; 255, often 'void', counts as ground unless it is named"
+    if list(values) == list(range(len(values))) and len(values) > FEWEST_NUMBERED:
+        numbers = " ".join(map(str, named)) if len(named) <= MOST_NUMBERED else f"1 2 … {named[-1]}, all of them"
+        hint = f"; if each number is one object of several, say --object-values {numbers}"
     several = f" or, for several, --object-values {named[-2]} {named[-1]}" if 1 < len(named) < len(values) else ""
     advice = f"say which are object, for example --object-values {named[-1]}{several}{hint}"
     return f"which fit neither 0/1, 0/255 nor a trimap 1/2/3: {advice}"
@@ -188,6 +192,7 @@ def _lookup(levels: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:
     return lookup
 
 
-def _shorten(values: Sequence[int]) -> str:
+def say_values(values: Sequence[int]) -> str:
+    """The values as a set to print, or the first six and how many there are in all."""
     shown = ", ".join(map(str, values[:6]))
     return f"{{{shown}, … {len(values)} in all}}" if len(values) > 6 else f"{{{shown}}}"

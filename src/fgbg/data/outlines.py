@@ -20,7 +20,7 @@ from fgbg.data.images import list_images
 from fgbg.data.labelme import read_labelme
 from fgbg.data.masks import MaskEncoding
 from fgbg.data.parallel import map_in_order
-from fgbg.data.samples import Sample, name_some
+from fgbg.data.samples import Sample, name_some, refuse_long_ids
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, hash_file, make_once
 
@@ -117,7 +117,7 @@ def _read_all(kind: str, files: Sequence[Path], folder: Path) -> list[Outlined]:
     """The photos of all files.
 
     Raises:
-        UserError: Two photos have the same name, or only some of the files say which split they are.
+        UserError: Two photos have the same name or one is too long, or only some of the files say which split they are.
     """
     if kind == "LabelMe":
         photos = list(map_in_order(read_labelme, files))
@@ -134,6 +134,7 @@ def _read_all(kind: str, files: Sequence[Path], folder: Path) -> list[Outlined]:
             f"{folder}: {name_some(twice)} stand for more than one photo in {names}: keep one file of annotations, "
             "and names that differ before the ending"
         )
+    refuse_long_ids([photo.id for photo in photos])
     return photos
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fgbg.data.cache import Photos
-from fgbg.data.images import LARGEST_PHOTO_PIXELS
+from fgbg.data.images import LARGEST_PHOTO_PIXELS, reduction_factor
 from fgbg.data.masks import border_lookup
 from fgbg.data.samples import SampleSet
 from fgbg.data.streams import Purpose, open_stream
@@ -104,6 +104,13 @@ def place_patches(shapes: NDArray[np.int64], size: int, *, seed: int, epoch: int
 def describe_patches(samples: SampleSet, size: int) -> str:
     """What `--fit crop` does with the training photos, as lines to print."""
     shapes = np.array([[look.height, look.width] for look in samples.inspections])
+    factors = np.array(
+        [
+            reduction_factor(look.height * look.width) if isinstance(sample.image, Path) else 1
+            for sample, look in zip(samples.samples, samples.inspections, strict=True)
+        ]
+    )
+    shapes = -(-shapes // factors[:, None])  # as they are cut
     count = int(count_patches(shapes, size).sum())
     lines = [f"patches of {size} px at the photos' own scale: {count:,} an epoch from {len(shapes):,} photos"]
     if (shapes <= size).all() and (shapes < size).any():
@@ -111,10 +118,7 @@ def describe_patches(samples: SampleSet, size: int) -> str:
             f"note: no photo is larger than a patch of --size {size}: each is seen whole, the smaller ones in black; "
             "choose a smaller --size, or --fit pad to enlarge them"
         )
-    reduced = sum(
-        isinstance(sample.image, Path) and look.height * look.width > LARGEST_PHOTO_PIXELS
-        for sample, look in zip(samples.samples, samples.inspections, strict=True)
-    )
+    reduced = int((factors > 1).sum())
     if reduced:
         lines.append(
             f"note: {reduced} photos of more than {LARGEST_PHOTO_PIXELS // 10**6} megapixels are reduced before patches are "

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from fgbg.data.images import EMPTY, GREY, StoredMask, read_mask, read_photo, read_photo_size, require_whole_photo
 from fgbg.data.masks import MaskEncoding, check_places, understand_masks
+from fgbg.data.overlooked import refuse_few_bits, refuse_pages
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
+from fgbg.storage import hash_file
 from fgbg.words import HASH_DIGITS
 
 SPLITS = ("train", "validation", "test")
+LONGEST_ID = 200  # bytes: file systems allow 255, and files written for a sample add to its id
 LIGHT_PIXELS = 3_000_000  # up to here a photo takes one place in the read-ahead queue; 100 megapixels fill it
 
 
@@ -39,11 +42,13 @@ class Sample:
 
     def read_pixels(self) -> NDArray[np.uint8]:
         """The photo as the network sees it: uint8 RGB (height, width, 3), upright, reduced if it is over 24 MP."""
-        return read_photo(self.image) if isinstance(self.image, Path) else self.image
+        return read_photo(self.image) if isinstance(self.image, Path) else np.ascontiguousarray(self.image)
 
     def read_full_pixels(self) -> NDArray[np.uint8]:
         """The photo at its own size, however large: uint8 RGB (height, width, 3), upright."""
-        return read_photo(self.image, largest_pixels=None) if isinstance(self.image, Path) else self.image
+        if isinstance(self.image, Path):
+            return read_photo(self.image, largest_pixels=None)
+        return np.ascontiguousarray(self.image)  # torch takes no mirrored views
 
     def read_mask(self) -> NDArray[np.uint8]:
         """The mask's stored values (height, width), upright, not interpreted."""
@@ -53,7 +58,7 @@ class Sample:
         """The mask's stored values, and how its file stores them."""
         if isinstance(self.mask, Path):
             return read_mask(self.mask)
-        return StoredMask(self.mask.astype(np.uint8, copy=False), GREY)
+        return StoredMask(np.ascontiguousarray(self.mask, np.uint8), GREY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +177,8 @@ def understand_samples(
     """Look at every file once, check sizes, and decide how the masks are encoded (unless the layout determines it).
 
     Raises:
-        UserError: No samples, an unreadable file, a repeated id, a mask of another size than its photo, or masks that
-            could mean several things.
+        UserError: No samples, a file that cannot be read or has several pages, a repeated or unusable id, a mask of another
+            size than its photo, 16-bit photos that use few of their bits, or masks that could mean several things.
     """
     if not samples:
         raise UserError(f"{name} holds no pairs of a photo and a mask")
@@ -185,10 +190,12 @@ def understand_samples(
     unwritable = [make_printable(sample.id) for sample in samples if make_printable(sample.id) != sample.id]
     if unwritable:
         raise UserError(f"{name_some(unwritable)}: a name that is not in UTF-8 cannot be kept; rename the files")
+    refuse_long_ids([sample.id for sample in samples])
     twice = [sample_id for sample_id, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
         raise UserError(f"{name} has {name_some(twice)} more than once: give every pair a name of its own")
     inspections = tuple(map_in_order(inspect_sample, samples, progress, "reading the set"))
+    refuse_few_bits(sample.image for sample in samples if isinstance(sample.image, Path))
     check_places({look.place: f"mask of {sample.id}" for sample, look in zip(samples, inspections, strict=True)})
     if encoding is None or object_values:
         encoding = understand_masks(sum_histograms(inspections), object_values)
@@ -201,7 +208,8 @@ def inspect_sample(sample: Sample) -> Inspection:
     """Hash both files, read the photo's size and count the mask's values.
 
     Raises:
-        UserError: A file cannot be read, an array is of another type or shape, or mask and photo differ in size.
+        UserError: A file cannot be read or has several pages, an array is of another type or shape, or mask and photo differ
+            in size.
     """
     _check_array(f"image of {sample.id}", sample.image, ("uint8",), "height, width, 3")
     _check_array(f"mask of {sample.id}", sample.mask, ("uint8", "bool"), "height, width")
@@ -210,8 +218,11 @@ def inspect_sample(sample: Sample) -> Inspection:
     if isinstance(sample.image, Path):
         height, width = read_photo_size(sample.image)
         require_whole_photo(sample.image)
+        refuse_pages(sample.image)
     else:
         height, width = sample.image.shape[:2]
+    if isinstance(sample.mask, Path):
+        refuse_pages(sample.mask)
     if values.shape != (height, width):
         raise UserError(
             f"mask of {sample.id} is {values.shape[1]}×{values.shape[0]} pixels, its photo {width}×{height}: "
@@ -223,12 +234,14 @@ def inspect_sample(sample: Sample) -> Inspection:
 
 
 def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str, ...], shape: str) -> None:
-    """Refuse a wrong type or shape: a photo in 0..1 or with an alpha channel would silently be misread."""
+    """Refuse a wrong type, a wrong shape or no pixels: a photo in 0..1 or with alpha would silently be misread."""
     if isinstance(array, Path):
         return
     fits = array.ndim == 3 and array.shape[2] == 3 if shape.endswith("3") else array.ndim == 2
     if str(array.dtype) not in types or not fits:
         raise UserError(f"{name} is {array.dtype} {array.shape}: must be {' or '.join(types)} ({shape})")
+    if not array.size:
+        raise UserError(f"{name} has no pixels {array.shape}: leave it out")
 
 
 def make_printable(name: str) -> str:
@@ -238,6 +251,22 @@ def make_printable(name: str) -> str:
     'caf\\\\udce9'
     """
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def is_long(sample_id: str) -> bool:
+    """Whether an id, in UTF-8, is too long for the names of files that are made of it."""
+    return len(sample_id.encode("utf-8", "surrogatepass")) > LONGEST_ID
+
+
+def refuse_long_ids(ids: Sequence[str]) -> None:
+    """Refuse ids of which no files can be named.
+
+    Raises:
+        UserError: One is too long.
+    """
+    long = [f"{sample_id[:20]}…" for sample_id in ids if is_long(sample_id)]
+    if long:
+        raise UserError(f"{name_some(long)}: an id names files, so it may be no longer than {LONGEST_ID} bytes; shorten it")
 
 
 def name_some(names: Sequence[str], most: int = 5) -> str:
@@ -253,5 +282,5 @@ def name_some(names: Sequence[str], most: int = 5) -> str:
 def _hash(source: Path | NDArray[np.generic]) -> str:
     """SHA-256 of a file's bytes, or of an array's shape and values."""
     if isinstance(source, Path):
-        return hashlib.sha256(source.read_bytes()).hexdigest()
+        return hash_file(source)
     return hashlib.sha256(str(source.shape).encode() + np.ascontiguousarray(source).tobytes()).hexdigest()

@@ -18,6 +18,7 @@ from fgbg.data.folders import (
     read_folder,
     read_text,
     refuse,
+    say_ungrouped,
     say_unlisted,
 )
 from fgbg.data.masks import TRIMAP, MaskEncoding
@@ -63,6 +64,7 @@ def open_samples(
     object_values: Sequence[int] = (),
     categories: Sequence[str] = (),
     locked: Mapping[str, Locked] | None = None,
+    cuts: bool = True,
     progress: Progress | None = None,
 ) -> SampleSet:
     """Find, pair, split and understand the samples of DATA.
@@ -78,6 +80,7 @@ def open_samples(
         object_values: Which stored mask values are object, if the set leaves it open.
         categories: Which COCO categories or LabelMe labels are object, if there are several; `all` for all.
         locked: Splits that were decided earlier, by id (see `fgbg.run.Run.locked_splits`); they override every other rule.
+        cuts: Whether to cut a set without lists; otherwise its samples are of no split.
         progress: Shows how far reading is.
 
     Raises:
@@ -100,7 +103,7 @@ def open_samples(
         remark=remark,
         progress=progress,
     )
-    if locked is not None:
+    if locked is not None or not (cuts or any(sample.split for sample in samples)):
         return sample_set
     return split_set(sample_set, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
 
@@ -180,5 +183,5 @@ def _list_outlined(name: str, folder: Path, categories: Sequence[str], fault: Fa
         kept = {sample.id for sample in listed}
         remarks.append(say_unlisted([sample.id for sample in samples if sample.id not in kept]))
         samples = listed
-    remark = "; ".join(filter(None, remarks))
+    remark = "; ".join(filter(None, [*remarks, say_ungrouped(samples)]))
     return Listing(name, folder, tuple(samples), found.encoding, remark, masks_are_drawn=True, bare=found.bare)

@@ -19,6 +19,10 @@ def split_set(
 ) -> SampleSet:
     """Give every sample a split if the data leave it open, with small and large objects in each split.
 
+    Where lists say what trains and only validation is missing, every 10th training sample validates, by the order of the
+    list alone; only if there are groups, seed and objects count there too. Samples of the same photo, byte for byte,
+    stay together in every cut.
+
     Args:
         samples: With the splits that their lists gave, or none.
         seed: Decides the split.
@@ -44,20 +48,42 @@ def split_set(
             f"--group-by {group_by}: the data's own lists say what trains and tests; cut anew with --folds 5, say"
         )
     grouped = group_samples(samples, group_by, progress) if group_by else samples
-    shares = grouped.object_shares.tolist()
+    shares, together = grouped.object_shares.tolist(), _name_copies(grouped)
     if folds:
-        split = split_folds(grouped.samples, folds=folds, fold=fold, seed=seed, object_shares=shares)
+        split = split_folds(grouped.samples, folds=folds, fold=fold, seed=seed, object_shares=shares, together=together)
         said = f"part {fold} of {folds} tests, seed {seed}" + (", whatever the lists say" if is_listed else "")
     elif not is_listed:
-        split = split_by_group(grouped.samples, seed=seed, object_shares=shares)
+        split = split_by_group(grouped.samples, seed=seed, object_shares=shares, together=together)
         said = f"split 80/10/10, seed {seed}"
     elif "train" in given and "validation" not in given:
-        split = hold_out_validation(grouped.samples, seed=seed, object_shares=shares)
-        said = "a tenth of train validates"
+        split = hold_out_validation(grouped.samples, seed=seed, object_shares=shares, together=together)
+        validates = any(sample.split == "validation" for sample in split)
+        said = "a tenth of train validates" if validates else "none validates: train is a single photo or group"
     else:
         return samples
     said += f", by {group_by}" if group_by else ""
     return replace(grouped, samples=tuple(split), remark="; ".join(filter(None, [grouped.remark, said])))
+
+
+def _name_copies(samples: SampleSet) -> list[str]:
+    """What a cut keeps together: a name for each sample that is the same for all of its group and for copies of its photo.
+
+    Without copies it is the group's own name, by which a seed chooses.
+    """
+    names = [name_group(sample) for sample in samples.samples]
+    hashes = [look.image_hash for look in samples.inspections]
+    if len(set(hashes)) == len(hashes):
+        return names
+    from fgbg.data.duplicates import cluster_pairs  # imported here as below
+
+    first_of: dict[tuple[str, str], int] = {}
+    keys = zip((("group", name) for name in names), (("photo", digest) for digest in hashes), strict=True)
+    links = [(first_of.setdefault(key, index), index) for index, both in enumerate(keys) for key in both]
+    labels = cluster_pairs(len(names), links).tolist()
+    name_of: dict[int, str] = {}
+    for label, name in zip(labels, names, strict=True):
+        name_of[label] = min(name, name_of.get(label, name))  # whatever the order of the samples
+    return [name_of[label] for label in labels]
 
 
 def group_samples(samples: SampleSet, group_by: str, progress: Progress | None = None) -> SampleSet:
@@ -70,13 +96,13 @@ def group_samples(samples: SampleSet, group_by: str, progress: Progress | None =
     """
     if group_by == NEAR_DUPLICATES:
         # Imported here, since everything that reads a run folder imports this module and needs no SciPy.
-        from fgbg.data.duplicates import DuplicatePair, cluster_pairs, find_near_duplicates, fingerprint_samples
+        from fgbg.data.duplicates import cluster_pairs, find_near_duplicates, fingerprint_samples
 
         pairs = find_near_duplicates(fingerprint_samples(samples, progress), progress=progress)
         first_of: dict[str, int] = {}
-        for index, sample in enumerate(samples.samples):  # photos of one group are linked as copies are
-            pairs.append(DuplicatePair(first_of.setdefault(name_group(sample), index), index, 1.0, "same"))
-        groups = [samples.samples[first].id for first in cluster_pairs(len(samples.samples), pairs)]
+        # Photos of one group are linked as copies are.
+        links = [(first_of.setdefault(name_group(sample), index), index) for index, sample in enumerate(samples.samples)]
+        groups = [samples.samples[first].id for first in cluster_pairs(len(samples.samples), [*pairs, *links])]
     else:
         columns = sorted({column for sample in samples.samples for column in sample.metadata})
         if group_by not in columns:
@@ -97,16 +123,16 @@ class Locked(NamedTuple):
 
 
 def lock_splits(samples: Sequence[Sample], locked: Mapping[str, Locked]) -> list[Sample]:
-    """The samples that a run used, with the splits that it gave them; samples added later are left out.
+    """The samples that a run used, in its order and with the splits that it gave them; samples added later are left out.
 
     Raises:
         UserError: A sample of the run is gone.
     """
-    kept = [replace(sample, **locked[sample.id]._asdict()) for sample in samples if sample.id in locked]
-    gone = sorted(set(locked) - {sample.id for sample in kept})
+    by_id = {sample.id: sample for sample in samples}
+    gone = sorted(locked.keys() - by_id.keys())
     if gone:
-        raise UserError(f"{name_some(gone)}: gone since the run was trained; restore them, or name other DATA to score")
-    return kept
+        raise UserError(f"{name_some(gone)}: gone since the run was trained; restore them, or use other DATA")
+    return [replace(by_id[sample_id], **lock._asdict()) for sample_id, lock in locked.items()]
 
 
 class Overlap(NamedTuple):
@@ -117,7 +143,7 @@ class Overlap(NamedTuple):
 
 
 def find_overlaps(samples: SampleSet) -> list[Overlap]:
-    """Samples of different splits with the same photo, by content, or of the same group: one pair per two splits."""
+    """Samples of different splits with the same photo, byte for byte, or of the same group: one pair per two splits."""
     first_of: dict[str, dict[str, Sample]] = {}
     overlaps = []
     for sample, look in zip(samples.samples, samples.inspections, strict=True):
@@ -133,12 +159,32 @@ def refuse_overlaps(samples: SampleSet) -> None:
     """Refuse overlapping splits: a model that has seen its test photos is scored on what it remembers.
 
     Raises:
-        UserError: The same photo, or photos of one group, are in different splits.
+        UserError: The same photo, byte for byte, or photos of one group are in different splits.
     """
     overlaps = find_overlaps(samples)
     if overlaps:
         told = [f"{first.id} ({first.split}) and {second.id} ({second.split})" for first, second in overlaps]
         raise UserError(
-            f"splits overlap: {name_some(told, 3)} are the same photo or of one group; take one of each out, or go on with "
-            "--allow-overlap, which every score of the model will tell"
+            f"splits overlap: {name_some(told, 3)} are the same photo, byte for byte, or of one group; take one of each "
+            "out, or go on with --allow-overlap, which every score of the model will tell"
         )
+
+
+def refuse_one_sided(samples: SampleSet) -> None:
+    """Refuse training or validation masks that are all ground, or all object: a model that knows nothing is right on them.
+
+    The band counts as either, whatever `--border` says.
+
+    Raises:
+        UserError: No mask of one of the two splits has a pixel of object, or of ground.
+    """
+    encoding = samples.encoding
+    for split, word in (("train", "training"), ("validation", "validation")):
+        looks = samples.of(split).inspections
+        for what, values in (("object", encoding.object_values), ("ground", encoding.ground_values)):
+            if looks and not any(look.count({*values, *encoding.band_values}) for look in looks):
+                none = f"none of the {len(looks):,} {word} masks has a" if len(looks) > 1 else f"the only {word} mask has no"
+                raise UserError(
+                    f"{none} pixel that is {what}, which says nothing about a model: look at them with fgbg check, and take "
+                    "photos whose masks hold both object and ground"
+                )

@@ -16,7 +16,9 @@ TEST_SHARE = VALIDATION_SHARE = 0.1
 VALIDATION_STRIDE = 10  # every 10th photo of an official training list validates
 
 
-def split_by_group(samples: Sequence[Sample], *, seed: int, object_shares: Sequence[float] = ()) -> list[Sample]:
+def split_by_group(
+    samples: Sequence[Sample], *, seed: int, object_shares: Sequence[float] = (), together: Sequence[str] = ()
+) -> list[Sample]:
     """Split 80/10/10 by whole groups (a sample without one is its own); the same names and seed give the same split.
 
     Groups are ranked by a hash of their name, so neither the order of the files nor a renamed folder moves a sample.
@@ -25,11 +27,13 @@ def split_by_group(samples: Sequence[Sample], *, seed: int, object_shares: Seque
         samples: What to split; existing splits are replaced.
         seed: Decides which groups are taken.
         object_shares: (samples,) share of object in each mask; if given, every split gets both small and large objects.
+        together: (samples,) a name that is the same for samples to keep together, if not by their groups alone.
 
     Raises:
         UserError: Fewer than three groups cannot fill three splits.
     """
-    groups = _gather_groups(samples, object_shares)
+    names = together or [name_group(sample) for sample in samples]
+    groups = _gather_groups(names, object_shares)
     if len(groups) < len(SPLITS):
         raise UserError(
             f"{len(samples)} pairs in {len(groups)} groups cannot be split three ways: "
@@ -39,21 +43,28 @@ def split_by_group(samples: Sequence[Sample], *, seed: int, object_shares: Seque
     rest = {name: group for name, group in groups.items() if name not in test}
     validation = _take_groups(rest, round(VALIDATION_SHARE * len(samples)), seed, leave=1)
     split_of = {**dict.fromkeys(test, "test"), **dict.fromkeys(validation, "validation")}
-    return [replace(sample, split=split_of.get(name_group(sample), "train")) for sample in samples]
+    return [replace(sample, split=split_of.get(name, "train")) for sample, name in zip(samples, names, strict=True)]
 
 
 def split_folds(
-    samples: Sequence[Sample], *, folds: int, fold: int, seed: int, object_shares: Sequence[float] = ()
+    samples: Sequence[Sample],
+    *,
+    folds: int,
+    fold: int,
+    seed: int,
+    object_shares: Sequence[float] = (),
+    together: Sequence[str] = (),
 ) -> list[Sample]:
     """Split into `folds` parts of about equal size: part `fold` tests, the next one validates, the others train.
 
-    The parts do not depend on `fold`, so that over all folds every sample is tested exactly once. Groups, seed and
-    `object_shares` are as in `split_by_group`; existing splits are replaced.
+    The parts do not depend on `fold`, so that over all folds every sample is tested exactly once. Groups, seed,
+    `object_shares` and `together` are as in `split_by_group`; existing splits are replaced.
 
     Raises:
         UserError: Fewer groups than parts.
     """
-    rest = _gather_groups(samples, object_shares)
+    names = together or [name_group(sample) for sample in samples]
+    rest = _gather_groups(names, object_shares)
     if len(rest) < folds:
         raise UserError(
             f"--folds {folds}: {len(samples)} pairs in {len(rest)} groups cannot fill them; choose {len(rest)} or less"
@@ -65,20 +76,32 @@ def split_folds(
         part_of |= dict.fromkeys(taken, part)
         rest = {name: group for name, group in rest.items() if name not in taken}
     splits = {fold: "test", (fold + 1) % folds: "validation"}
-    parts = [part_of.get(name_group(sample), folds - 1) for sample in samples]
+    parts = [part_of.get(name, folds - 1) for name in names]
     return [replace(sample, split=splits.get(part, "train")) for sample, part in zip(samples, parts, strict=True)]
 
 
-def hold_out_validation(samples: Sequence[Sample], *, seed: int, object_shares: Sequence[float] = ()) -> list[Sample]:
-    """Move a tenth of the training samples to validation: every 10th (index 0, 10, …), or whole groups if there are any."""
-    learnt = [sample for sample in samples if sample.split == "train"]
-    if any(sample.group for sample in learnt):
-        shares = [share for sample, share in zip(samples, object_shares, strict=False) if sample.split == "train"]
-        groups = _take_groups(_gather_groups(learnt, shares), round(VALIDATION_SHARE * len(learnt)), seed, leave=1)
-        chosen = {sample.id for sample in learnt if name_group(sample) in groups}
+def hold_out_validation(
+    samples: Sequence[Sample], *, seed: int, object_shares: Sequence[float] = (), together: Sequence[str] = ()
+) -> list[Sample]:
+    """Move a tenth of the training samples to validation, but none if all of them must stay together.
+
+    If they have groups, these are taken as in `split_by_group`. Otherwise it is every 10th sample (index 0, 10, …) whatever
+    `seed` and `object_shares` are; those that `together` joins go where the first of them goes.
+    """
+    names = together or [name_group(sample) for sample in samples]
+    learnt = [index for index, sample in enumerate(samples) if sample.split == "train"]
+    groups = _gather_groups([names[index] for index in learnt], [object_shares[index] for index in learnt if object_shares])
+    if len(groups) < 2:
+        return list(samples)
+    if any(samples[index].group for index in learnt):
+        chosen = _take_groups(groups, round(VALIDATION_SHARE * len(learnt)), seed, leave=1)
     else:
-        chosen = {sample.id for sample in learnt[::VALIDATION_STRIDE]}
-    return [replace(sample, split="validation") if sample.id in chosen else sample for sample in samples]
+        place_of: dict[str, int] = {}
+        for place, index in enumerate(learnt):
+            place_of.setdefault(names[index], place)
+        chosen = {name for name, place in place_of.items() if place % VALIDATION_STRIDE == 0}
+    held_out = {index for index in learnt if names[index] in chosen}
+    return [replace(sample, split="validation") if index in held_out else sample for index, sample in enumerate(samples)]
 
 
 def name_group(sample: Sample) -> str:
@@ -86,11 +109,11 @@ def name_group(sample: Sample) -> str:
     return sample.group or f"sample {sample.id}"
 
 
-def _gather_groups(samples: Sequence[Sample], object_shares: Sequence[float]) -> dict[str, list[float]]:
+def _gather_groups(names: Sequence[str], object_shares: Sequence[float]) -> dict[str, list[float]]:
     """The object share of each member (0 if none are given), by group."""
     groups: dict[str, list[float]] = {}
-    for sample, share in zip(samples, object_shares or [0.0] * len(samples), strict=True):
-        groups.setdefault(name_group(sample), []).append(share)
+    for name, share in zip(names, object_shares or [0.0] * len(names), strict=True):
+        groups.setdefault(name, []).append(share)
     return groups
 
 

@@ -16,12 +16,13 @@ from fgbg.data.oxford import is_oxford
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet, thin_histogram
 from fgbg.data.sources import Listing, SplitRule
-from fgbg.data.split import split_set
+from fgbg.data.split import refuse_one_sided, split_set
 from fgbg.doctor.copies import name_copies
 from fgbg.doctor.encodings import Settled, settle_encoding
 from fgbg.doctor.inventory import relative_name, take_inventory
 from fgbg.doctor.known_faults import note_known, remark_on_types, remark_on_unlisted
 from fgbg.doctor.looks import MaskLook, PairLook, look_at_mask, look_at_pair
+from fgbg.doctor.overlooked import name_overlooked
 from fgbg.doctor.problems import KINDS, Problem
 from fgbg.doctor.results import Results
 from fgbg.doctor.suspicions import name_suspicions
@@ -55,7 +56,7 @@ class Audit:
         return [problem for problem in self.problems if problem.kind == kind]
 
     def clean_ids(self) -> list[str]:
-        """Ids of the pairs without a problem, and of one of several copies."""
+        """Ids of the pairs that are not wrong beyond doubt, and of one of several copies."""
         left_out = {name for problem in self.problems for name in problem.left_out}
         return [sample.id for sample in self.samples if sample.id not in left_out]
 
@@ -120,8 +121,14 @@ def check_data(
         read = split_set(read, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
     except UserError as error:
         remarks.append(f"not split: {error}")
+    if settled.encoding:
+        try:
+            refuse_one_sided(read)
+        except UserError as error:
+            remarks.append(f"nothing to train on: {error}")
     samples |= {sample.id: sample for sample in read.samples}
     problems = [*inventory.problems, *_name_facts(files, masks, looks, settled, inventory.listing.bare)]
+    problems += name_overlooked(samples, masks, decoded, files)
     problems += name_copies(samples, decoded, masks, files, progress)
     problems += _name_suspicions(decoded, files)
     remarks += _remark(inventory.listing, read, decoded)
@@ -198,7 +205,7 @@ def _name_facts(
             problems.append(Problem("ambiguous-mask", (mask,), detail, (name,)))
         elif settled.encoding and not seen.stored.histogram[list(settled.encoding.object_values)].any():
             if name not in bare:
-                problems.append(Problem("empty-mask", (mask, image), "no pixel is object", (name,)))
+                problems.append(Problem("empty-mask", (mask, image), "no pixel is object"))
         elif settled.encoding and not seen.stored.histogram[list(settled.encoding.ground_values)].any():
             problems.append(Problem("full-mask", (mask, image), "no pixel is ground", (name,)))
     if settled.encoding is None and settled.sentence:

@@ -1,4 +1,4 @@
-"""The clean list: the ids of all pairs without a problem."""
+"""The clean list: the ids of all pairs that are not wrong beyond doubt; of copies one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ def write_clean_list(audit: Audit, path: Path) -> str:
     """
     kept = audit.clean_ids()
     if not kept:
-        raise UserError(f"--write-clean {path}: every pair of {audit.name} has a problem, none is left to list")
+        raise UserError(f"--write-clean {path}: every pair of {audit.name} is wrong, none is left to list")
     require_place(path, "--write-clean")
     with replace_when_whole(path) as aside:
         aside.write_text("".join(f"{name}\n" for name in kept), encoding="utf-8")
-    return f"{path}: {len(kept):,} ids to keep, {len(audit.samples) - len(kept):,} left out; the data are as they were"
+    clean = set(kept)
+    judging = sum(sample.split == "test" for sample in audit.samples if sample.id not in clean)
+    changed = f", of which {judging:,} test, so that a score is of other photos than without the list" if judging else ""
+    left_out = f"{len(audit.samples) - len(kept):,} left out{changed}"
+    return f"{path}: {len(kept):,} ids to keep, {left_out}; suspicions stay in, and the data are as they were"
 
 
 def require_place(path: Path, flag: str) -> None:

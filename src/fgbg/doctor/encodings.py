@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.data.images import EMPTY
-from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE, MaskEncoding, check_places, understand_masks
+from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE, MaskEncoding, check_places, say_values, understand_masks
 from fgbg.errors import UserError
 
 COMMON = (ZERO_255, ZERO_ONE, TRIMAP)
@@ -60,7 +60,7 @@ def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, obje
     if told is None:
         return Settled(None, deviating, sentence)
     odd = {name: histogram for name, histogram in alike.items() if not _fits(told, histogram)}
-    deviating |= {name: f"it holds {_say_values(histogram)}" for name, histogram in odd.items()}
+    deviating |= {name: f"it holds {say_values(np.flatnonzero(histogram).tolist())}" for name, histogram in odd.items()}
     return Settled(told, deviating)
 
 
@@ -98,9 +98,3 @@ def _fits(encoding: MaskEncoding, histogram: NDArray[np.int64]) -> bool:
     except UserError:
         return False
     return True
-
-
-def _say_values(histogram: NDArray[np.int64]) -> str:
-    values = np.flatnonzero(histogram)
-    shown = ", ".join(map(str, values[:6]))
-    return f"{{{shown}, … {len(values)} in all}}" if len(values) > 6 else f"{{{shown}}}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fgbg.data.samples import Sample, make_printable, name_some
+from fgbg.data.samples import LONGEST_ID, Sample, is_long, make_printable, name_some
 from fgbg.data.sources import Listing, SplitRule, list_samples
 from fgbg.doctor.problems import Problem
 from fgbg.errors import UserError
@@ -15,6 +15,8 @@ ALONE = {
     "missing-mask": "no mask belongs to this photo",
     "missing-image": "no photo belongs to this mask",
 }
+TOGETHER = ("ambiguous-mask", "ambiguous-group", "sub-folder")
+"""Faults that are one problem, however many files they concern."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def take_inventory(data: str | Path, *, split: SplitRule = "official", categorie
     listing = list_samples(data, split=split, categories=categories, fault=note)
     if not listing.samples and not faults:
         raise UserError(f"{listing.name} holds no pairs of a photo and a mask")
-    named, unnamed = _drop_unprintable(listing.samples, listing.folder)
+    named, unnamed = _drop_unusable_names(listing.samples, listing.folder)
     samples, repeated = _drop_repeated(named, listing.folder)
     return Inventory(replace(listing, samples=samples), (*_word_faults(faults, listing), *unnamed, *repeated))
 
@@ -50,14 +52,14 @@ def relative_name(path: Path, folder: Path) -> str:
 
 
 def _word_faults(faults: Sequence[tuple[str, tuple[Path, ...], str]], listing: Listing) -> list[Problem]:
-    """One problem per file, but a single one for files that share a name.
+    """One problem per file, but a single one for files that share a name, for groups and for folders.
 
     If a photo without a mask is also named in a list or table, that adds no problem.
     """
     problems: list[Problem] = []
     alone: set[str] = set()
     for kind, files, sentence in faults:
-        if kind == "ambiguous-mask":
+        if kind in TOGETHER:
             names = tuple(relative_name(path, listing.folder) for path in files)
             left_out = tuple(sample.id for sample in listing.samples if {sample.image, sample.mask} & set(files))
             problems.append(Problem(kind, names, sentence, left_out))
@@ -80,15 +82,19 @@ def _is_mask(path: Path) -> bool:
     return path.is_file() and path.parent.name != "images"
 
 
-def _drop_unprintable(samples: Sequence[Sample], folder: Path) -> tuple[list[Sample], list[Problem]]:
-    """The samples whose names are valid UTF-8; each of the others is a problem."""
+def _drop_unusable_names(samples: Sequence[Sample], folder: Path) -> tuple[list[Sample], list[Problem]]:
+    """The samples whose names are valid UTF-8 and short enough; each of the others is a problem."""
     named, problems = [], []
     for sample in samples:
-        if make_printable(sample.id) == sample.id:
-            named.append(sample)
+        if make_printable(sample.id) != sample.id:
+            fault = "is not in UTF-8"
+        elif is_long(sample.id):
+            fault = f"is longer than {LONGEST_ID} bytes"
         else:
-            files = tuple(relative_name(path, folder) for path in (sample.image, sample.mask) if isinstance(path, Path))
-            problems.append(Problem("corrupt", files, "the name is not in UTF-8: rename the files"))
+            named.append(sample)
+            continue
+        files = tuple(relative_name(path, folder) for path in (sample.image, sample.mask) if isinstance(path, Path))
+        problems.append(Problem("corrupt", files, f"the name {fault}: rename the files"))
     return named, problems
 
 

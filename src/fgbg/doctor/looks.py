@@ -21,6 +21,7 @@ from fgbg.doctor.geometry import Geometry, measure_geometry
 from fgbg.doctor.results import Results
 from fgbg.errors import UserError
 from fgbg.judge.traits import measure_traits
+from fgbg.storage import hash_file
 from fgbg.words import BAND, NOT_JUDGED
 
 FORMAT = 1  # part of every key: increment it when the measures change, so that old results are not found
@@ -64,7 +65,7 @@ class PairLook:
 
 def look_at_mask(path: Path, results: Results) -> MaskLook:
     """Hash the file and count its values, or recall them."""
-    content_hash = _hash_file(path)
+    content_hash = hash_file(path)
     key = f"mask {FORMAT} {content_hash}"
     kept = results.recall(key)
     if kept is None:
@@ -87,7 +88,7 @@ def look_at_mask(path: Path, results: Results) -> MaskLook:
 def look_at_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None, results: Results) -> PairLook:
     """Decode the photo once and measure everything, or recall it. Without an encoding only the photo is looked at."""
     assert isinstance(sample.image, Path)
-    content_hash = _hash_file(sample.image)
+    content_hash = hash_file(sample.image)
     levels_are = (encoding.object_values, encoding.ground_values, encoding.band_values) if encoding else ()
     key = f"pair {FORMAT} {content_hash} {mask.hash} {hashlib.sha256(repr(levels_are).encode()).hexdigest()}"
     kept = results.recall(key)
@@ -155,7 +156,3 @@ def _shorten(sentence: str, path: Path) -> str:
 
 def _or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def _hash_file(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -22,6 +22,24 @@ KINDS = {
         "Fetch it again, or leave it out.",
         True,
     ),
+    "sub-folder": Kind(
+        "Images in sub-folders",
+        "Photos and masks are looked for in images/ and masks/ themselves, not in folders within.",
+        "Move them up, with names of their own.",
+        True,
+    ),
+    "several-pages": Kind(
+        "Files of several pages",
+        "The TIFF has further pages as large as the first, such as channels or slices of a stack.",
+        "Save the page that counts as a file of its own.",
+        True,
+    ),
+    "few-bits": Kind(
+        "Photos that would be read too dark",
+        "Their files have 16 bits, and all their values lie in the lower ones, of which little or nothing would be read.",
+        "Multiply the values of all of them by the number named here.",
+        True,
+    ),
     "missing-mask": Kind(
         "Photos without a mask",
         "No mask has the photo's name.",
@@ -40,12 +58,6 @@ KINDS = {
         "Find out which of the two was resized or turned. Stretching one of them hides the fault.",
         True,
     ),
-    "empty-mask": Kind(
-        "Masks without any object",
-        "Nothing in the mask is object.",
-        "Right if the photo shows none; otherwise the label was lost.",
-        True,
-    ),
     "full-mask": Kind(
         "Masks without any ground",
         "Nothing in the mask is ground.",
@@ -57,6 +69,18 @@ KINDS = {
         "The stored values or the names leave open what is object, or which mask belongs to which photo.",
         "Save these masks as the others are, or say with --object-values which values are object.",
         True,
+    ),
+    "ambiguous-group": Kind(
+        "Groups that may be the same",
+        "Groups in groups.csv differ only in case, and would be split apart.",
+        "Write each group in one way.",
+        True,
+    ),
+    "empty-mask": Kind(
+        "Masks without any object",
+        "Nothing in the mask is object.",
+        "Right if the photo shows none; otherwise the label was lost.",
+        False,
     ),
     "inverted-mask": Kind(
         "Object and ground look exchanged",

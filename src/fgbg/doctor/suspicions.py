@@ -117,7 +117,7 @@ def _list_reasons(geometry: Geometry, usual_share: float) -> list[str]:
 def name_suspicions(
     geometries: Mapping[str, Geometry], alignments: Mapping[str, Alignment], files: Mapping[str, tuple[str, str]]
 ) -> list[Problem]:
-    """All suspicions as problems. An inverted mask is not also reported as a suspect shape.
+    """All suspicions as problems, which a clean list leaves in. An inverted mask is not also reported as a suspect shape.
 
     Args:
         geometries: Of all masks that have both object and ground, by id.
@@ -126,8 +126,8 @@ def name_suspicions(
     """
     inverted = find_inverted(geometries)
     suspect = {name: why for name, why in find_suspect(geometries).items() if name not in inverted}
-    problems = [Problem("inverted-mask", files[name][::-1], why, (name,)) for name, why in inverted.items()]
+    problems = [Problem("inverted-mask", files[name][::-1], why) for name, why in inverted.items()]
     for name, why in find_misaligned(alignments).items():
         fit = alignments[name]
-        problems.append(Problem("misaligned-mask", files[name][::-1], why, (name,), (fit.mirror, fit.down, fit.across)))
-    return problems + [Problem("suspect-label", files[name][::-1], why, (name,)) for name, why in suspect.items()]
+        problems.append(Problem("misaligned-mask", files[name][::-1], why, fit=(fit.mirror, fit.down, fit.across)))
+    return problems + [Problem("suspect-label", files[name][::-1], why) for name, why in suspect.items()]

@@ -1,0 +1,144 @@
+"""What reading would pass over without a word: images in sub-folders, pages behind the first, and unused bits of 16."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL.ImageFile import ImageFile
+
+from fgbg.data.images import DECODING_ERRORS, IMAGE_SUFFIXES, open_image
+from fgbg.errors import UserError
+
+DEPTHS = (8, 10, 12, 14)  # bits: what cameras and scanners deliver in files of 16 bits
+_PNG, _PNG_DEPTH = b"\x89PNG", 24  # how a PNG begins, and the byte that holds its bits a channel
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a TIFF or a BigTIFF begins
+
+
+def list_image_folders(folder: Path) -> list[Path]:
+    """The folders in a folder that hold images, at any depth, by name; hidden ones and a NAS's `@eaDir` are skipped."""
+    with os.scandir(folder) as entries:
+        folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "@")))
+    return [folder / name for name in folders if _holds_images(folder / name)]
+
+
+def _holds_images(folder: Path) -> bool:
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "@"))]
+        if any(Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".") for name in files):
+            return True
+    return False
+
+
+def count_pages(path: Path) -> int:
+    """Number of a TIFF's pages that are as large as its first; 1 for any other file. Reads headers alone.
+
+    Raises:
+        UserError: The file cannot be read as an image.
+    """
+    if _read_beginning(path)[:4] not in _TIFFS:
+        return 1
+    with open_image(path) as image:
+        first, count = image.size, 1
+        try:
+            for page in range(1, getattr(image, "n_frames", 1)):
+                image.seek(page)
+                count += image.size == first  # smaller ones are previews
+        except DECODING_ERRORS:  # a broken page behind the first is not one to choose
+            pass
+    return count
+
+
+def refuse_pages(path: Path) -> None:
+    """Refuse a file of several pages: nothing tells which of them counts.
+
+    Raises:
+        UserError: It has several.
+    """
+    count = count_pages(path)
+    if count > 1:
+        raise UserError(f"{path} has {say_pages(count)}")
+
+
+def say_pages(count: int) -> str:
+    """What is wrong with a file of so many pages, and the cure."""
+    return f"{count} pages, of which only the first would be read: save the one that counts as a file of its own"
+
+
+def list_16_bit(paths: Iterable[Path]) -> list[Path]:
+    """The photos with 16 bits a channel, by their headers.
+
+    Raises:
+        UserError: A TIFF cannot be read.
+    """
+    return [path for path in paths if _has_16_bits(path)]
+
+
+def find_depth(paths: Iterable[Path]) -> int:
+    """Bits that suffice for the values of all these 16-bit photos together, of `DEPTHS`; 16 if none of them does.
+
+    Photos are decoded up to the first that needs 16 bits, which is the first of all in a set as it should be.
+
+    Raises:
+        UserError: A photo cannot be read.
+    """
+    peak = 0
+    for path in paths:
+        peak = max(peak, _read_peak(path))
+        if peak >= 2 ** DEPTHS[-1]:
+            return 16
+    return next(bits for bits in DEPTHS if peak < 2**bits)
+
+
+def refuse_few_bits(paths: Iterable[Path]) -> None:
+    """Refuse photos of 16 bits that use only the lower ones: of each value, the upper 8 bits are read.
+
+    Raises:
+        UserError: All 16-bit photos together use 14 bits or fewer, or one cannot be read.
+    """
+    deep = list_16_bit(paths)
+    depth = find_depth(deep) if deep else 16
+    if depth < 16:
+        raise UserError(say_depth(deep, depth))
+
+
+def say_depth(photos: Sequence[object], depth: int) -> str:
+    """What is wrong with 16-bit photos that use so few bits, and the cure.
+
+    >>> say_depth(["a.png"], 12)
+    'the 16-bit photos (1) hold 12 bits, no value above 4,095, and would be read nearly black: multiply their values by 16'
+    """
+    shown = "black" if depth <= 8 else "nearly black" if depth <= 12 else "too dark"
+    return (
+        f"the 16-bit photos ({len(photos):,}) hold {depth} bits, no value above {2**depth - 1:,}, and would be read "
+        f"{shown}: multiply their values by {2 ** (16 - depth)}"
+    )
+
+
+def _has_16_bits(path: Path) -> bool:
+    beginning = _read_beginning(path)
+    if beginning.startswith(_PNG):
+        return beginning[_PNG_DEPTH] == 16
+    if beginning[:4] not in _TIFFS:
+        return False
+    with open_image(path) as image:
+        return _is_deep_grey(image) or any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _read_peak(path: Path) -> int:
+    """The largest value of a 16-bit photo; of several channels Pillow keeps the upper 8 bits, and the lower count as 255."""
+    with open_image(path) as image:
+        if _is_deep_grey(image):
+            return int(np.asarray(image).max())
+        return int(np.asarray(image.convert("RGB")).max()) * 256 + 255
+
+
+def _is_deep_grey(image: ImageFile) -> bool:
+    return image.mode.startswith("I;16")
+
+
+def _read_beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_PNG_DEPTH + 1)
