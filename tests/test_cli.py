@@ -164,6 +164,13 @@ def test_flags_go_before_file_before_preset(tmp_path: Path) -> None:
     assert (arguments.augment.hue, arguments.augment.padding, arguments.augment.flip) == (0, "background", 0.5)
 
 
+def test_of_a_flag_that_is_given_twice_the_last_one_counts(tmp_path: Path) -> None:
+    for name, epochs in (("a", 3), ("b", 7)):
+        (tmp_path / f"{name}.toml").write_text(f"epochs = {epochs}\n")
+    argv = ["figures", "--config", str(tmp_path / "a.toml"), "--config", str(tmp_path / "b.toml")]
+    assert parse(TrainArguments, argv, default=read_defaults(argv, TrainArguments)).epochs == 7
+
+
 def mistakes() -> dict[str, tuple[str, str]]:
     """A command (with {data}, {run}, {tmp} filled in) and what its one sentence must say."""
     return {

@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgbg.config import LOSS_WEIGHTS, LOSSES, TrainConfig, flatten, read_config, read_preset, to_toml
+from fgbg.config import (
+    LOSS_OPTIONS,
+    LOSS_WEIGHTS,
+    LOSSES,
+    TrainConfig,
+    flatten,
+    read_config,
+    read_preset,
+    require_loss_options,
+    to_toml,
+)
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.errors import UserError
+from fgbg.training.losses import make_loss
 from fgbg.words import Border, Fit
 from trivial import unchecked
 
@@ -52,7 +64,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "loss": st.sampled_from(LOSSES),
     "bce_weight": positive,
     "overlap_weight": st.floats(0, 1e300),
-    "false_positive_weight": share,
+    "false_positive_weight": positive,
     "false_negative_weight": share,
     "focal_gamma": st.floats(0, 1e300),
     "focal_tversky_gamma": positive,
@@ -285,6 +297,35 @@ def test_a_loss_without_weight_is_refused() -> None:
     with pytest.raises(UserError, match=r"--overlap-weight 0: must be more than 0 when --bce-weight is 0"):
         TrainConfig(bce_weight=0.0, overlap_weight=0.0)
     assert TrainConfig(bce_weight=0.0).overlap_weight == 1
+    with pytest.raises(UserError, match=r"--false-negative-weight 0: must be more than 0 when --false-positive-weight is 0"):
+        TrainConfig(loss="bce_tversky", false_positive_weight=0.0, false_negative_weight=0.0)
+    assert TrainConfig(false_positive_weight=0.0).false_negative_weight == 0.5
+
+
+def test_a_file_of_settings_may_set_what_its_loss_lacks(tmp_path: Path) -> None:
+    """An old run must stay readable: only a new training refuses it."""
+    read = read_config(write(tmp_path, 'loss = "bce_dice"\nfalse_negative_weight = 0.9\n'))
+    with pytest.raises(UserError, match=r"--false-negative-weight belongs to the part tversky or focal_tversky: use"):
+        require_loss_options(read)
+
+
+@pytest.mark.parametrize("option", LOSS_OPTIONS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_option_is_allowed_where_it_changes_the_loss(loss: str, option: str) -> None:
+    def measure(config: TrainConfig) -> float:
+        names = ("bce_weight", "overlap_weight", "dice_reduction", *LOSS_OPTIONS)
+        made = make_loss(config.loss, **{name: getattr(config, name) for name in names})
+        target = torch.tensor([[[0, 0, 1, 1, 1]]], dtype=torch.uint8)
+        return made(torch.tensor([-1.0, 0.5, 0.25, 2.0, -3.0]).reshape(1, 1, 1, 5), target).item()
+
+    config = TrainConfig(loss=loss, **{option: 0.75})
+    if measure(config) != measure(TrainConfig(loss=loss)):
+        require_loss_options(config)
+    else:
+        with pytest.raises(UserError, match=rf"--{option.replace('_', '-')} belongs to the part .*: use --loss ") as caught:
+            require_loss_options(config)
+        named = str(caught.value).partition("--loss ")[2].partition(",")[0]
+        require_loss_options(dataclasses.replace(config, loss=named))
 
 
 @pytest.mark.parametrize(
@@ -327,6 +368,7 @@ def test_the_lab_preset_is_the_defaults_and_what_only_the_lab_would_choose() -> 
     lab = read_preset("lab")
     assert {name: flatten(lab)[name] for name in lab.differences(TrainConfig()) if name != "augment"} == {
         "dice_reduction": "batch",
+        "threshold_for": "none",
         "split": "lab",
         "augment.padding": "background",
     }

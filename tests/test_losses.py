@@ -142,6 +142,13 @@ def test_boundary_by_hand() -> None:
     assert boundary_bce(logits, uniform).item() == pytest.approx(bce(logits, uniform).item(), abs=1e-6), "no outline"
 
 
+def test_boundary_takes_a_turned_picture_for_the_same() -> None:
+    logits, target = draw_batch(seed=0, images=2, edge=10)
+    logits, target = (picture.repeat_interleave(20, -1).repeat_interleave(10, -2) for picture in (logits, target))
+    turned = boundary_bce(logits.transpose(2, 3), target.transpose(1, 2))
+    assert boundary_bce(logits, target).item() == pytest.approx(turned.item(), rel=1e-6)
+
+
 def test_lovasz_by_hand() -> None:
     # Margins: object at logit 0.5 (error 0.5), ground at logit 1 (error 2). Sorted: ground first.
     # IoU loss after one error 1/2, after both 1: 2 * 1/2 + 0.5 * 1/2

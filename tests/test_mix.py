@@ -161,7 +161,9 @@ def test_it_trains_and_resumes(tmp_path: Path) -> None:
     resumed = fgbg.train(replace(config, epochs=2), samples=make_samples(), resume=True)
     whole = fgbg.train(replace(config, out=str(tmp_path / "whole"), epochs=2), samples=make_samples())
     assert [record.train_loss for record in resumed.epochs()] == [record.train_loss for record in whole.epochs()]
-    assert all(finding["passed"] for finding in whole.selfcheck() or ())
+    findings = whole.selfcheck()
+    assert findings
+    assert all(finding["passed"] for finding in findings)
 
 
 def test_a_faulty_augmentation_of_ones_own_is_named_with_mixing_too(tmp_path: Path) -> None:

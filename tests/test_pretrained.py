@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fgbg.cli import main
 from fgbg.models import build_network, pretrained
 from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.models.pretrained import load_pretrained
+from fgbg.training.selfcheck import check_run
 from test_zoo import TINY
 from trivial import make_header
 
@@ -147,12 +149,13 @@ def test_a_plain_pickle_is_refused_without_a_warning(tmp_path: Path) -> None:
             fill_tiny(build_tiny(), tmp_path / name)
 
 
-def test_torchvisions_resnet34_as_a_file(tmp_path: Path) -> None:
+def test_torchvisions_resnet34_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     theirs = torchvision.models.resnet34(weights=None).state_dict()
     torch.save(theirs, tmp_path / "resnet34.pth")
     network = build_network("resnet34_unet", width=64).network
-    load_pretrained(network, "resnet34_unet", width=64, encoder="", choice=str(tmp_path / "resnet34.pth"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # no shell has put the folder in its place: --config names the file
+    load_pretrained(network, "resnet34_unet", width=64, encoder="", choice="~/resnet34.pth")
     assert torch.equal(network.encoder.layer3[2].conv1.weight, theirs["layer3.2.conv1.weight"])
     with pytest.raises(fgbg.UserError, match=r"ResNet-34 was trained at --width 64, not 32"):
         load_pretrained(network, "resnet34_unet", width=32, encoder="", choice="auto")
@@ -287,6 +290,16 @@ def test_photos_that_trained_the_first_model_cannot_judge_the_second(first: fgbg
     ours, theirs = read_header(run.best), read_header(first.best)
     assert set(theirs.training_images) < set(ours.training_images)
     assert set(theirs.validation_images) < set(ours.validation_images)
+
+
+def test_a_run_that_started_from_another_model_is_not_taken_for_another_run(first: fgbg.Run, tmp_path: Path) -> None:
+    run = fgbg.train(small_config(tmp_path / "run", epochs=1, init=str(first.folder)), samples=fresh_samples())
+    told = {finding.name: finding for finding in check_run(run.folder)}["training photos"]
+    assert (told.passed, told.sentence) == (True, "9 of split.json, 6 more of the model that it started from")
+    shutil.copy(first.best, run.best)
+    told = {finding.name: finding for finding in check_run(run.folder)}["training photos"]
+    assert told.stops
+    assert "it is probably of another run" in told.sentence
 
 
 def test_another_network_is_refused_and_other_settings_are_explained(

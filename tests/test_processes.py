@@ -97,6 +97,26 @@ STOP = """
         (out / f"stopped_{Engine('cpu', 'fp32', 1).rank}").write_text(str(error))
 """
 
+SYNC = """
+    from torch import distributed
+
+    class Waiting(torch.nn.SyncBatchNorm):  # torch's own compute on GPUs only; they wait for each other as these do
+        def forward(self, image):
+            if self.training:
+                distributed.all_reduce(torch.zeros(1))
+            return torch.nn.modules.batchnorm._BatchNorm.forward(self, image)
+
+    def prepare(engine, module, optimizer, *, sync_norms):
+        prepared = engine._accelerator.prepare(module, optimizer)
+        for part in module.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.__class__ = Waiting  # once DDP, which refuses torch's own on CPUs, has looked at them
+        return prepared
+
+    Engine.prepare = prepare
+    fgbg.train(small_config(out / "sync", epochs=1, sync_norms=True, selfcheck=True), samples=make_samples())
+"""
+
 EVALUATE = """
     from fgbg.data.samples import understand_samples
     from fgbg.judge.evaluate import evaluate
@@ -133,7 +153,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     for code in (GRADIENT, EVALUATE):
         exec(PREAMBLE.format(tests=str(Path(__file__).parent), out=str(out)) + textwrap.dedent(code), {})
     write_discs(out)
-    parts = (GRADIENT, EVALUATE, TRAIN, TRAIN_BY_COMMAND, STOP)
+    parts = (GRADIENT, EVALUATE, TRAIN, TRAIN_BY_COMMAND, STOP, SYNC)
     printed = start_processes(out, "".join(map(textwrap.dedent, parts)))
     return Both(out, printed)
 
@@ -159,7 +179,7 @@ def test_two_processes_train_one_run(both: Both, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_two_processes_check_once_and_stop_together(both: Both) -> None:
-    assert both.printed.count("self-check: 19 of 19 passed") == 1
+    assert both.printed.count("self-check: 19 of 19 passed") == 2, "once for each of the two trainings that it goes through"
     assert all("wrong sign" in (both.out / f"stopped_{rank}").read_text() for rank in (0, 1))
 
 
@@ -198,6 +218,13 @@ def test_torchrun_starts_the_command_line_and_ends_well(both: Both) -> None:
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.count("test photos of discs: 4 pairs") == 1, "only the main process speaks"
     assert len(fgbg.open_run(both.out / "folder").scores("test")) == 4
+
+
+@pytest.mark.long
+def test_norms_over_all_processes_do_not_wait_in_the_self_check(both: Both) -> None:
+    run = fgbg.open_run(both.out / "sync")
+    assert [record.epoch for record in run.epochs()] == [1]
+    assert len(run.selfcheck() or ()) == 19
 
 
 def test_norms_over_all_processes_are_for_gpus(tmp_path: Path) -> None:

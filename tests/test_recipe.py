@@ -97,8 +97,16 @@ def test_norms_and_biases_are_not_decayed_and_the_encoder_steps_up() -> None:
     found = {id(p): (g["rate"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
     assert len(found) == len(list(network.parameters()))
     named = {name: found[id(parameter)] for name, parameter in network.network.named_parameters()}
-    assert all(decay == (0.1 if "conv" in name and "weight" in name else decay) for name, (_, decay) in named.items())
-    assert all(decay == 0 for name, (_, decay) in named.items() if name.endswith("bias") or ".bn" in name)
+    convolutions = {
+        f"{name}.{kind}"
+        for name, part in network.network.named_modules()
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d)
+        for kind, _ in part.named_parameters()
+        if kind == "weight"
+    }
+    assert {name for name, (_, decay) in named.items() if decay == 0.1} == convolutions
+    assert {decay for name, (_, decay) in named.items() if name not in convolutions} == {0}, "norms and biases"
+    assert any(name.endswith("bias") for name in named)
     assert all(rate == 1 for name, (rate, _) in named.items() if not name.startswith("encoder."))
     # conv1, bn1, then 3 + 4 + 6 + 3 blocks: 18 in all
     assert named["encoder.conv1.weight"][0] == pytest.approx(0.01)

@@ -337,6 +337,22 @@ def test_a_resumed_run_adds_its_environment_to_the_first_ones(tmp_path: Path, mo
     ]
 
 
+@pytest.mark.parametrize("name", ["environment.json", "selfcheck.json"])
+def test_a_file_that_was_cut_short_is_named(tmp_path: Path, name: str) -> None:
+    run = create_run(tmp_path / "run")
+    assert run.environment() is run.selfcheck() is None
+    told = {"seed": 7, "device": "cpu", "processor": "a CPU", "threads": 1, "processes": 1}
+    run.write_environment(**told)  # type: ignore[arg-type]
+    run.write_selfcheck([{"name": "splits", "passed": True, "sentence": "apart", "stops": False}])
+    path = run.folder / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match=rf"{name} is damaged: restore it from a copy, or remove it"):
+        _ = run.environment(), run.selfcheck()
+    if name == "environment.json":
+        with pytest.raises(UserError, match="is damaged"):
+            run.write_environment(**told, after_epoch=1)  # type: ignore[arg-type]
+
+
 def test_without_git_the_commit_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     run = create_run(tmp_path / "run")
@@ -378,6 +394,7 @@ def test_the_split_names_every_photo_with_its_hashes(tmp_path: Path) -> None:
     }
     assert len(look.image_hash) == 64
     assert run.fingerprint == samples.fingerprint
+    assert {**run.split(), "sha256": told["sha256"]} == told
     assert create_run(tmp_path / "unsplit").fingerprint == ""
 
 

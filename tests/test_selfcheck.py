@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import fgbg
 from discs import make_samples, small_config, write_discs
@@ -24,7 +25,15 @@ from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.engine import Engine
 from fgbg.run import Run
 from fgbg.training.build import OwnParts, build_learner, understand_data
-from fgbg.training.checks.draws import choose_epochs, draw_pattern
+from fgbg.training.checks.augmentation import check_targets
+from fgbg.training.checks.draws import (
+    choose_epochs,
+    copy_learner,
+    draw_first_batch,
+    draw_images,
+    draw_pattern,
+    draw_unjudged,
+)
 from fgbg.training.checks.finding import Finding
 from fgbg.training.checks.loss import (
     check_direction,
@@ -174,7 +183,8 @@ def test_a_clean_training_raises_no_alarm(tmp_path: Path, changes: dict[str, Any
 
 
 def test_the_labs_recipe_raises_no_alarm(tmp_path: Path) -> None:
-    config = replace(read_preset("lab"), out=str(tmp_path), width=4, size=32, batch_size=4, device="cpu")
+    lab = replace(read_preset("lab"), split="official")  # its cut is of the pets' own lists
+    config = replace(lab, out=str(tmp_path), width=4, size=32, batch_size=4, device="cpu")
     assert alarms(check(config)) == []
 
 
@@ -191,8 +201,84 @@ def test_trimaps_raise_no_alarm(tmp_path: Path, border: str) -> None:
 
 @pytest.mark.parametrize("overlap_only", [False, True])
 def test_training_photos_without_an_object_raise_no_alarm(tmp_path: Path, overlap_only: bool) -> None:
-    samples = [replace(sample, mask=sample.mask * (sample.split != "train")) for sample in make_samples()]
+    """All but one, which may not be among those that are looked at."""
+    samples = make_samples()
+    last = max(index for index, sample in enumerate(samples) if sample.split == "train")
+    samples = [
+        replace(sample, mask=sample.mask * (sample.split != "train" or index == last))
+        for index, sample in enumerate(samples)
+    ]
     assert alarms(check(small_config(tmp_path, bce_weight=0.0 if overlap_only else 1.0), samples)) == []
+
+
+def make_specks(count: int = 8, size: int = 128) -> list[fgbg.Sample]:
+    """Photos in which 9 pixels are object."""
+    rng, samples = np.random.default_rng(0), []
+    for index in range(count):
+        y, x = rng.integers(0, size - 3, 2)
+        mask = np.zeros((size, size), np.uint8)
+        mask[y : y + 3, x : x + 3] = 1
+        pixels = np.where(mask[:, :, None] == 1, 220, rng.integers(60, 90, (size, size, 3))).astype(np.uint8)
+        split = "validation" if index % 8 == 0 else "train"
+        samples.append(fgbg.Sample(f"speck_{index:02}", pixels, mask, split=split))
+    return samples
+
+
+def test_patches_that_miss_small_objects_do_not_stop(tmp_path: Path) -> None:
+    config = small_config(tmp_path, size=32, fit="crop", batch_size=8, seed=6)
+    learner = build_learner(config, understand_data(config, make_specks()), Engine("cpu", "fp32", 1))
+    rows = draw_first_batch(learner)[0]
+    drawn = draw_images(learner, rows, [1])
+    assert any((draw.stored_target == 1).any() for draw in drawn)
+    assert all((draw.target == 255).any() and not (draw.target == 1).any() for draw in drawn), "as if object were 255"
+    assert check_targets(drawn, draw_unjudged(learner, rows, 1)).passed
+
+
+def read_as_ignore(corner: int) -> fgbg.Augment:
+    """Shows the upper left corner and, in the target, 255 in place of object."""
+
+    def augment(pixels: Tensor, target: Tensor, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        image = F.interpolate(pixels[..., :corner, :corner].float() / 255, pixels.shape[-2:])
+        seen = F.interpolate(target[:, None, :corner, :corner], target.shape[-2:])[:, 0]
+        return image, torch.where(seen == 1, 255, seen)
+
+    return augment
+
+
+def keep_the_first(augment: fgbg.Augment) -> fgbg.Augment:
+    kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def frozen(pixels: Tensor, target: Tensor, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        pairs = zip(rows.tolist(), zip(*augment(pixels, target, rows, epoch), strict=True), strict=True)
+        images, targets = zip(*(kept.setdefault(row, pair) for row, pair in pairs), strict=True)
+        return torch.stack(images), torch.stack(targets)
+
+    return frozen
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_objects_read_as_ignore_stop_also_where_the_pictures_are_kept(tmp_path: Path, frozen: bool) -> None:
+    augment = read_as_ignore(24)
+    findings = check(small_config(tmp_path), augment=keep_the_first(augment) if frozen else augment)
+    stopping = [finding.sentence for finding in findings if finding.stops]
+    assert any("a 0/255 mask was probably taken for a target" in sentence for sentence in stopping)
+
+
+def test_the_copy_waits_for_no_other_process(tmp_path: Path) -> None:
+    """Only the main process checks: a norm that asks the others for their images would wait for ever."""
+    config = small_config(tmp_path)
+    learner = build_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
+    nn.SyncBatchNorm.convert_sync_batchnorm(learner.predictor)
+    trial = copy_learner(learner)
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in learner.predictor.modules())
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in trial.predictor.modules())
+    image = torch.rand(2, 3, 32, 32)
+    for training in (True, False):
+        ours, theirs = (one.predictor.train(training).logits(image) for one in (trial, learner))
+        assert torch.equal(ours, theirs)
+    copied = trial.predictor.state_dict()
+    assert all(torch.equal(tensor, copied[name]) for name, tensor in learner.predictor.state_dict().items())
+    assert len(copied) == len(learner.predictor.state_dict())
 
 
 def test_black_photos_and_a_single_training_photo_raise_no_alarm(tmp_path: Path) -> None:
@@ -511,7 +597,7 @@ def test_what_was_changed_in_a_run_is_reported(
 ) -> None:
     """In one of an earlier version, without seals: a seal that does not fit stops at once (tests/faults)."""
     copied = shutil.copytree(scored.folder, tmp_path / "run")
-    for sealed in ("epochs.jsonl", "scores_test.json", "scores_validation.json", "calibration.json"):
+    for sealed in ("epochs.jsonl", "split.json", "scores_test.json", "scores_validation.json", "calibration.json"):
         text = (copied / sealed).read_text()
         (copied / sealed).write_text(re.sub(r',\s*"(sha256|crc32)": "[0-9a-f]+"', "", text))
     text = (copied / name).read_text()

@@ -210,6 +210,7 @@ def test_every_field_can_be_searched_or_is_refused_with_a_reason() -> None:
         ("loss=1..2", "loss is no number"),
         ("model=unet,fnp", "unknown model 'fnp'"),
         ("encoder=resnet18,resnet34", "--encoder resnet18: unet has its own"),
+        ("focal_gamma=0..9", "--focal-gamma belongs to the part focal: use --loss focal_dice, say, or leave it out"),
     ],
 )
 def test_nonsense_is_refused_before_anything_is_written(
@@ -229,6 +230,48 @@ def test_a_value_is_allowed_where_it_goes_with_some_value_of_another_field() -> 
         check_space(read_space({"start_size": "16..64", "size": "16..32"}), TrainConfig(size=32))
     with pytest.raises(fgbg.UserError, match="width cannot be searched with --init"):
         check_space(read_space({"width": "8..16"}), TrainConfig(init="runs/other"))
+
+
+def test_an_option_of_the_loss_is_searched_where_a_loss_has_it(
+    discs: Path, tmp_path: Path, follow: Callable[[Curve], None]
+) -> None:
+    weight = {"false_negative_weight": "0.6..0.9"}
+    check_space(read_space(weight), TrainConfig(loss="bce_tversky"))
+    check_space(read_space(weight | {"loss": "bce_dice,bce_tversky"}), TrainConfig())
+    for over, config in [
+        (weight | {"loss": "bce_dice,focal_dice"}, TrainConfig(loss="bce_tversky")),
+        (OVER, TrainConfig(false_negative_weight=0.9)),
+        ({"loss": "bce_dice,bce_tversky"}, TrainConfig(false_negative_weight=0.9)),
+    ]:
+        with pytest.raises(fgbg.UserError, match=r"--false-negative-weight belongs to the part tversky or focal_tversky"):
+            check_space(read_space(over), config)
+
+    # A loss without the option leaves it at its default, so that the best settings can be trained.
+    follow(lambda config: [0.5 + 0.1 * (config.loss == "focal_dice")] * 3)
+    over = weight | {"loss": "focal_dice,bce_tversky"}
+    found = fgbg.sweep(config_of(discs, tmp_path / "out"), over, trials=4, say=quiet)
+    assert found.best is not None
+    assert found.best.values["loss"] == "focal_dice"
+    assert found.best.values["false_negative_weight"] > 0.5
+    best = read_config(found.folder / "best.toml")
+    assert (best.loss, best.false_negative_weight) == ("focal_dice", 0.5)
+    assert fgbg.open_run(found.folder / f"trial-{found.best.number:04}").config.false_negative_weight == 0.5
+
+
+@pytest.mark.usefixtures("no_page")
+def test_a_search_over_dice_and_its_equal_is_told(discs: Path, tmp_path: Path, follow: Callable[[Curve], None]) -> None:
+    follow(by_learning_rate)
+
+    def hear(name: str, over: dict[str, Any], **changes: object) -> str:
+        said: list[str] = []
+        fgbg.sweep(config_of(discs, tmp_path / name, **changes), over, trials=2, say=said.append)
+        return "\n".join(said)
+
+    over = {"loss": "bce_dice,bce_tversky"}
+    told = "note: with both weights at 0.5 the Tversky loss is the Dice loss; bce_tversky is the same as bce_dice"
+    assert told in hear("halves", over)
+    assert "the same as" not in hear("weighed", over | {"false_negative_weight": "0.6..0.9"})
+    assert "the same as" not in hear("other", over, loss="bce_tversky", false_negative_weight=0.9)
 
 
 def test_other_mistakes(
@@ -478,9 +521,20 @@ def test_two_sweeps_do_not_share_a_folder(discs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with hold_lock(out / ".lock", waits=False):
-        (out / "sweep.db").touch()
+        for name in ("base.toml", "space.toml", "sweep.db"):
+            (out / name).touch()
         with pytest.raises(fgbg.UserError, match="another fgbg sweep is at work in"):
             fgbg.sweep(config_of(discs, out), OVER, say=quiet)
+
+
+def test_a_folder_with_a_database_of_ones_own_is_left_alone(discs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "trial-photos").mkdir(parents=True)
+    (out / "sweep.db").write_text("my own")
+    with pytest.raises(fgbg.UserError, match="is not empty"):
+        fgbg.sweep(config_of(discs, out), OVER, say=quiet)
+    assert (out / "sweep.db").read_text() == "my own"
+    assert (out / "trial-photos").is_dir()
 
 
 KILLED = """

@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 import fgbg
-from discs import make_samples, small_config
+from discs import make_samples, small_config, write_discs
 from fgbg.data.augment_ranges import NO_CHANGE
-from fgbg.data.samples import understand_samples
+from fgbg.data.samples import SPLITS, understand_samples
 from fgbg.engine import Engine, name_cpu
 from fgbg.judge.evaluate import evaluate
 from fgbg.judge.report import write_record
@@ -212,10 +212,35 @@ def test_a_damaged_state_is_said(tmp_path: Path) -> None:
 
 
 def test_resume_refuses_changed_data(tmp_path: Path) -> None:
-    config = small_config(tmp_path / "run", epochs=1)
-    fgbg.train(config, samples=make_samples())
+    config, samples = small_config(tmp_path / "run", epochs=1), make_samples()
+    run = fgbg.train(config, samples=samples)
+    more = replace(config, epochs=2)
     with pytest.raises(fgbg.UserError, match="has changed since"):
-        fgbg.train(replace(config, epochs=2), samples=make_samples(17), resume=True)
+        fgbg.train(more, samples=[replace(samples[0], image=samples[0].image + 1), *samples[1:]], resume=True)
+    with pytest.raises(fgbg.UserError, match="disc_00: gone since"):
+        fgbg.train(more, samples=samples[1:], resume=True)
+    (run.folder / "split.json").unlink()
+    with pytest.raises(fgbg.UserError, match=r"has no split\.json, .* restore it from a copy"):
+        fgbg.train(more, samples=samples, resume=True)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_resumed_run_keeps_its_split_whatever_the_lists_say_by_now(tmp_path: Path, own: bool) -> None:
+    """Photos that trained would otherwise be taken for clean test photos."""
+    folder, samples = write_discs(tmp_path), make_samples(18)
+    config = small_config(tmp_path / "run", data="" if own else str(folder), epochs=1)
+    run = fgbg.train(config, samples=samples[:16] if own else None)
+    before = run.split()
+    train, test = ((folder / f"{name}.txt").read_text() for name in ("train", "test"))
+    (folder / "train.txt").write_text(test)
+    (folder / "test.txt").write_text(train)
+    (folder / "groups.csv").write_text("id,group\ndisc_01,a\ndisc_03,a\n")
+    swapped = [replace(sample, split="train" if sample.split == "validation" else "validation") for sample in samples]
+    again = fgbg.train(replace(config, epochs=2), samples=swapped if own else None, resume=True)
+    assert [record.epoch for record in again.epochs()] == [1, 2]
+    assert [{photo["id"] for photo in again.split()[part]} for part in SPLITS] == [
+        {photo["id"] for photo in before[part]} for part in SPLITS
+    ]
 
 
 def test_a_resumed_run_keeps_the_first_command_and_adds_its_own(tmp_path: Path) -> None:
@@ -349,7 +374,18 @@ def test_every_epoch_deals_each_image_at_most_once_in_another_order() -> None:
         ({"batch_size": 13}, "--batch-size 13 is more than the 12 training photos"),
         ({"model": "unte"}, "did you mean 'unet'"),
         ({"device": "tpu"}, "--device tpu: choose one of"),
+        *[({"device": name}, f"--device {name}: choose one of") for name in ("cpu:", "cuda:", "mps:", "cpu:0")],
+        ({"only": "ids.txt", "split": "lab"}, "split, only: for files of DATA"),
+        ({"categories": ("cat",)}, "categories: .* leave it out, or give data instead of samples"),
         ({"border": "ignore"}, "ambiguity band"),
+        (
+            {"false_negative_weight": 0.9},
+            "belongs to the part tversky or focal_tversky: use --loss bce_tversky",
+        ),
+        (
+            {"loss": "boundary_lovasz", "focal_gamma": 9.0},
+            "--focal-gamma belongs to the part focal: use --loss focal_lovasz, say",
+        ),
         ({"batch_size": 1, "size": 16}, "--batch-size 1 at --size 16 leaves the deepest batch norm one value"),
         (
             {"batch_size": 4, "accumulate": 4, "size": 64, "start_size": 16},
@@ -380,6 +416,29 @@ def test_tversky_at_one_half_tells_that_it_is_dice(tmp_path: Path, capsys: pytes
     ]
     assert "is the Dice loss" in capsys.readouterr().out
     assert_same_weights(weights_of(runs[0]), weights_of(runs[1]))
+
+
+def test_an_old_run_with_a_setting_that_its_loss_lacks_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(tmp_path / "run", epochs=1, boundary_weight=7.0)
+    with monkeypatch.context() as before:
+        before.setattr("fgbg.training.prepare.require_loss_options", lambda config: None)
+        fgbg.train(config, samples=make_samples())
+    run = fgbg.train(replace(config, epochs=2), samples=make_samples(), resume=True)
+    assert len(run.epochs()) == 2
+
+
+@pytest.mark.parametrize(("offset", "told"), [(30.0, "calls nearly everything object"), (-30.0, "finds nearly nothing")])
+def test_a_model_that_has_learnt_nothing_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], offset: float, told: str
+) -> None:
+    class OneAnswer(TinyNetwork):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return 1e-3 * super().forward(image) + offset
+
+    fgbg.train(small_config(tmp_path / "run", epochs=1), samples=make_samples(), model=OneAnswer())
+    assert f"note: at this threshold the model {told}: it has learnt nothing yet; train longer" in capsys.readouterr().out
+    fgbg.train(small_config(tmp_path / "learns", learning_rate=0.1), samples=make_samples(), model=TinyNetwork())
+    assert "has learnt nothing" not in capsys.readouterr().out
 
 
 def test_two_losses_of_nearly_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -25,6 +26,14 @@ LOSSES = tuple(
 )
 """What a loss can be called: its part over pixels and its part over the overlap."""
 LOSS_WEIGHTS = ("bce_weight", "overlap_weight", "false_positive_weight", "false_negative_weight")
+LOSS_OPTIONS = {
+    "false_positive_weight": ("tversky", "focal_tversky"),
+    "false_negative_weight": ("tversky", "focal_tversky"),
+    "focal_gamma": ("focal",),
+    "focal_tversky_gamma": ("focal_tversky",),
+    "boundary_weight": ("boundary",),
+}
+"""Settings that only some parts of a loss have, and those parts."""
 FEWEST_FOLDS = 3  # to test, to choose, to learn
 
 
@@ -72,7 +81,7 @@ class TrainConfig:
     focal_tversky_gamma: float = 4 / 3
     """Above 1, focal_tversky lets images that are nearly right still pull; 1 is tversky."""
     boundary_weight: float = 4.0
-    """What boundary adds to the weight of pixels within 2 % of the edge from an outline; 0 is BCE."""
+    """What boundary adds to the weight of pixels within 2 % of the shorter edge from an outline; 0 is BCE."""
     dice_reduction: Literal["image", "batch"] = "image"
     """One ratio per image (as the score is measured), or one over the whole batch (the lab's)."""
 
@@ -192,6 +201,12 @@ class TrainConfig:
         for name in (*LOSS_WEIGHTS, "focal_gamma", "boundary_weight"):
             _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "0 or more")
         _require(self.bce_weight + self.overlap_weight > 0, "overlap_weight", 0, "more than 0 when --bce-weight is 0")
+        _require(
+            self.false_positive_weight + self.false_negative_weight > 0,
+            "false_negative_weight",
+            0,
+            "more than 0 when --false-positive-weight is 0",
+        )
         _require(self.folds == 0 or self.folds >= FEWEST_FOLDS, "folds", self.folds, f"0 (off) or {FEWEST_FOLDS} or more")
         _require(0 <= self.fold < max(1, self.folds), "fold", self.fold, f"from 0 to below --folds ({self.folds})")
         if self.init and self.pretrained != "none":
@@ -246,6 +261,45 @@ def _require_type(part: Any, prefix: str = "") -> None:
             object.__setattr__(part, name, float(value))  # 1 in a file means 1.0
         elif kind in (int, float, str, bool) and type(value) is not kind:
             raise UserError(f"{prefix}{name} = {value!r}: must be of type {kind.__name__}")
+
+
+def require_loss_options(config: TrainConfig) -> None:
+    """Refuse an option of the loss that would change nothing. Files of old runs may hold one: they stay readable.
+
+    Raises:
+        UserError: One is not at its default, and the loss has no part that it belongs to.
+    """
+    for name in LOSS_OPTIONS:
+        if getattr(config, name) != getattr(TrainConfig(), name):
+            require_loss_option(name, (config.loss,))
+
+
+def require_loss_option(name: str, losses: Sequence[str]) -> None:
+    """Require that one of these losses has a part that the option belongs to.
+
+    Raises:
+        UserError: None has; the message names the nearest one.
+    """
+    if not any(has_option(loss, name) for loss in losses):
+        parts = _split_loss(losses[0])
+        near = next(other for other in LOSSES if has_option(other, name) and set(parts) & set(_split_loss(other)))
+        flag = name.replace("_", "-")
+        owners = " or ".join(LOSS_OPTIONS[name])
+        raise UserError(f"--{flag} belongs to the part {owners}: use --loss {near}, say, or leave it out")
+
+
+def has_option(loss: str, name: str) -> bool:
+    """Whether an option of LOSS_OPTIONS changes this loss.
+
+    >>> has_option("focal_tversky", "focal_gamma"), has_option("focal_tversky", "focal_tversky_gamma")
+    (True, False)
+    """
+    return any(part in LOSS_OPTIONS[name] for part in _split_loss(loss))
+
+
+def _split_loss(loss: str) -> tuple[str, str]:
+    pixels, _, overlap = loss.partition("_")
+    return pixels, overlap
 
 
 def flatten(config: TrainConfig) -> dict[str, Any]:

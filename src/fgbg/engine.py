@@ -193,8 +193,8 @@ def resolve_device(name: str) -> torch.device:
     mps = torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+    kind, separator, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (separator and not (kind == "cuda" and index.isdigit())):
         raise UserError(f"--device {name}: choose one of {', '.join(DEVICES)}")
     if kind == "cuda" and (not torch.cuda.is_available() or int(index or 0) >= torch.cuda.device_count()):
         raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device auto")

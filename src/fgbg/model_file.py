@@ -13,7 +13,6 @@ from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Arithmetic, Border, Fi
 
 HEADER_KEY = "fgbg"
 FORMAT = 1
-OWN_NETWORK = "own"  # a network that was passed to the Python API: only its owner can rebuild it
 
 PETS = "pets"
 """Name of the model that ships with fgbg; a folder of that name is ./pets."""

@@ -109,17 +109,18 @@ class Run:
             "processes": processes,
             "seed": seed,
         }
-        path = self.folder / "environment.json"
-        if after_epoch and path.exists():
-            first = json.loads(path.read_text(encoding="utf-8"))
+        if after_epoch and (first := self.environment()):
             first.setdefault("resumed", []).append({"after_epoch": after_epoch, **environment})
             environment = first
         self._write("environment.json", json.dumps(environment, indent=2) + "\n")
 
     def environment(self) -> dict[str, Any] | None:
-        """What `write_environment` wrote; None before that."""
-        path = self.folder / "environment.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        """What `write_environment` wrote; None before that.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return self._read("environment.json")
 
     def write_split(self, samples: SampleSet, config: TrainConfig) -> None:
         """Write which photo is in which split, with hashes of its content."""
@@ -135,14 +136,19 @@ class Run:
     @property
     def fingerprint(self) -> str:
         """Hash of the run's data; empty before the split is written."""
-        return self._read_split().get("fingerprint", "")
+        return self.split().get("fingerprint", "")
 
     def locked_splits(self) -> dict[str, Locked]:
         """Split and group of each of the run's photos, by id; empty before the split is written."""
-        content = self._read_split()
+        content = self.split()
         return {photo["id"]: Locked(split, photo.get("group", "")) for split in SPLITS for photo in content.get(split, ())}
 
-    def _read_split(self) -> dict[str, Any]:
+    def split(self) -> dict[str, Any]:
+        """What `write_split` wrote: the photos of each split, with the rules; empty before that.
+
+        Raises:
+            UserError: It is damaged or was edited.
+        """
         path = self.folder / "split.json"
         return read_sealed_json(path, "restore it from a copy, or train in a new --out") if path.exists() else {}
 
@@ -185,19 +191,28 @@ class Run:
         """How the run's model has changed since that split was scored, and what to do; empty if it has not.
 
         A resumed run may find a better epoch, or another threshold may be chosen: earlier scores are then of a model that
-        no longer exists.
+        no longer exists. Joint scores are as old as those of any member.
         """
-        told, calibration = self.statement(split), self.calibration()
-        best = max((record.epoch for record in self.epochs() if record.best), default=0)
-        threshold = calibration["threshold"]["value"] if calibration else told["threshold"]
-        changes = []
-        if best and told["epoch"] != best:
-            changes.append(f"of epoch {told['epoch']}, and the model is of epoch {best} now")
-        if threshold != told["threshold"]:
-            changes.append(f"of threshold {told['threshold']:g}, and the model's is {threshold:g} now")
+        told = self.statement(split)
+        changes = self._changes_since(told)
+        for member in told.get("member_models", ()):
+            run = Run(Path(member["run"]))
+            changes += [f"{change} ({run.name})" for change in run._changes_since(member)]
         data = f"--split {split}" if split in SPLITS else "DATA"
         cure = f"run fgbg evaluate {self.folder} {data} again"
         return f"the {split} scores are {'; '.join(changes)}: {cure}" if changes else ""
+
+    def _changes_since(self, then: Mapping[str, Any]) -> list[str]:
+        """In which of epoch and threshold the model is another than `then`, in words; a folder without a model has none."""
+        calibration = self.calibration()
+        best = max((record.epoch for record in self.epochs() if record.best), default=0)
+        threshold = calibration["threshold"]["value"] if calibration else then["threshold"]
+        changes = []
+        if best and then["epoch"] != best:
+            changes.append(f"of epoch {then['epoch']}, and the model is of epoch {best} now")
+        if threshold != then["threshold"]:
+            changes.append(f"of threshold {then['threshold']:g}, and the model's is {threshold:g} now")
+        return changes
 
     def list_stale(self) -> list[str]:
         """A sentence for each set of scores that is no longer the current model's, or cannot be read."""
@@ -223,9 +238,20 @@ class Run:
         self._write("selfcheck.json", json.dumps(list(findings), indent=1) + "\n")
 
     def selfcheck(self) -> list[dict[str, Any]] | None:
-        """What `write_selfcheck` wrote; None if there was no self-check."""
-        path = self.folder / "selfcheck.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        """What `write_selfcheck` wrote; None if there was no self-check.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        return self._read("selfcheck.json")
+
+    def _read(self, name: str) -> Any:
+        """The content of a JSON file without a seal; None if there is none."""
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        except ValueError:
+            raise UserError(f"{path} is damaged: restore it from a copy, or remove it; the run can do without") from None
 
     def _write(self, name: str, text: str) -> None:
         with replace_when_whole(self.folder / name) as aside:

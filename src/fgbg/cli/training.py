@@ -123,10 +123,11 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _peek(argv: Sequence[str], flag: str) -> str:
-    """The value of one flag, as `--flag value` or `--flag=value`; empty if it is not given."""
+    """The value of one flag, as `--flag value` or `--flag=value`, the last if it is given twice; empty without it."""
+    value = ""
     for word, following in pairwise([*argv, ""]):
         if word == flag:
-            return following
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return ""
+            value = following
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value

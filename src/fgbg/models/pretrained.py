@@ -120,7 +120,7 @@ def _find_timm(encoder: str, choice: str) -> Pretrained:
         names = _names_of_classifier(encoder)
         # timm loads what is there and leaves the rest random: NaN makes visible what the file lacks.
         lacking = {name: torch.full(wanted.shape, math.nan) for name, wanted in names.items() if wanted.is_floating_point()}
-        overlay["state_dict"] = lacking | _fitting(read_weights(Path(choice).expanduser()), names, choice, encoder)
+        overlay["state_dict"] = lacking | _fitting(read_weights(Path(choice)), names, choice, encoder)
         origin, terms = choice, ""
     elif encoder == DEFAULT_ENCODER and util.find_spec(LITE0_PACKAGE.replace("-", "_")):
         overlay["state_dict"] = _read_lite0_package(_names_of_classifier(encoder))
@@ -163,6 +163,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         UserError: It is missing, damaged, or holds anything else; or it is a model of fgbg, whose list of training photos
             would be lost.
     """
+    path = path.expanduser()
     if not path.is_file():
         raise UserError(f"--pretrained {path}: no such file; give one, or auto, or none")
     try:

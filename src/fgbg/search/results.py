@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -198,8 +199,8 @@ def run_of(folder: Path, number: int) -> Run:
 
 
 def trial_folders(folder: Path) -> list[Path]:
-    """All run folders of a search, in order."""
-    return sorted(path for path in folder.glob("trial-*") if path.is_dir())
+    """All run folders of a search, in order; other folders beside them are the user's own."""
+    return sorted(path for path in folder.iterdir() if re.fullmatch(r"trial-\d{4,}", path.name) and path.is_dir())
 
 
 def read_sweep(folder: Path, study: Study, base: TrainConfig, space: Space, *, measured: bool = False) -> Sweep:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fgbg.config import TrainConfig, flatten
+from fgbg.config import LOSS_OPTIONS, TrainConfig, flatten, has_option, require_loss_option, require_loss_options
 from fgbg.errors import UserError
 from fgbg.models import require_model
-from fgbg.search.fields import GRAMMAR, Field, kinds_of_fields, read_field
+from fgbg.search.fields import GRAMMAR, Choice, Field, kinds_of_fields, read_field
 from fgbg.storage import replace_when_whole
 
 MOST_COMBINATIONS = 10_000  # of ends and values, checked before the first trial
@@ -83,12 +83,18 @@ def write_space_file(space: Space, path: Path) -> None:
 def apply_values(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
     """The configuration with these values, by the fields' names in a file.
 
+    Options that a searched loss does not have are left at their defaults.
+
     Raises:
         UserError: They are not allowed, alone or together.
     """
     own = {name: value for name, value in values.items() if not name.startswith("augment.")}
     augment = {name.removeprefix("augment."): value for name, value in values.items() if name.startswith("augment.")}
-    return dataclasses.replace(config, **own, augment=dataclasses.replace(config.augment, **augment))
+    applied = dataclasses.replace(config, **own, augment=dataclasses.replace(config.augment, **augment))
+    if "loss" not in values:
+        return applied
+    idle = [name for name in LOSS_OPTIONS if not has_option(applied.loss, name)]
+    return dataclasses.replace(applied, **{name: getattr(TrainConfig(), name) for name in idle})
 
 
 def check_space(space: Space, base: TrainConfig) -> None:
@@ -102,6 +108,16 @@ def check_space(space: Space, base: TrainConfig) -> None:
             raise UserError(f"{field.name} cannot be searched with --init, whose model brings its own")
         for value in field.ends:
             _check_value(space, base, field.name, value)
+    require_loss_options(base)
+    losses = find_losses(space, base)
+    for field in space:
+        if field.name in LOSS_OPTIONS:
+            require_loss_option(field.name, losses)
+
+
+def find_losses(space: Space, base: TrainConfig) -> Sequence[str]:
+    """The losses of the trials after the baseline."""
+    return next((field.ends for field in space if isinstance(field, Choice) and field.name == "loss"), (base.loss,))
 
 
 def _check_value(space: Space, base: TrainConfig, name: str, value: Any) -> None:

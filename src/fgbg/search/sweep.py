@@ -20,11 +20,12 @@ from fgbg.judge.page.wording import plural
 from fgbg.run import Run
 from fgbg.search.page import write_results
 from fgbg.search.results import BASE, SPACE, Sweep, say_seconds, trial_folders
-from fgbg.search.space import Space, check_space, read_space, read_space_file, write_space_file
+from fgbg.search.space import Space, apply_values, check_space, find_losses, read_space, read_space_file, write_space_file
 from fgbg.search.study import DATABASE, is_exhausted, open_study, quiet_optuna, work_alone
 from fgbg.search.trial import Search, TimeIsOver, drop_weights, take_turn
-from fgbg.storage import LOCK, make_empty_folder, make_folder, replace_when_whole
+from fgbg.storage import LOCK, PARTIAL, make_empty_folder, make_folder, replace_when_whole
 from fgbg.training.build import understand_data
+from fgbg.training.prepare import HALVES, find_same_dice
 from fgbg.training.resume import RESUMABLE
 
 MAY_CHANGE = RESUMABLE - {"epochs", "patience"}
@@ -80,8 +81,9 @@ def _make_place(folder: Path) -> Path:
     Raises:
         UserError: It contains something else.
     """
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return make_folder(folder) if DATABASE in names or names <= {LOCK, BASE, SPACE} else make_empty_folder(folder)
+    names = {path.name for path in folder.iterdir() if not path.match(PARTIAL)} if folder.is_dir() else set()
+    is_search = names >= {BASE, SPACE, DATABASE}  # they are written in this order
+    return make_folder(folder) if is_search or names <= {LOCK, BASE, SPACE} else make_empty_folder(folder)
 
 
 def _open_folder(folder: Path, base: TrainConfig, space: Space) -> Study:
@@ -170,10 +172,21 @@ def _announce(search: Search, known: Sweep, trials: int) -> None:
     """Say what is searched, and how many trials exist already."""
     fields = "; ".join(f"{field.name} {field}" for field in search.space)
     search.say(f"searching {fields}")
+    for line in _describe_same_losses(search.space, search.base):
+        search.say(line)
     if known.count >= trials:
         search.say(f"{search.folder} holds {known.count} trials already; more --trials add to them")
     elif known.trials:
         search.say(f"going on with {search.folder}: {known.count} of {trials} trials are there")
+
+
+def _describe_same_losses(space: Space, base: TrainConfig) -> list[str]:
+    """A line for each searched loss with Tversky whose weights make it one with Dice."""
+    names = {field.name for field in space}
+    if "loss" not in names or names & {"false_positive_weight", "false_negative_weight"}:
+        return []
+    same = {loss: find_same_dice(apply_values(base, {"loss": loss})) for loss in find_losses(space, base)}
+    return [f"{HALVES}; {loss} is the same as {dice}" for loss, dice in same.items() if dice]
 
 
 def _describe_stop(search: Search) -> str:

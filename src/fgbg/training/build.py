@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from fgbg.data.parallel import show_progress
 from fgbg.data.patches import PatchStore
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
-from fgbg.data.split import refuse_overlaps, split_set
+from fgbg.data.split import Locked, lock_splits, refuse_one_sided, refuse_overlaps, split_set
 from fgbg.data.training_store import TrainingStore
 from fgbg.engine import Engine
 from fgbg.errors import UserError
@@ -28,6 +28,9 @@ from fgbg.training.loop import Learner, Metric, Trainable
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.optimizer import make_optimizer
 from fgbg.training.schedule import rate_at
+
+OF_FILES = ("split", "only", "categories")
+"""Settings by which files are chosen and read: samples of a user's own have passed that stage."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +44,25 @@ class OwnParts:
     metric: Metric | None = None
 
 
-def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> SampleSet:
+def understand_data(
+    config: TrainConfig, samples: Sequence[Sample] | None, *, locked: Mapping[str, Locked] | None = None
+) -> SampleSet:
     """The samples that `config.data` names, or the user's own, split and checked for training.
 
+    Args:
+        config: The settings.
+        samples: The user's own.
+        locked: Splits that a resumed run gave its samples, by id; they override every other rule.
+
     Raises:
-        UserError: They cannot be understood, or are too few.
+        UserError: They cannot be understood, or are too few; or a sample of the run is gone.
     """
     if samples is not None:
-        own = understand_samples(config.data or "own samples", samples, object_values=config.object_values)
-        sample_set = split_set(
-            own,
-            seed=config.split_seed,
-            group_by=config.group_by,
-            folds=config.folds,
-            fold=config.fold,
-            progress=show_progress,
-        )
+        sample_set = _split_own(config, samples, locked)
     else:
         if not config.data:
             raise UserError("which DATA? Give oxford-pet, figures, or a folder with images/ and masks/")
-        sample_set = open_samples(config.data, **config.data_options(), progress=show_progress)
+        sample_set = open_samples(config.data, **config.data_options(), locked=locked, progress=show_progress)
     for split in ("train", "validation"):
         if not sample_set.of(split).samples:
             raise UserError(
@@ -70,9 +72,35 @@ def understand_data(config: TrainConfig, samples: Sequence[Sample] | None) -> Sa
     if config.batch_size > count and config.fit != "crop":  # a photo may hold many patches
         raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
     check_border(config.border, sample_set.encoding)
+    refuse_one_sided(sample_set)
     if not config.allow_overlap:
         refuse_overlaps(sample_set)
     return sample_set
+
+
+def _split_own(config: TrainConfig, samples: Sequence[Sample], locked: Mapping[str, Locked] | None) -> SampleSet:
+    """The user's own samples, split.
+
+    Raises:
+        UserError: They cannot be understood or split, or a setting is about files that are not read.
+    """
+    name = config.data or "own samples"
+    if locked is not None:
+        return understand_samples(name, lock_splits(samples, locked), object_values=config.object_values)
+    ignored = [field for field in OF_FILES if getattr(config, field) != getattr(TrainConfig(), field)]
+    if ignored:
+        raise UserError(
+            f"{', '.join(ignored)}: for files of DATA, and samples of your own are taken as they are; leave it out, or give "
+            "data instead of samples"
+        )
+    return split_set(
+        understand_samples(name, samples, object_values=config.object_values),
+        seed=config.split_seed,
+        group_by=config.group_by,
+        folds=config.folds,
+        fold=config.fold,
+        progress=show_progress,
+    )
 
 
 def build_learner(

@@ -22,7 +22,7 @@ The network's output is logits, not probabilities; in the target 0 is ground, 1 
 Reduction = Literal["image", "batch"]
 """`image`: one ratio per image, then their mean. `batch`: one ratio over all pixels of the batch, as in the lab report."""
 
-BAND_SHARE = 0.02  # distance from an outline that counts as near, as a share of the image's edge
+BAND_SHARE = 0.02  # distance from an outline that counts as near, as a share of the image's shorter edge
 SMOOTH = 1.0  # pixels; keeps the ratio and its gradient finite on empty masks
 
 
@@ -85,11 +85,13 @@ def boundary_bce(
 ) -> Float[Tensor, ""]:
     """BCE as a weighted mean, in which pixels near the object's outline weigh 1 + `weight`, others 1.
 
-    Near means within 2 % of the image's edge length, at least one pixel, in the maximum norm. The idea is Ronneberger's
+    Near means within 2 % of the image's shorter edge, at least one pixel, in the maximum norm. The idea is Ronneberger's
     (2015), whose weights fall off smoothly; a band needs no distance transform and stays on the device.
+
+    Where a training on patches validates on whole photos, the band there is 2 % of the photo, not of a patch.
     """
     truth, judged = _split_target(target)
-    near = _find_band(truth, judged, max(1, round(BAND_SHARE * target.shape[-1])))
+    near = _find_band(truth, judged, max(1, round(BAND_SHARE * min(target.shape[-2:]))))
     weights = judged * (1 + weight * near)
     pixelwise = F.binary_cross_entropy_with_logits(logits.squeeze(1).float(), truth, weight=weights, reduction="none")
     return _mean_over_images(pixelwise, weights)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fgbg
-from fgbg.config import TrainConfig
+from fgbg.config import TrainConfig, require_loss_options
 from fgbg.data.patches import describe_patches
 from fgbg.data.samples import SampleSet
 from fgbg.data.split import find_overlaps
@@ -28,6 +28,7 @@ from fgbg.training.state import Progress, restore_state
 from fgbg.training.track import require_tracker
 
 PLAIN_TVERSKY = ("bce_tversky", "focal_tversky", "boundary_tversky")
+HALVES = "note: with both weights at 0.5 the Tversky loss is the Dice loss"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def prepare_training(
             require_same_network(config)
         batch = config.batch_size // engine.processes // config.accumulate
         require_model(config.model, encoder=config.encoder, batch=batch)  # before anything is read or written
+    if own.loss is None and not resume:
+        require_loss_options(config)
     run = _open_folder(config, resume, engine)
     with write_alone(run.folder) if engine.is_main else nullcontext():
         if engine.is_main and not resume:
@@ -88,7 +91,8 @@ def _prepare(
     if resume:
         require_same_settings(before, config)
 
-    sample_set = understand_data(config, own.samples)
+    # A resumed run keeps its splits, whatever lists, groups and tables say by now.
+    sample_set = understand_data(config, own.samples, locked=(run.locked_splits() or None) if resume else None)
     if resume and run.fingerprint not in ("", sample_set.fingerprint):
         raise UserError(f"{sample_set.name} has changed since {run.folder} was begun: restore it, or start a new run")
     resumed = run.best if resume and run.last.exists() and run.best.exists() else None
@@ -120,11 +124,20 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
     say(_describe_steps(config, learner.engine.processes))
     for line in describe_initial_weights(config, learner.initial):
         say(line)
-    if config.loss in PLAIN_TVERSKY and config.false_positive_weight == config.false_negative_weight == 0.5:
-        same = config.loss.replace("tversky", "dice")
-        say(f"note: with both weights at 0.5 the Tversky loss is the Dice loss; this run is the same as {same}")
+    if same := find_same_dice(config):
+        say(f"{HALVES}; this run is the same as {same}")
     if config.loss == "focal_tversky":
         say("note: focal_tversky is focal and Tversky; the focal Tversky loss is the second part of bce_focal_tversky")
+
+
+def find_same_dice(config: TrainConfig) -> str:
+    """The loss with Dice that the configured one with Tversky is by its weights; empty if it is none.
+
+    >>> find_same_dice(TrainConfig(loss="bce_tversky")), find_same_dice(TrainConfig(loss="bce_focal_tversky"))
+    ('bce_dice', '')
+    """
+    is_dice = config.loss in PLAIN_TVERSKY and config.false_positive_weight == config.false_negative_weight == 0.5
+    return config.loss.replace("tversky", "dice") if is_dice else ""
 
 
 def _describe_steps(config: TrainConfig, processes: int) -> str:

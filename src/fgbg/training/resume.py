@@ -73,6 +73,11 @@ def _require_record(run: Run, progress: Progress) -> None:
         )
     if not progress.epoch:
         return
+    if not run.fingerprint:
+        raise UserError(
+            f"{run.folder} has no split.json, which says what its photos are for: restore it from a copy, or start again in "
+            "a new --out"
+        )
     best, found = best_before(records, progress.epoch), require_intact(run.best).epoch if run.best.exists() else 0
     # The state of the best epoch also holds its weights: a kill between writing the two files loses nothing.
     if best not in (found, progress.epoch):

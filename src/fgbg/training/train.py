@@ -31,6 +31,9 @@ from fgbg.training.schedule import size_in
 from fgbg.training.state import Progress, save_state
 from fgbg.training.track import open_tracker
 
+HARDLY = 0.02  # mean recall or specificity below which a model gives one answer everywhere
+ONE_ANSWER = {"mean_specificity": "calls nearly everything object", "mean_recall": "finds nearly nothing"}
+
 
 def train(
     config: TrainConfig,
@@ -177,6 +180,11 @@ def _choose_threshold(training: Training) -> None:
         run, predictor, header, validation, engine=learner.engine, threshold_for=config.threshold_for
     )
     say(f"threshold {evaluation.statement['threshold_reason']}")
+    for name, told in ONE_ANSWER.items():
+        share = evaluation.statement[name]
+        if share is not None and share < HARDLY:
+            cure = "it has learnt nothing yet; train longer, or with another --learning-rate"
+            say(f"note: at this threshold the model {told}: {cure}")
 
 
 def _describe_epoch(record: EpochRecord, epochs: int) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from fgbg.fit import fit_target, resize
 from fgbg.training.loop import Learner, deal_batches, make_batch
@@ -44,8 +44,17 @@ def leave_no_trace(learner: Learner) -> Iterator[None]:
                 module.training = mode
 
 
+class LoneBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over this process's images alone, of any number of dimensions, as `nn.SyncBatchNorm` takes them."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any will do."""
+
+
 def copy_learner(learner: Learner) -> Learner:
     """The learner with copies of what a check changes or calls; its optimizer must not be used.
+
+    The copy waits for no other process: only the main one checks.
 
     A function that keeps state outside itself cannot be copied: the original is called.
 
@@ -58,6 +67,10 @@ def copy_learner(learner: Learner) -> Learner:
     except Exception:  # a user's object may hold a lock, an open file, a generator
         copies = (copy.deepcopy(parts[0]), *parts[1:])
     predictor, augment, loss, metric = copies
+    for module in predictor.modules():
+        if isinstance(module, nn.SyncBatchNorm):
+            # In place, so that a loss which holds this layer has it too.
+            module.__class__ = LoneBatchNorm  # type: ignore[assignment]
     return replace(learner, predictor=predictor, augment=augment, loss=loss, metric=metric)
 
 
