@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fgbg.judge import bootstrap
-from fgbg.judge.bootstrap import Estimate, estimate_mean
+from fgbg.judge.bootstrap import Estimate, check_difference, estimate_mean
 
 
 def draw_scores(count: int, seed: int) -> np.ndarray:
@@ -30,10 +32,23 @@ def test_the_mean_is_the_scores_mean_and_lies_inside() -> None:
     assert scores.min() < estimate.low < estimate.mean < estimate.high < scores.max()
 
 
-def test_the_interval_holds_the_true_mean_as_often_as_it_says() -> None:
-    estimates = [estimate_mean(draw_scores(60, seed)) for seed in range(200)]
+@pytest.mark.parametrize(("count", "fewest"), [(60, 180), (10, 176)])
+def test_the_interval_holds_the_true_mean_as_often_as_it_says(count: int, fewest: int) -> None:
+    """At 10 scores plain percentiles hold it in 87 of 100 cases; so few skewed scores allow no 95."""
+    estimates = [estimate_mean(draw_scores(count, seed)) for seed in range(200)]
     held = sum(estimate.low <= 0.9 <= estimate.high for estimate in estimates)
-    assert 180 <= held <= 196, held
+    assert fewest <= held <= 196, held
+
+
+@pytest.mark.parametrize("groups", [None, ["a", "a", "b", "b", "c"]])
+def test_too_few_have_no_interval(groups: list[str] | None) -> None:
+    scores = draw_scores(5, 0)[: 5 if groups else 3]
+    estimate = estimate_mean(scores, groups=groups)
+    assert estimate == (scores.mean(), -math.inf, math.inf)
+    assert str(estimate) == f"{scores.mean():.4f} [–, –]"
+    test = check_difference(scores - 0.5, groups=groups)
+    assert (test.difference.low, test.difference.high) == (-math.inf, math.inf)
+    assert test.p > 0.05
 
 
 def test_four_times_the_images_halve_the_interval() -> None:
@@ -46,7 +61,7 @@ def test_four_times_the_images_halve_the_interval() -> None:
 
 
 def test_scipy_finds_the_same_interval() -> None:
-    scores = draw_scores(80, 3)
+    scores = draw_scores(400, 3)
     theirs = stats.bootstrap(
         (scores,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
@@ -75,7 +90,7 @@ def test_a_set_too_large_for_one_block_gets_the_interval_of_one_block(monkeypatc
 
 
 @settings(deadline=None, max_examples=15)
-@given(value=st.floats(0, 1), count=st.integers(1, 30))
+@given(value=st.floats(0, 1), count=st.integers(4, 30))
 def test_equal_scores_leave_no_doubt(value: float, count: int) -> None:
     assert estimate_mean(np.full(count, value)) == pytest.approx((value, value, value), abs=1e-12)
 

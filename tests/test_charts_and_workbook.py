@@ -302,7 +302,7 @@ def test_scores_are_listed_a_split_and_an_image(tmp_path: Path) -> None:
     assert (scores["Mean Dice"], scores["95 % low"], scores["95 % high"]) == (0.94, 0.93, 0.95)
     assert (scores["Pooled Dice"], scores["Dice at training size"], scores["Pairs"]) == (0.96, 0.941, 2)
     assert (scores["Border"], scores["Threshold"], scores["Data hash"]) == ("ignore", 0.5, "+0badc0de")
-    assert dict(zip(header, validation, strict=True))["Mean Dice"] == "nan"
+    assert dict(zip(header, validation, strict=True))["Mean Dice"] is None
     images = list_rows(book["Scores Unet test"])
     columns = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]
     assert images[0] == [*columns, "breed"]
@@ -340,10 +340,10 @@ def test_text_is_never_a_formula(tmp_path: Path) -> None:
     assert all(cell.data_type != "f" for sheet in book for cells in sheet.iter_rows() for cell in cells)
 
 
-def test_values_that_are_not_finite_are_written_as_text(tmp_path: Path) -> None:
+def test_what_is_not_known_stays_empty_and_charts_skip_it(tmp_path: Path) -> None:
     book = open_book([make_run(tmp_path / "a", [math.nan, math.inf])], tmp_path)
-    assert [row[1] for row in list_rows(book["Record"])] == ["Unet Train Loss", "nan", "inf"]
-    assert list_rows(book["Summary"])[1] == ["Unet Train Loss", "nan", "nan", "nan", "inf", "nan"]
+    assert [row[1] for row in list_rows(book["Record"])] == ["Unet Train Loss", None, "inf"]
+    assert list_rows(book["Summary"])[1] == ["Unet Train Loss", None, None, None, "inf", None]
 
 
 def test_sheet_names_are_made_to_fit(tmp_path: Path) -> None:

@@ -186,6 +186,18 @@ def test_three_seeds_each_answer_for_the_recipe(tmp_path: Path) -> None:
     assert "seeds of Unet: 0.8" in " ".join(told.notes)
 
 
+def test_few_photos_give_no_verdict_on_recipes_either(tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path / f"{model}-{seed}", steps(first + seed / 1000, count=2), model=model, seed=seed)
+        for model, first in (("unet", 0.5), ("resnet34_unet", 0.7))
+        for seed in range(3)
+    ]
+    (comparison,) = compare_runs(runs)
+    assert (comparison.question, comparison.verdict) == ("recipe", "cannot tell")
+    assert comparison.p < SIGNIFICANT
+    assert "fewer than 10 photos are too few for a verdict" in comparison.describe()
+
+
 def test_seeds_that_scatter_more_than_they_differ_tell_nothing(tmp_path: Path) -> None:
     runs = make_recipe(tmp_path, "a", [0.80, 0.84, 0.78]) + make_recipe(tmp_path, "b", [0.83, 0.79, 0.85], width=32)
     (told,) = compare_runs(runs)
@@ -249,6 +261,9 @@ def test_what_cannot_be_compared_is_refused_with_the_cure(tmp_path: Path) -> Non
     ):
         with pytest.raises(UserError, match=sentence):
             compare_runs(runs)
+    regrouped = make_run(tmp_path / "h", steps(), groups=["hen"] * 12)
+    with pytest.raises(UserError, match=r"scored with other groups in groups\.csv \(photo_00, .*evaluate both again"):
+        compare_runs([a, regrouped])
     unscored = create_run(tmp_path / "g")
     unscored.write_config(TrainConfig())
     with pytest.raises(UserError, match=r"run fgbg evaluate .*g --split test first"):
@@ -357,6 +372,6 @@ def test_few_photos_do_not_look_like_evidence(count: int) -> None:
 
 def test_p_is_below_5_percent_exactly_where_the_interval_leaves_0_out() -> None:
     random = np.random.default_rng(5)
-    for _ in range(60):
-        test = check_difference(random.normal(0.3, 1, 40), resamples=1000)
+    for count in [40] * 60 + [2, 3, 4, 5] * 5:
+        test = check_difference(random.normal(0.3, 0.3 if count < 40 else 1, count), resamples=1000)
         assert (test.p < SIGNIFICANT) == (test.difference.low > 0 or test.difference.high < 0)

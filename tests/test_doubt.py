@@ -76,6 +76,9 @@ def test_what_is_not_judged_contradicts_nothing() -> None:
     target[:, 64:] = np.where(truth[:, 64:], 255, 0)
     whole = np.where(target == 255, 0, target)
     assert suspect_label(probability, prediction, target) < suspect_label(probability, prediction, whole)
+    band = distance_transform_edt(~truth) <= 4  # along the whole outline; the prediction lies within it
+    prediction = truth | (distance_transform_edt(~truth) <= 2)
+    assert suspect_label(probability, prediction, np.where(band & ~truth, 255, truth).astype(np.uint8)) == 0
 
 
 @pytest.mark.parametrize("value", [0, 1, 255])

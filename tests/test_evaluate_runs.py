@@ -25,6 +25,7 @@ from fgbg.judge.runs import evaluate_run
 from fgbg.judge.together import evaluate_together
 from fgbg.models.checkpoint import load_model, read_header, replace_header
 from fgbg.ship.export import export_model
+from fgbg.storage import write_alone
 from trivial import unchecked
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -155,6 +156,8 @@ def test_a_joint_folder_holds_one_set_of_members(home: Path, tmp_path: Path) -> 
         evaluate_together([runs[1].folder], tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
     with pytest.raises(UserError, match="is not empty: choose another --out"):
         evaluate_together([runs[1].folder], tta="flip", out=runs[0].folder, device="cpu", threads=1)
+    with write_alone(tmp_path / "joint"), pytest.raises(UserError, match="is being written to by another fgbg"):
+        evaluate_together([runs[0].folder], tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
     with pytest.raises(UserError, match=r"no best\.safetensors; it averages other runs"):
         evaluate_run(tmp_path / "joint", device="cpu", threads=1)
 
@@ -182,6 +185,32 @@ def test_pictures_of_outcomes_lie_over_the_thumbnails(home: Path, tmp_path: Path
             assert photo.size == (32, 32)
 
 
+def test_an_evaluation_that_fails_leaves_the_pictures_of_the_one_before(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy_run(home / "first", tmp_path)
+    evaluate_run(run.folder, device="cpu", threads=1)
+
+    def read() -> dict[Path, bytes]:
+        folders = (run.predictions("test"), run.thumbnails("test"), run.outcomes("test"))
+        return {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = read()
+    for path in list(before)[:1]:
+        path.with_name("gone.png").write_bytes(b"of a photo that is no longer scored")
+    monkeypatch.setattr("fgbg.judge.photo_pictures.save_outcome", fail)
+    with pytest.raises(OSError, match="No space"):
+        evaluate_run(run.folder, device="cpu", threads=1)
+    assert before.items() <= read().items()
+    monkeypatch.undo()
+    evaluate_run(run.folder, device="cpu", threads=1)
+    assert read() == before
+    assert not list(run.folder.glob(".*.partial"))
+
+
 @pytest.mark.long
 def test_scores_of_an_epoch_that_is_no_longer_the_best_are_said_to_be_old(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -190,6 +219,7 @@ def test_scores_of_an_epoch_that_is_no_longer_the_best_are_said_to_be_old(
     run = copy_run(home / "first", tmp_path)
     evaluate_run(run.folder, device="cpu", threads=1)
     scored = run.statement("test")["epoch"]
+    _, flipped = evaluate_together([run.folder], tta="flip", device="cpu", threads=1)
     config = replace(run.config, out=str(run.folder), epochs=8)
     values = iter([0.1] * 4 + [1.0] * 100)
 
@@ -201,6 +231,7 @@ def test_scores_of_an_epoch_that_is_no_longer_the_best_are_said_to_be_old(
     assert best > scored
     told = f"the test scores are of epoch {scored}, and the model is of epoch {best} now"
     assert told in run.find_stale("test")
+    assert f"{told} (run)" in flipped.find_stale("test")
     assert f"note: {told}" in capsys.readouterr().out
     (comparison,) = compare_runs([run, fgbg.open_run(scored_copy(home / "second", tmp_path))])
     assert any(told in note for note in comparison.notes)

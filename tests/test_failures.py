@@ -35,13 +35,19 @@ def kind(prediction: np.ndarray, truth: np.ndarray = TRUTH) -> str:
         (square((30, 70, 30, 50)), "missed"),
         (TRUTH & ~square((40, 60, 40, 60)), "hole"),
         (TRUTH | square((5, 25, 5, 25)), "extra blob"),
-        (TRUTH | square((40, 60, 70, 95)), "merged with neighbour"),
+        (TRUTH | square((40, 60, 70, 95)), "spilled over"),
         (square((0, 20, 0, 20)), "missed"),  # more is missed than invented
     ],
 )
 def test_the_kind_is_where_most_wrong_pixels_lie(prediction: np.ndarray, expected: str) -> None:
     assert expected in FAILURES
     assert kind(prediction) == expected
+
+
+def test_what_joins_two_true_objects_has_a_name_of_its_own() -> None:
+    truth = square((30, 70, 5, 35), (30, 70, 65, 95))
+    assert kind(square((30, 70, 5, 95)), truth) == "merged with neighbour"
+    assert kind(truth | square((0, 30, 5, 35)), truth) == "spilled over"
 
 
 def test_a_large_photo_has_the_same_name() -> None:
@@ -62,7 +68,19 @@ def test_what_is_not_judged_is_no_failure() -> None:
     prediction = TRUTH | square((5, 25, 5, 25))
     prediction[31:36, 40:60] = False  # Dice 0.97 would be good; make it a little worse
     prediction[36:50, 45:60] = False
-    assert name_failure(prediction, target, 0.9) != "extra blob"
+    assert name_failure(prediction, target, 0.9) == "hole"
+    prediction = TRUTH | square((5, 25, 5, 25))
+    assert name_failure(prediction, target, 0.0) == "good"
+
+
+@pytest.mark.parametrize("size", [(375, 500), (3000, 4000)])
+def test_a_small_object_that_was_not_found_is_missed(size: tuple[int, int]) -> None:
+    """However near all its pixels are to its outline."""
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    target = ((rows - 95) ** 2 + (columns - 95) ** 2 <= 4**2).astype(np.uint8)
+    assert name_failure(np.zeros(size, bool), target, 0.0) == "missed"
+    large = ((rows - 250) ** 2 + (columns - 300) ** 2 <= 50**2).astype(np.uint8)
+    assert name_failure(large == 1, large | target, 0.94) == "missed"  # beside one that was
 
 
 def test_a_full_truth_has_no_outline() -> None:

@@ -95,8 +95,13 @@ def test_a_value_that_is_nan_is_none() -> None:
 
 
 def test_groups_are_drawn_as_one() -> None:
-    together = [replace(row, group=f"animal {index // 5}", touches_frame=index < 15) for index, row in enumerate(rows())]
+    together = [replace(row, group=f"animal {index // 5}", touches_frame=index < 25) for index, row in enumerate(rows(50))]
     alone = [replace(row, group="") for row in together]
     wide, narrow = (of(slice_rows(made), "touches_frame")["yes"].dice for made in (together, alone))
     assert wide.mean == pytest.approx(narrow.mean)
     assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
+
+
+def test_a_slice_of_few_groups_is_left_out() -> None:
+    few = [replace(row, group=f"animal {index // 7}", touches_frame=index < 25) for index, row in enumerate(rows(50))]
+    assert not of(slice_rows(few), "touches_frame")

@@ -139,6 +139,11 @@ def _hold_cache_lock(folder: Path) -> AbstractContextManager[None]:
     return hold_lock(locks / folder.name, waits=True)
 
 
+def aside_of(path: Path) -> Path:
+    """Where a file or folder is written until it is complete."""
+    return path.with_name(PARTIAL.replace("*", path.name))
+
+
 FULL_DISK_BYTES = 1_000_000  # if less than this is free after a failed write, the full disk was the reason
 
 
@@ -155,7 +160,7 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
     >>> target.read_text()
     'whole'
     """
-    aside = path.with_name(PARTIAL.replace("*", path.name))
+    aside = aside_of(path)
     try:
         yield aside
         with aside.open("rb+") as written:

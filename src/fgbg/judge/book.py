@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,10 +58,10 @@ class Book:
 
 
 def write_cell(sheet: Worksheet, row: int, column: int, value: Any, style: Format | None = None) -> None:
-    """Write a number as a number, None as nothing, anything else as text, so that no name is taken for a formula."""
-    if value is None:
+    """Write a number as a number, None and NaN as nothing, anything else as text, so that no name is taken for a formula."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return
-    if type(value) in (int, float) and abs(value) < LARGEST_WHOLE_NUMBER:  # False for NaN and infinity
+    if type(value) in (int, float) and abs(value) < LARGEST_WHOLE_NUMBER:  # False for infinity
         sheet.write_number(row, column, value, style)
     else:
         sheet.write_string(row, column, str(value), style)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit  # scipy.stats takes a sec
 from fgbg.data.streams import Purpose, open_stream
 
 RESAMPLES = 10_000
+FEWEST_UNITS = 10  # photos, or groups of photos: an interval from fewer is no evidence
 _BLOCK = 4_000_000  # picks drawn at a time, to bound memory
 
 
@@ -27,14 +28,36 @@ class Estimate(NamedTuple):
         """As JSON, which knows no infinity: the interval of a single image has no ends."""
         return {name: value if math.isfinite(value) else None for name, value in self._asdict().items()}
 
+    def signed(self) -> str:
+        """In words, with a sign: a difference."""
+        return self._say("+.4f")
+
     def __str__(self) -> str:
-        return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        return self._say(".4f")
+
+    def _say(self, form: str) -> str:
+        ends = [format(end, form) if math.isfinite(end) else "–" for end in (self.low, self.high)]
+        return f"{self.mean:{form}} [{', '.join(ends)}]"
+
+
+MEAN_DICE = ("mean_dice", "mean_dice_low", "mean_dice_high")
+"""A statement's entries of its headline; the ends are None where too few photos give no interval."""
+
+
+def read_mean_dice(statement: Mapping[str, Any]) -> Estimate:
+    """The mean Dice over photos that a statement holds."""
+    mean, low, high = (statement[name] for name in MEAN_DICE)
+    return Estimate(mean, -math.inf if low is None else low, math.inf if high is None else high)
 
 
 def estimate_mean(scores: NDArray[np.float64], *, groups: Sequence[str] | None = None, seed: int = 0) -> Estimate:
-    """The mean of (images,) scores with a percentile bootstrap 95 % interval over images (Efron 1979).
+    """The mean of (images,) scores with a bootstrap 95 % interval over images (Efron 1979).
 
-    The same scores in the same order give the same interval.
+    Its percentiles are set a little wider than 2.5 and 97.5, so that few images do not look like much evidence: by
+    sqrt(n / (n - 1)) and by Student's t in place of the normal distribution (Hesterberg 2015, "expanded percentile
+    interval"). Plain percentiles of 10 Dice scores miss the true mean in 13 % of all cases instead of 5 %, these in 8 %.
+    From fewer than 4 images, or groups of them, the ends are infinite. The same scores in the same order give the same
+    interval.
 
     Args:
         scores: (images,).
@@ -44,8 +67,8 @@ def estimate_mean(scores: NDArray[np.float64], *, groups: Sequence[str] | None =
     Raises:
         ValueError: There are no scores.
     """
-    low, high = np.percentile(resample_means(scores, groups=groups, seed=seed), [2.5, 97.5])
-    return Estimate(float(scores.mean()), float(low), float(high))
+    means = np.sort(resample_means(scores, groups=groups, seed=seed))
+    return Estimate(float(scores.mean()), *_find_interval(means, _count_units(scores, groups)))
 
 
 @runtime_checkable
@@ -82,24 +105,33 @@ def check_difference(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Test:
-    """Test whether the mean of (images,) paired differences differs from 0.
-
-    A bootstrap over images like `estimate_mean`, with percentiles set a little wider so that few images do not look like
-    evidence: by sqrt(n / (n - 1)) and by Student's t in place of the normal distribution (Hesterberg 2015, "expanded
-    percentile interval"). With n = 10 a plain percentile interval misses the truth in 10 % of all cases instead of 5 %.
-    """
-    units = len(set(groups)) if groups is not None else len(differences)
-    mean = float(differences.mean())
-    if units < 2:
-        return Test(Estimate(mean, -math.inf, math.inf), 1.0, units)
+    """Test whether the mean of (images,) paired differences differs from 0, with the interval of `estimate_mean`."""
+    units = _count_units(differences, groups)
     means = np.sort(resample_means(differences, groups=groups, seed=seed, resamples=resamples))
-    widening = math.sqrt(units / (units - 1))
-    tail = float(ndtr(widening * stdtrit(units - 1, 0.025)))
-    low, high = np.quantile(means, [tail, 1 - tail])
+    difference = Estimate(float(differences.mean()), *_find_interval(means, units))
     # The inverse: at which level would the interval just touch 0?
     share = min(float((means <= 0).mean()), float((means >= 0).mean()))
-    p = 1.0 if share >= 0.5 else float(2 * stdtr(units - 1, ndtri(max(share, 0.5 / resamples)) / widening))
-    return Test(Estimate(mean, float(low), float(high)), p, units)
+    if units < 2 or share >= 0.5:
+        return Test(difference, 1.0, units)
+    p = float(2 * stdtr(units - 1, ndtri(max(share, 0.5 / resamples)) / _widening(units)))
+    return Test(difference, p, units)
+
+
+def _count_units(scores: NDArray[np.float64], groups: Sequence[str] | None) -> int:
+    return len(scores) if groups is None else len(set(groups))
+
+
+def _find_interval(means: NDArray[np.float64], units: int) -> tuple[float, float]:
+    """The expanded percentiles of sorted (resamples,) means; infinite where the resamples do not reach as far."""
+    tail = float(ndtr(_widening(units) * stdtrit(units - 1, 0.025))) if units > 1 else 0.0
+    if tail < 0.5 / len(means):
+        return -math.inf, math.inf
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _widening(units: int) -> float:
+    return math.sqrt(units / (units - 1))
 
 
 def resample_means(

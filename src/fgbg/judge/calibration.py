@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fgbg.config import check_objective
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate, estimate_mean
+from fgbg.judge.bootstrap import FEWEST_UNITS, Estimate, estimate_mean
 from fgbg.judge.metrics import Counts, dice_of, iou_of
 from fgbg.words import NOT_JUDGED, OBJECT
 
@@ -27,7 +27,6 @@ DEFAULT_THRESHOLD = 0.5
 CANDIDATES = np.round(np.arange(0.01, 1.0, 0.01), 2)
 LOGIT_EDGES = np.linspace(-12, 12, 481)  # bins of 0.05; anything beyond is practically certain
 RELIABILITY_BINS = 20
-FEWEST_PHOTOS = 10  # an interval from fewer is no evidence
 
 
 class Histograms(NamedTuple):
@@ -68,9 +67,11 @@ def choose_threshold(
     """The threshold for an objective, chosen on validation photos.
 
     - dice, iou: the candidate with the highest mean over photos, if its paired gain over 0.5 excludes 0 and there are
-      FEWEST_PHOTOS or more (groups of photos, where there are groups); else 0.5;
+      FEWEST_UNITS photos or more (groups of photos, where there are groups); else 0.5;
     - recall:R: the highest candidate whose mean recall, over photos with an object, is at least R;
     - none: 0.5.
+
+    Finding nothing where nothing is counts as 1 here, by whatever rule the photos are scored.
 
     Args:
         by_threshold: (photos, 2, candidates + 1), as in `Histograms`.
@@ -79,7 +80,7 @@ def choose_threshold(
     """
     counts = count_at_candidates(by_threshold)
     if check_objective(objective).startswith("recall"):
-        return _choose_for_recall(counts, float(objective.partition(":")[2]))
+        return _choose_for_recall(counts, float(objective.partition(":")[2]), groups)
     scores = {"iou": iou_of}.get(objective, dice_of)(counts)
     means = scores.mean(0)
     # Of tied candidates the one nearest to 0.5: nothing shows that a plateau's middle is better than the usual default.
@@ -87,14 +88,11 @@ def choose_threshold(
     half = int(np.flatnonzero(CANDIDATES == DEFAULT_THRESHOLD)[0])
     gain = estimate_mean(scores[:, best] - scores[:, half], groups=groups)
     name = {"iou": "IoU"}.get(objective, "Dice")
-    told = (
-        f"{CANDIDATES[best]:g} gains {gain.mean:.4f} [{gain.low:.4f}, {gain.high:.4f}] "
-        f"mean {name} on {len(scores)} validation photos"
-    )
+    told = f"{CANDIDATES[best]:g} gains {gain} mean {name} on {len(scores)} validation photos"
     if objective == "none":
         return Choice(DEFAULT_THRESHOLD, means, gain, f"0.5, as asked for; {told}")
     units, kind = (len(set(groups)), "groups of validation photos") if groups else (len(scores), "validation photos")
-    if units < FEWEST_PHOTOS:
+    if units < FEWEST_UNITS:
         return Choice(DEFAULT_THRESHOLD, means, gain, f"0.5 stays: {units} {kind} are too few to choose on")
     if gain.low > 0:
         return Choice(float(CANDIDATES[best]), means, gain, f"{told} over 0.5")
@@ -105,7 +103,7 @@ def choose_threshold(
     return Choice(DEFAULT_THRESHOLD, means, gain, f"0.5 stays: {told}, which may be nothing")
 
 
-def _choose_for_recall(counts: Counts, wanted: float) -> Choice:
+def _choose_for_recall(counts: Counts, wanted: float, groups: Sequence[str] | None) -> Choice:
     objects = counts.TP + counts.FN
     with_object = objects[:, 0] > 0
     if not with_object.any():
@@ -115,7 +113,8 @@ def _choose_for_recall(counts: Counts, wanted: float) -> Choice:
     half = int(np.flatnonzero(CANDIDATES == DEFAULT_THRESHOLD)[0])
     enough = np.flatnonzero(means >= wanted)
     place = int(enough[-1]) if len(enough) else 0
-    gain = estimate_mean(recalls[:, place] - recalls[:, half])
+    known = [group for group, counted in zip(groups, with_object, strict=True) if counted] if groups else None
+    gain = estimate_mean(recalls[:, place] - recalls[:, half], groups=known)
     reach = "the highest" if len(enough) else f"none reaches {wanted:g}; the lowest"
     sentence = f"{CANDIDATES[place]:g}, {reach} with mean recall {means[place]:.4f} on {with_object.sum()} validation photos"
     return Choice(float(CANDIDATES[place]), means, gain, sentence)
@@ -194,7 +193,7 @@ def describe_calibration(
             "objective": objective,
             "candidates": CANDIDATES.tolist(),
             "scores": choice.scores.tolist(),
-            "gain": list(choice.gain),
+            "gain": list(choice.gain.to_json().values()),
             "sentence": choice.sentence,
         },
     }

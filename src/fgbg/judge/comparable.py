@@ -38,18 +38,24 @@ def read_comparable(runs: Sequence[Run], split: str) -> Scores:
 
 def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> None:
     """Refuse scores that were not measured on the same photos and masks by the same rules."""
-    mine, theirs = (set(scored[str(run.folder.resolve())]) for run in (first, other))
-    if mine != theirs:
-        alone = f"{name_some(sorted(mine - theirs) or sorted(theirs - mine), 3)}"
+    mine, theirs = (scored[str(run.folder.resolve())] for run in (first, other))
+    if mine.keys() != theirs.keys():
+        alone, alone_there = sorted(mine.keys() - theirs.keys()), sorted(theirs.keys() - mine.keys())
         raise UserError(
-            f"{first.folder} and {other.folder} were scored on different photos ({len(mine - theirs)} only in the first, "
-            f"{len(theirs - mine)} only in the second: {alone}): evaluate both on the same data"
+            f"{first.folder} and {other.folder} were scored on different photos ({len(alone)} only in the first, "
+            f"{len(alone_there)} only in the second: {name_some(alone or alone_there, 3)}): evaluate both on the same data"
         )
     told, theirs_told = first.statement(split), other.statement(split)
     if told["fingerprint"] != theirs_told["fingerprint"]:
         raise UserError(
             f"{first.folder} and {other.folder} were scored on photos or masks of the same names but other content "
             f"(hash {told['fingerprint']} and {theirs_told['fingerprint']}): evaluate both on the same data"
+        )
+    moved = [key for key, row in mine.items() if row.group != theirs[key].group]
+    if moved:
+        raise UserError(
+            f"{first.folder} and {other.folder} were scored with other groups in groups.csv ({name_some(moved, 3)}): "
+            "evaluate both again"
         )
     for rule in _MUST_AGREE:
         if told.get(rule) != theirs_told.get(rule):

@@ -17,14 +17,13 @@ import numpy as np
 from fgbg.config import flatten
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate, adjust_holm, check_difference, find_groups
+from fgbg.judge.bootstrap import FEWEST_UNITS, Estimate, adjust_holm, check_difference, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import TIE, Comparison, Pair, Question
 from fgbg.judge.names import LAB_NAMES, name_runs
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
 
-FEWEST_PHOTOS = 10
 FEWEST_SEEDS = 3
 SIGNIFICANT = 0.05
 
@@ -108,21 +107,22 @@ def _compare_models(runs: Sequence[Run], recipes: list[list[Run]], scored: Score
         pairs, notes = _pair_up([scored[a]], [scored[b]])
         groups = find_groups(scored[a][pair.id] for pair in pairs)
         test = check_difference(np.array([pair.b - pair.a for pair in pairs]), groups=groups, seed=seed)
-        if test.units < FEWEST_PHOTOS:
-            notes = [*notes, f"fewer than {FEWEST_PHOTOS} {'groups' if groups else 'photos'} are too few for a verdict"]
+        few = _say_few(test.units, groups)
+        if all(pair.a == pair.b for pair in pairs):
+            note = "both have the same score on every photo: they may be one and the same model"
         comparisons.append(
             _count_wins(
                 pairs,
                 question="model",
                 a=labels[a],
                 b=labels[b],
-                verdict="cannot tell" if test.units < FEWEST_PHOTOS else "",
+                verdict="cannot tell" if few else "",
                 difference=test.difference,
                 p=test.p,
                 runs_a=(first.name,),
                 runs_b=(other.name,),
                 sample=f"{test.units} {'groups of photos' if groups else 'photos'}",
-                notes=(*notes, note),
+                notes=(*notes, *few, note),
             )
         )
     return comparisons
@@ -136,6 +136,8 @@ def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Compariso
         sides = [[scored[str(run.folder.resolve())] for run in runs] for runs in (runs_a, runs_b)]
         pairs, notes = _pair_up(*sides)
         known = [pair.id for pair in pairs]
+        groups = find_groups(sides[0][0][key] for key in known)
+        few = _say_few(len(set(groups or known)), groups)
         means = [np.array([np.mean([rows[key].dice for key in known]) for rows in side]) for side in sides]
         difference, p = compare_seeds(*means)
         seeds = [f"seeds of {label}: {_list_means(side)}" for label, side in zip((label_a, label_b), means, strict=True)]
@@ -145,16 +147,22 @@ def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Compariso
                 question="recipe",
                 a=label_a,
                 b=label_b,
-                verdict="",
+                verdict="cannot tell" if few else "",
                 difference=difference,
                 p=p,
                 runs_a=tuple(run.name for run in runs_a),
                 runs_b=tuple(run.name for run in runs_b),
                 sample=f"{len(runs_a)} and {len(runs_b)} seeds",
-                notes=(*notes, *seeds),
+                notes=(*notes, *few, *seeds),
             )
         )
     return comparisons
+
+
+def _say_few(units: int, groups: Sequence[str] | None) -> list[str]:
+    """A note where so few photos, or groups of them, cannot tell."""
+    kind = "groups" if groups else "photos"
+    return [f"fewer than {FEWEST_UNITS} {kind} are too few for a verdict"] if units < FEWEST_UNITS else []
 
 
 def compare_seeds(a: np.ndarray, b: np.ndarray) -> tuple[Estimate, float]:

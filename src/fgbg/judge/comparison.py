@@ -66,13 +66,12 @@ class Comparison:
             f"    {pair.id:{max(len(pair.id) for pair in self.pairs)}}  {pair.a:.3f} → {pair.b:.3f}  {pair.b - pair.a:+.3f}"
             for pair in self.most_changed()
         ]
-        difference = f"{self.difference.mean:+.4f} [{self.difference.low:+.4f}, {self.difference.high:+.4f}]"
         return "\n".join(
             [
                 f"{QUESTIONS[self.question]}?",
                 f"  A  {self.a:{width}}  {self.mean_a:.4f}",
                 f"  B  {self.b:{width}}  {self.mean_b:.4f}",
-                f"  B - A {difference}  95 % interval, {method} {self.sample}; p {word_p(self.p)}{adjusted}",
+                f"  B - A {self.difference.signed()}  95 % interval, {method} {self.sample}; p {word_p(self.p)}{adjusted}",
                 f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
                 f"{self.winner}",
                 *(f"  note: {note}" for note in self.notes),

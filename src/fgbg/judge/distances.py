@@ -138,6 +138,12 @@ def measure_outlines(prediction: Mask, target: NDArray[np.uint8], *, empty: floa
     return Outlines(_boundary_iou(pair, BAND_SHARE, empty), *_surface_distances(pair), *_contour_distances(pair))
 
 
+def boundary_iou_of(prediction: Mask, target: NDArray[np.uint8], *, empty: float = 1.0) -> float:
+    """`boundary_iou` of one photo; arguments as for `measure_outlines`, so that the target may have no object."""
+    check_pair(prediction, target)
+    return _boundary_iou(_make_pair(prediction, target), BAND_SHARE, empty)
+
+
 def _over_images(measure: Callable[[_Pair], Any], prediction: Any, target: Any, count: int = 1) -> Any:
     """Apply `measure`: `count` numbers for one photo, or as many arrays for a batch of photos."""
     check_pair(prediction, target)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from fgbg.data.masks import apply_border, check_border
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import Sample, SampleSet, name_some
 from fgbg.engine import Engine
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.bootstrap import Estimate, read_mean_dice
 from fgbg.judge.calibration import Histograms, count_probabilities
 from fgbg.judge.distances import measure_outlines
 from fgbg.judge.doubt import expect_dice
 from fgbg.judge.failures import name_failure
 from fgbg.judge.metrics import dice_of, iou_of
-from fgbg.judge.outcomes import make_outcome, save_outcome
+from fgbg.judge.photo_pictures import keep_pictures, save_pictures
 from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, Scorer, score_photos
 from fgbg.judge.statement import describe_statement, make_statement
 from fgbg.judge.suspicion import is_label_suspected, suspect_label
@@ -30,7 +30,6 @@ from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.words import Border
 
-THUMBNAIL_PIXELS = 128
 MEASURED_AHEAD = 4  # scored photos waiting to be measured: bounds memory where photos are large
 
 
@@ -44,7 +43,7 @@ class Evaluation:
     @property
     def mean_dice(self) -> Estimate:
         """The headline: mean Dice over images, at the photos' own size, with its interval."""
-        return Estimate(*(self.statement[name] for name in ("mean_dice", "mean_dice_low", "mean_dice_high")))
+        return read_mean_dice(self.statement)
 
     def describe(self) -> str:
         """The scores and every rule behind them, as lines to print."""
@@ -95,21 +94,19 @@ def evaluate(
             "score others, or go on with --allow-overlap, which the score will tell"
         )
     indices = engine.share(range(len(samples.samples)))
+    with keep_pictures(run, label, engine) if run is not None else nullcontext() as folders:
 
-    def judge(item: tuple[int, ScoredPhoto]) -> ScoreRow:
-        sample, scored = samples.samples[item[0]], item[1]
-        if run is not None:
-            _keep_pictures(run, label, sample.id, scored)
-        return _make_row(sample, scored, empty)
+        def judge(item: tuple[int, ScoredPhoto]) -> ScoreRow:
+            sample, scored = samples.samples[item[0]], item[1]
+            if folders is not None:
+                save_pictures(folders, sample.id, scored)
+            return _make_row(sample, scored, empty)
 
-    if run is not None:
-        for folder in (run.thumbnails(label), run.outcomes(label), run.predictions(label)):
-            folder.mkdir(exist_ok=True)
-    scored_photos = _score_samples(predictor, samples, indices, border, progress, f"scoring {split}")
-    judged = list(map_in_order(judge, scored_photos, in_flight=MEASURED_AHEAD))
-    gathered = {row.id: row for row in engine.gather(judged, lambda row: row.id)}
-    rows = [gathered[sample.id] for sample in samples.samples]
-    statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
+        scored_photos = _score_samples(predictor, samples, indices, border, progress, f"scoring {split}")
+        judged = list(map_in_order(judge, scored_photos, in_flight=MEASURED_AHEAD))
+        gathered = {row.id: row for row in engine.gather(judged, lambda row: row.id)}
+        rows = [gathered[sample.id] for sample in samples.samples]
+        statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
     statement |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
     if run is not None and engine.is_main:
         run.write_scores(label, rows, statement)
@@ -222,14 +219,3 @@ def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
         group=sample.group,
         metadata=sample.metadata,
     )
-
-
-def _keep_pictures(run: Run, label: str, sample_id: str, scored: ScoredPhoto) -> None:
-    """Save the probability at the training size, a thumbnail of the photo, and the outcome at the thumbnail's size."""
-    probability = (scored.logits_at_size.sigmoid() * 255).round().byte().cpu().numpy()
-    Image.fromarray(probability).save(run.predictions(label) / f"{sample_id}.png")
-    picture = Image.fromarray(scored.pixels)
-    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    picture.save(run.thumbnails(label) / f"{sample_id}.webp", quality=80)
-    outcome = make_outcome(scored.prediction.cpu().numpy(), scored.target.cpu().numpy(), picture.size)
-    save_outcome(outcome, run.outcomes(label) / f"{sample_id}.png")

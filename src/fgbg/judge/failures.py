@@ -14,14 +14,15 @@ FAILURES = {
     "missed": "Object that was taken for background, at its outside or all of it.",
     "hole": "Object that was taken for background, inside what was found.",
     "extra blob": "Background that was taken for an object, apart from the true one.",
-    "merged with neighbour": "Background that was taken for a part of the object, grown onto it.",
+    "spilled over": "Background that was taken for a part of the object, grown onto it.",
+    "merged with neighbour": "Background that joins the object to another true one.",
     "label suspected": "The model is confident and contradicts the truth: look at the truth first.",
 }
 """Kind -> what it means, from harmless to severe."""
 
 GOOD_DICE = 0.95
 BAND_SHARE = 0.02  # of the photo's diagonal: errors within this distance of the true outline are border errors
-LONGEST_EDGE = 512  # pixels: larger photos are subsampled, which is enough to name a failure
+LONGEST_EDGE = 512  # pixels: larger objects are subsampled, which is enough to name a failure
 
 
 def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice: float) -> str:
@@ -32,29 +33,41 @@ def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice:
         target: uint8 (height, width): 0 ground, 1 object, 255 not judged.
         dice: The photo's score; NaN counts as good, since nothing is wrong where both are empty.
     """
-    if not dice < GOOD_DICE:
-        return "good"
-    step = -(-max(target.shape) // LONGEST_EDGE)
-    prediction, target = prediction[::step, ::step], target[::step, ::step]
     truth, judged = target == OBJECT, target != NOT_JUDGED
     wrong = (prediction != truth) & judged
-    deep = wrong & ~_near_outline(truth)
+    if not (dice < GOOD_DICE and wrong.any()):
+        return "good"
+    window, step = _find_window(prediction | truth)
+    prediction, truth, wrong = prediction[window], truth[window], wrong[window]
+    deep = wrong & ~_near_outline(truth, prediction, BAND_SHARE * float(np.hypot(*target.shape)) / step)
     areas = {"border only": int(wrong.sum() - deep.sum())}
     lost, claimed = deep & truth, deep & ~truth
     inside = ndimage.binary_fill_holes(prediction) & ~prediction
     areas["hole"] = int((lost & inside).sum())
     areas["missed"] = int(lost.sum()) - areas["hole"]
-    pieces, _ = ndimage.label(prediction)
-    attached = np.isin(pieces, np.unique(pieces[truth & prediction]))
-    areas["merged with neighbour"] = int((claimed & attached).sum())
-    areas["extra blob"] = int(claimed.sum()) - areas["merged with neighbour"]
+    pieces, count = ndimage.label(prediction)
+    parts, _ = ndimage.label(truth)
+    touched = np.unique(np.stack([pieces[truth & prediction], parts[truth & prediction]]), axis=1)  # (2, pairs that overlap)
+    objects_of = np.bincount(touched[0], minlength=count + 1)  # how many true ones each predicted piece overlaps
+    areas["spilled over"] = int((claimed & (objects_of == 1)[pieces]).sum())
+    areas["merged with neighbour"] = int((claimed & (objects_of > 1)[pieces]).sum())
+    areas["extra blob"] = int((claimed & (objects_of == 0)[pieces]).sum())
     return max(areas, key=lambda kind: areas[kind])
 
 
-def _near_outline(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels within the band along the outline of the truth; the photo's frame does not count as outline."""
-    if not truth.any() or truth.all():
+def _find_window(marked: NDArray[np.bool_]) -> tuple[tuple[slice, slice], int]:
+    """The window around everything that is marked, with a rim, and the step at which it has at most LONGEST_EDGE pixels."""
+    rows, columns = (np.flatnonzero(marked.any(axis)) for axis in (1, 0))
+    step = -(-max(np.ptp(rows) + 1, np.ptp(columns) + 1) // LONGEST_EDGE)
+    top, left = (max(0, places[0] - step) for places in (rows, columns))
+    return (slice(top, rows[-1] + step + 1, step), slice(left, columns[-1] + step + 1, step)), int(step)
+
+
+def _near_outline(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], width: float) -> NDArray[np.bool_]:
+    """Pixels within a band along the outline of the true objects that were found; the photo's frame is no outline."""
+    parts, _ = ndimage.label(truth, np.ones((3, 3)))
+    found = truth & np.isin(parts, np.unique(parts[truth & prediction]))
+    if not found.any() or found.all():
         return np.zeros_like(truth)
-    width = max(1.0, BAND_SHARE * float(np.hypot(*truth.shape)))
-    inwards, outwards = ndimage.distance_transform_edt(truth), ndimage.distance_transform_edt(~truth)
-    return np.asarray(inwards + outwards <= width)
+    inwards, outwards = ndimage.distance_transform_edt(found), ndimage.distance_transform_edt(~found)
+    return np.asarray(inwards + outwards <= max(1.0, width))

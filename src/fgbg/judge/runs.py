@@ -17,6 +17,7 @@ from fgbg.judge.bootstrap import find_groups
 from fgbg.judge.calibration import describe_calibration
 from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find_seen_photos
 from fgbg.judge.panels import draw_best_and_worst
+from fgbg.judge.report import write_record
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, replace_header
 from fgbg.models.predictor import Predictor
@@ -99,6 +100,8 @@ def evaluate_run(
             )
         if engine.is_main:
             draw_best_and_worst(run, label, predictor, samples, evaluation)
+            if run.epochs():
+                write_record([run], run.folder)  # its workbook lists all scores
         return evaluation
 
 
@@ -186,6 +189,8 @@ def open_run_data(
 ) -> tuple[SampleSet, str]:
     """The photos of a split of the run's own data, or of other data, and their label in file names.
 
+    Other data without lists of their own are scored whole: none of them trained the run.
+
     Raises:
         UserError: The data are not there, have changed, or were given to the Python API.
     """
@@ -201,9 +206,10 @@ def open_run_data(
     locked = run.locked_splits()
     if data:
         chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
-        named = open_samples(data, object_values=object_values, categories=chosen, progress=show_progress)
+        named = open_samples(data, object_values=object_values, categories=chosen, cuts=False, progress=show_progress)
         if named.fingerprint != run.fingerprint:
-            return named.of(split), f"{named.name}_{split}"
+            has_lists = any(sample.split for sample in named.samples)
+            return named.of(split if has_lists else ""), f"{named.name}_{split}"
         own = replace(named, samples=tuple(lock_splits(named.samples, locked)))
     else:
         own = open_samples(

@@ -13,7 +13,7 @@ from fgbg.rows import ScoreRow
 
 THIRDS = ("low", "middle", "high")
 MOST_VALUES = 12  # in a user's column: text with more values names single photos, unless they repeat (`_repeats`)
-FEWEST_IMAGES = 5  # a mean over fewer says nothing
+FEWEST_IMAGES = 5  # or groups of them: a mean over fewer says nothing
 
 TRAITS = {
     "object_share": ("Object size", "share of the photo that is object"),
@@ -45,7 +45,8 @@ def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
     """Mean Dice of the photos that are alike: by every trait, and by every column of the user's.
 
     Numbers are split into thirds of equal photo count (ties stay together), words are used as they are. Photos whose score
-    or trait is NaN or empty are left out, and so are slices of fewer than FEWEST_IMAGES photos.
+    or trait is NaN or empty are left out, and so are slices of fewer than FEWEST_IMAGES photos or
+    groups of photos.
     """
     rows = [row for row in rows if not math.isnan(row.dice)]
     slices = []
@@ -90,11 +91,12 @@ def _slice_by_word(
     slices = []
     for word in sorted(set(words.values())):
         members = [row for row in rows if words.get(row.id) == word]
-        if len(members) < FEWEST_IMAGES:
+        groups = find_groups(members)
+        if len(set(groups) if groups else members) < FEWEST_IMAGES:
             continue
         ids = tuple(row.id for row in members)
         numbers = [values[sample_id] for sample_id in ids] if values else [math.nan]
-        dice = estimate_mean(np.array([row.dice for row in members]), groups=find_groups(members))
+        dice = estimate_mean(np.array([row.dice for row in members]), groups=groups)
         slices.append(Slice(trait, title, meaning, word, min(numbers), max(numbers), ids, dice))
     return slices if len(slices) > 1 else []
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import estimate_mean, find_groups
+from fgbg.judge.bootstrap import MEAN_DICE, estimate_mean, find_groups, read_mean_dice
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
@@ -28,13 +28,14 @@ def make_statement(
     empty: float,
 ) -> dict[str, Any]:
     """The numbers, and everything that is needed to interpret them."""
-    scores = np.array([row.dice for row in rows])
     both_empty = sum(row.TP + row.FP + row.FN == 0 for row in rows)
-    judged = ~np.isnan(scores)
-    if not judged.any():
+    scored = [row for row in rows if not math.isnan(row.dice)]
+    if not scored:
         raise UserError("every truth and every prediction is empty: with --empty nan there is nothing to average")
-    groups = find_groups(row for row, counted in zip(rows, judged, strict=True) if counted)
-    estimate = estimate_mean(scores[judged], groups=groups)
+    groups = find_groups(scored)
+    estimate = estimate_mean(np.array([row.dice for row in scored]), groups=groups)
+    # Without one of the outlines there is no distance: what stands in for it in a row would swamp the mean.
+    outlined = [row for row in rows if row.TP + row.FN and row.TP + row.FP]
     counts = Counts(*(np.array([getattr(row, name) for row in rows]) for name in Counts._fields))
     pooled = Counts(*(int(values.sum()) for values in counts))
     without_object = counts.TP + counts.FN == 0
@@ -60,9 +61,7 @@ def make_statement(
         "score_space": "photo",
         "tta": "none",
         "members": [],
-        "mean_dice": estimate.mean,
-        "mean_dice_low": estimate.low,
-        "mean_dice_high": estimate.high,
+        **dict(zip(MEAN_DICE, estimate.to_json().values(), strict=True)),
         "pooled_dice": dice_of(pooled, empty=empty),
         "dice_at_size": _mean(row.dice_at_size for row in rows),
         "mean_iou": _mean(row.iou for row in rows),
@@ -70,9 +69,10 @@ def make_statement(
         "mean_recall": _mean(recall_of(counts, empty=empty)),
         "mean_specificity": _mean(specificity_of(counts)),
         "mean_boundary_iou": _mean(row.boundary_iou for row in rows),
-        "mean_surface_distance": _mean(row.surface_distance for row in rows),
-        "mean_hausdorff95": _mean(row.hausdorff95 for row in rows),
-        "uncertainty_correlation": _correlate([(row.uncertainty, row.dice) for row in rows if not math.isnan(row.dice)]),
+        "outlines_count": len(outlined),
+        "mean_surface_distance": _mean(row.surface_distance for row in outlined),
+        "mean_hausdorff95": _mean(row.hausdorff95 for row in outlined),
+        "uncertainty_correlation": _correlate([(row.uncertainty, row.dice) for row in scored]),
     }
 
 
@@ -107,22 +107,23 @@ def describe_statement(told: dict[str, Any]) -> str:
     """The scores and every rule behind them, as lines to print."""
     over = f"{told['groups']} groups of photos" if told["groups"] else "photos"
     views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
-    mean = f"{told['mean_dice']:.4f} [{told['mean_dice_low']:.4f}, {told['mean_dice_high']:.4f}]"
     boundary, precision, recall, specificity = (
         _word(told[f"mean_{name}"]) for name in ("boundary_iou", "precision", "recall", "specificity")
     )
     apart, within = (_word(told[f"mean_{name}"], 2) for name in ("surface_distance", "hausdorff95"))
+    both = told.get("outlines_count", told["pairs"])
+    of_how_many = "" if both == told["pairs"] else f"; mean over the {both:,} photos with both outlines"
     lines = [
         f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}",
         f"border = {told['border']} · threshold {told['threshold']:g} · fit {told['fit']} · "
         f"{told['network']} (width {told['width']}, epoch {told['epoch']}){views}",
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
-        f"  Dice  mean over photos   {mean}  95 % bootstrap over {over}, at their own size",
+        f"  Dice  mean over photos   {read_mean_dice(told)}  95 % bootstrap over {over}, at their own size",
         f"        all pixels pooled  {told['pooled_dice']:.4f}",
         *_describe_size(told),
         f"  IoU   mean over photos   {_word(told['mean_iou'])}  boundary IoU {boundary}",
         f"  precision {precision} · recall {recall} · specificity {specificity}",
-        f"  outlines {apart} px apart on average, 95 % of them within {within} px",
+        f"  outlines {apart} px apart, HD95 {within} px{of_how_many}",
         f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",
     ]
     if told["false_alarm_rate"] is not None:

@@ -22,6 +22,7 @@ def suspect_label(probability: NDArray[np.float32], prediction: NDArray[np.bool_
     Combines two signs, each enough by itself. *Confident contradiction*: the pixels where prediction and truth differ,
     weighted by |2p - 1|, as a share of the pixels that either calls object. *A shifted outline*: the true outline is offset
     from the predicted one by nearly the same distance all around, as in a mask drawn too wide; a model's own errors scatter.
+    What is not judged counts as ground in both, so that it plays no part.
 
     Args:
         probability: (height, width).
@@ -32,7 +33,7 @@ def suspect_label(probability: NDArray[np.float32], prediction: NDArray[np.bool_
     wrong = (prediction != truth) & judged
     weight = np.abs(2 * probability[wrong] - 1).sum(dtype=np.float64)
     contradiction = weight / max(1, ((prediction | truth) & judged).sum())
-    ratio = _measure_offset(prediction, truth)
+    ratio = _measure_offset(prediction & judged, truth)
     return float(1 - (1 - contradiction) * (1 - OFFSET_WEIGHT * ratio / (1 + ratio)))
 
 

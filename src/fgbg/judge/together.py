@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fgbg.judge.runs import JOINT, find_label, open_run_data, open_scorable
 from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.run import Run
-from fgbg.storage import make_folder
+from fgbg.storage import holds_nothing, make_folder, replace_when_whole, write_alone
 from fgbg.words import Border
 
 
@@ -72,23 +73,31 @@ def evaluate_together(
     samples, label = open_run_data(runs[0], data, split, object_values, categories)
     members = [run.name for run in runs] if len(runs) > 1 else []
     run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
-    label = find_label(run, label, samples)
-    evaluation = evaluate(
-        scorer,
-        header,
-        samples,
-        engine=engine,
-        split=split,
-        label=label,
-        border=border,
-        empty=empty,
-        allow_overlap=allow_overlap,
-        run=run,
-        about={"tta": tta, "members": members},
-        progress=show_progress,
-    )
-    if engine.is_main:
-        draw_best_and_worst(run, label, scorer, samples, evaluation)
+    with write_alone(run.folder) if engine.is_main else nullcontext():
+        label = find_label(run, label, samples)
+        evaluation = evaluate(
+            scorer,
+            header,
+            samples,
+            engine=engine,
+            split=split,
+            label=label,
+            border=border,
+            empty=empty,
+            allow_overlap=allow_overlap,
+            run=run,
+            about={
+                "tta": tta,
+                "members": members,
+                "member_models": [
+                    {"run": str(member.folder.resolve()), "epoch": header.epoch, "threshold": header.threshold}
+                    for member, (_, header) in zip(runs, loaded, strict=True)
+                ],
+            },
+            progress=show_progress,
+        )
+        if engine.is_main:
+            draw_best_and_worst(run, label, scorer, samples, evaluation)
     return evaluation, run
 
 
@@ -106,9 +115,10 @@ def _open_joint_folder(folder: Path, runs: Sequence[Run], tta: Tta, engine: Engi
         known = folder / JOINT
         if known.exists() and known.read_text(encoding="utf-8") != content:
             raise UserError(f"{folder} holds the scores of other runs: choose another --out")
-        if not known.exists() and any(folder.iterdir()):
+        if not known.exists() and not holds_nothing(folder):
             raise UserError(f"{folder} is not empty: choose another --out")
-        known.write_text(content, encoding="utf-8")
+        with replace_when_whole(known) as aside:
+            aside.write_text(content, encoding="utf-8")
         config = runs[0].config
         model = config.model if len(runs) == 1 else f"ensemble of {len(runs)}"
         Run(folder).write_config(replace(config, model=model, out=str(folder)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -109,8 +108,7 @@ def write_slices(book: Book, scored: Sequence[Scored]) -> None:
     sheet = book.add_sheet("Slices", titles)
     slices = [(label, split, each) for label, run, split in scored for each in slice_rows(run.scores(split))]
     for row, (label, split, each) in enumerate(slices, start=1):
-        ends = [None if math.isnan(value) else value for value in (each.low, each.high)]
-        values = [label, split, each.title, each.value, *ends, len(each.ids), *each.dice, each.meaning]
+        values = [label, split, each.title, each.value, each.low, each.high, len(each.ids), *each.dice, each.meaning]
         for column, value in enumerate(values):
             write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
 
@@ -168,7 +166,5 @@ def _write_images(book: Book, name: str, rows: Sequence[ScoreRow]) -> str:
     for place, row in enumerate(rows, start=1):
         values = [*(getattr(row, column) for column in ROW_COLUMNS), *(row.metadata.get(key) for key in metadata)]
         for column, value in enumerate(values):
-            if isinstance(value, float) and math.isnan(value):
-                continue  # unknown: the cell stays empty
             write_cell(sheet, place, column, value, book.score if isinstance(value, float) else None)
     return str(sheet.get_name())

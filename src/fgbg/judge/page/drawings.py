@@ -130,10 +130,10 @@ def draw_interval(estimates: Sequence[Estimate], low: float, high: float, refere
 
 def common_range(estimates: Sequence[Estimate]) -> tuple[float, float]:
     """The range that covers all intervals, rounded outwards to tenths."""
-    if not estimates:
+    known = [value for each in estimates for value in each if math.isfinite(value)]
+    if not known:
         return 0.0, 1.0
-    low = math.floor(min(each.low for each in estimates) * 10) / 10
-    high = math.ceil(max(each.high for each in estimates) * 10) / 10
+    low, high = math.floor(min(known) * 10) / 10, math.ceil(max(known) * 10) / 10
     return low, max(high, low + 0.1)
 
 

@@ -105,8 +105,17 @@ def choose_pictures(run: Run, rows: Sequence[ScoreRow], split: str, budget: int)
     return chosen
 
 
-def write_photo_data(rows: Sequence[ScoreRow], slices: Sequence[Slice], pictures: dict[str, tuple[bytes, bytes]]) -> Markup:
-    """Everything that the gallery shows, as JSON that is safe inside a script element."""
+def write_photo_data(
+    rows: Sequence[ScoreRow], slices: Sequence[Slice], pictures: dict[str, tuple[bytes, bytes]], *, empty: float
+) -> Markup:
+    """Everything that the gallery shows, as JSON that is safe inside a script element.
+
+    Args:
+        rows: The photos.
+        slices: As `slice_rows` finds them.
+        pictures: Thumbnail and outcome by id, as `choose_pictures` returns them.
+        empty: The score of a photo where truth and prediction are both empty.
+    """
     places = {row.id: number for number, row in enumerate(rows)}
     shown = {sample_id: number for number, sample_id in enumerate(pictures)}
     metadata = list(dict.fromkeys(name for row in rows for name in row.metadata))
@@ -118,7 +127,7 @@ def write_photo_data(rows: Sequence[ScoreRow], slices: Sequence[Slice], pictures
                 "id": row.id,
                 "kind": row.failure,
                 "group": row.group,
-                "values": [_value(row, column.key) for column in COLUMNS],
+                "values": [_value(row, column.key, empty) for column in COLUMNS],
                 "metadata": [row.metadata.get(name, "") for name in metadata],
                 "picture": shown.get(row.id, -1),
             }
@@ -151,11 +160,11 @@ def escape_json(content: Any) -> Markup:
     return Markup(text)
 
 
-def _value(row: ScoreRow, key: str) -> float | int | None:
+def _value(row: ScoreRow, key: str, empty: float) -> float | int | None:
     """A value of a photo, rounded; None if it is not finite."""
     counts = Counts(row.TP, row.FP, row.FN, row.TN)
     own = {"precision": precision_of, "recall": recall_of}.get(key)
-    value = float(own(counts)) if own else getattr(row, key)
+    value = float(own(counts, empty=empty)) if own else getattr(row, key)
     if isinstance(value, int):
         return value
     return round(value, 5) if math.isfinite(value) else None

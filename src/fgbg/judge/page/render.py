@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fgbg.config import flatten
-from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.bootstrap import Estimate, read_mean_dice
 from fgbg.judge.comparison import word_p
 from fgbg.judge.failures import FAILURES
 from fgbg.judge.names import name_runs
@@ -53,8 +53,7 @@ class Chapter:
     @property
     def dice(self) -> Estimate:
         """Mean Dice, with its interval."""
-        told = self.statement or {}
-        return Estimate(*(told.get(key, math.nan) for key in ("mean_dice", "mean_dice_low", "mean_dice_high")))
+        return read_mean_dice(self.statement) if self.statement else Estimate(math.nan, math.nan, math.nan)
 
     @property
     def best(self) -> EpochRecord | None:
@@ -107,10 +106,13 @@ def _read_chapter(run: Run, label: str, anchor: str, split: str) -> Chapter:
 def _open_gallery(chapter: Chapter, split: str) -> dict[str, Any]:
     """The gallery of a single run: all its photos."""
     pictures = gallery.choose_pictures(chapter.run, chapter.rows, split, gallery.PICTURE_BUDGET_BYTES)
+    empty = float(chapter.statement["empty"]) if chapter.statement else math.nan
     return {
         "picks": gallery.pick_photos(chapter.run, chapter.rows, split),
         "picture_count": len(pictures),
-        "photo_data": gallery.write_photo_data(chapter.rows, chapter.slices, pictures) if chapter.rows else None,
+        "photo_data": gallery.write_photo_data(chapter.rows, chapter.slices, pictures, empty=empty)
+        if chapter.rows
+        else None,
     }
 
 

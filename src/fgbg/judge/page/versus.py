@@ -177,6 +177,4 @@ def draw_difference(difference: Estimate) -> Markup:
     low, high = max(-reach, difference.low), min(reach, difference.high)  # with a single photo the interval is infinite
     parts.append(line(axis.place(low), 34, axis.place(high), 34, "whisker"))
     parts.append(tag("circle", cx=axis.place(difference.mean), cy=34, r=7, class_="dot"))
-    return picture(
-        440, 76, f"Difference {difference.mean:+.4f}, 95 % interval {difference.low:+.4f} to {difference.high:+.4f}.", *parts
-    )
+    return picture(440, 76, f"Difference with its 95 % interval: {difference.signed()}.", *parts)

@@ -88,9 +88,14 @@ def describe_meaning(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> str
     pairs, mean, low, high = (statement.get(key) for key in ("pairs", "mean_dice", "mean_dice_low", "mean_dice_high"))
     sentence = (
         f"In {plural(int(pairs or 0), 'photo')} the model’s object and the true one overlap to {word(mean, 2)} on average, "
-        f"where 1 is perfect and 0 is no overlap at all; with other photos of the same kind the mean would likely lie "
-        f"between {word(low, 2)} and {word(high, 2)}."
+        f"where 1 is perfect and 0 is no overlap at all"
     )
+    if low is None or high is None:
+        sentence += "; what the mean would be with other photos of the same kind cannot be told from so few."
+    else:
+        sentence += (
+            f"; with other photos of the same kind the mean would likely lie between {word(low, 2)} and {word(high, 2)}."
+        )
     if len(scores) >= 10:
         worst, half = np.quantile(scores, [0.1, 0.5])
         sentence += f" Half of the photos score above {half:.2f}, and one in ten below {worst:.2f}."
@@ -110,7 +115,13 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
         *([] if statement.get("fit") == "crop" else [at_size]),  # for patches, that is the photo's own size
         fact("IoU", "mean_iou", "shared area over joint area; stricter than Dice, in the same order"),
         fact("Boundary IoU", "mean_boundary_iou", "the same, but only along the outlines: fur and limbs decide"),
-        fact("Surface distance", "mean_surface_distance", "how far the two outlines are apart on average", 2, " px"),
+        fact(
+            "Surface distance",
+            "mean_surface_distance",
+            "how far the two outlines are apart on average, on photos that have both",
+            2,
+            " px",
+        ),
         fact("HD95", "mean_hausdorff95", "95 % of the outlines’ points lie nearer than this (Hausdorff)", 2, " px"),
         fact("Precision", "mean_precision", "of what the model calls object, the share that is"),
         fact("Recall", "mean_recall", "of the object, the share that the model finds"),

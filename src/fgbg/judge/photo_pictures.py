@@ -1,0 +1,69 @@
+"""The small pictures that an evaluation keeps of each photo: probability, thumbnail, outcome."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from fgbg.engine import Engine
+from fgbg.judge.outcomes import make_outcome, save_outcome
+from fgbg.judge.score import ScoredPhoto
+from fgbg.run import Run
+from fgbg.storage import aside_of
+
+THUMBNAIL_PIXELS = 128
+
+
+class PictureFolders(NamedTuple):
+    """Where they lie; file names are the photos' ids."""
+
+    predictions: Path
+    thumbnails: Path
+    outcomes: Path
+
+
+@contextmanager
+def keep_pictures(run: Run, label: str, engine: Engine) -> Iterator[PictureFolders]:
+    """Folders to save pictures in, which replace those of an earlier evaluation once the context ends without an error.
+
+    So pictures and rows are always of one evaluation, even if the process is killed.
+
+    Args:
+        run: Where they are kept.
+        label: What is scored: a split, or other data.
+        engine: All its processes save into the same folders.
+    """
+    whole = PictureFolders(run.predictions(label), run.thumbnails(label), run.outcomes(label))
+    aside = PictureFolders(*map(aside_of, whole))
+    if engine.is_main:
+        for folder in aside:
+            shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed
+            folder.mkdir()
+    engine.wait()
+    try:
+        yield aside
+        engine.wait()
+        if engine.is_main:
+            for new, old in zip(aside, whole, strict=True):
+                shutil.rmtree(old, ignore_errors=True)
+                new.rename(old)
+    finally:
+        if engine.is_main:
+            for folder in aside:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def save_pictures(folders: PictureFolders, sample_id: str, scored: ScoredPhoto) -> None:
+    """Save the probability at the training size, a thumbnail of the photo, and the outcome at the thumbnail's size."""
+    probability = (scored.logits_at_size.sigmoid() * 255).round().byte().cpu().numpy()
+    Image.fromarray(probability).save(folders.predictions / f"{sample_id}.png")
+    picture = Image.fromarray(scored.pixels)
+    picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    picture.save(folders.thumbnails / f"{sample_id}.webp", quality=80)
+    outcome = make_outcome(scored.prediction.cpu().numpy(), scored.target.cpu().numpy(), picture.size)
+    save_outcome(outcome, folders.outcomes / f"{sample_id}.png")
