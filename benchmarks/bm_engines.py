@@ -84,7 +84,7 @@ def measure_dice(model: Model, photos: list[Photo], targets: list[NDArray[np.uin
 def main(folder: Path, most: int) -> None:
     """Time all in turn, and print a table."""
     run = open_run(folder)
-    samples = open_run_data(run, "", "test", ())[0].of("test")
+    samples = open_run_data(run, "", "test")[0]
     chosen: list[Sample] = list(samples.samples[:most])
     photos = [open_photo(sample.image) for sample in chosen]
     targets = [apply_border(samples.read_levels(index), run.config.border) for index in range(len(chosen))]

@@ -36,10 +36,11 @@ from fgbg.run import Run, create_run
 from fgbg.seal import ONNX_SEAL_KEY
 from fgbg.ship import export as export_module
 from fgbg.ship import photo as photo_module
+from fgbg.ship.card import PURPOSE
 from fgbg.ship.export import PARITY_KEY, Export, export_model
 from fgbg.ship.onnx_graph import WholePhoto
 from fgbg.ship.onnx_model import OnnxModel
-from fgbg.ship.parity import JudgedPhoto, Parity, compare_answers, require_parity
+from fgbg.ship.parity import SAME, JudgedPhoto, Parity, compare_answers, require_parity
 from fgbg.ship.photo import Photo
 from fgbg.ship.predict import predict_inputs
 from fgbg.training.initial_weights import inherit_network
@@ -406,7 +407,7 @@ def test_parity_is_counted_as_by_hand() -> None:
     [(0, 0.9, True), (99, 0.9, True), (100, 0.9, False), (0, 0.9011, False), (0, 0.8989, False), (99, 0.9009, True)],
 )
 def test_parity_holds_up_to_a_thousandth(disagreeing: int, dice: float, holds: bool) -> None:
-    assert Parity("photos", 4, 100_000, disagreeing, 0.1, 0.9, dice).holds == holds
+    assert Parity("photos", 4, 100_000, disagreeing, 0.1, 0.9, dice, SAME, 0.0, 50_000).holds == holds
 
 
 def test_the_runs_own_validation_photos_prove_it(home: Home) -> None:
@@ -582,14 +583,26 @@ def test_masks_are_those_of_the_run(home: Home, tmp_path: Path) -> None:
     assert np.mean(different) < 0.001
 
 
-def test_the_file_is_used_without_fgbg_as_the_page_says(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sort", ["RGB", "turned", "16-bit grey", "half transparent", "palette", "large"])
+def test_the_file_is_used_without_fgbg_as_the_page_says(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sort: str
+) -> None:
     page = (Path(__file__).parent.parent / "docs" / "export.md").read_text()
     (example,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "onnxruntime" in block)
-    photo = tmp_path / "photo.jpg"
-    Image.fromarray(make_noise(30, 50)).save(photo)
+    noise, photo, exif = make_noise(30, 50), tmp_path / "photo.png", Image.Exif()
+    exif[0x0112] = 6 if sort == "turned" else 1
+    pixels = noise[..., 0].astype(np.uint16) * 257 if sort == "16-bit grey" else noise
+    if sort == "half transparent":
+        pixels = np.dstack([noise, make_noise(30, 50, 1)[..., 0]])
+    image = Image.fromarray(pixels)
+    (image.quantize(16) if sort == "palette" else image).save(photo, exif=exif)
+    if sort == "large":
+        example = example.replace("24_000_000", "400")
+        monkeypatch.setattr("fgbg.ship.photo.LARGEST_PHOTO_PIXELS", 400)
     found: dict[str, Any] = {}
     exec(example.replace("model.onnx", str(home.export.path)).replace("photo.jpg", str(photo)), found)
     np.testing.assert_array_equal(found["probability"], home.model(photo))
+    assert (found["factor"] > 1) == (sort == "large")
     assert found["mask"].dtype == bool
 
 
@@ -696,6 +709,8 @@ def test_what_cannot_be_exported_is_said_before_any_work(home: Home, tmp_path: P
     ):
         with pytest.raises(UserError, match=sentence):
             export_model(model, tmp_path / out)
+    with pytest.raises(UserError, match=r"taken\.md is where the model card would go, and is none: choose another --out"):
+        export_model(home.run.folder, tmp_path / "taken.onnx", force=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken.md"]
 
 
@@ -710,7 +725,7 @@ def test_the_verb_prints_what_was_proved(
 
     monkeypatch.setattr(export_module, "build_graph", build_at_once)
     out = tmp_path / "model.onnx"
-    (tmp_path / "model.md").write_text("an old card")
+    (tmp_path / "model.md").write_text(f"# old\n\n{PURPOSE}: a photo of any size in")
     assert cli.main(["export", str(home.run.best), "--out", str(out), "--force", "--json", "--weights", "single"]) == 0
     assert asked == [False]
     told = json.loads(capsys.readouterr().out)

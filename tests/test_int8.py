@@ -192,7 +192,7 @@ def test_a_photo_reduced_on_decoding_is_answered_at_its_own_size(home: Home) -> 
     ("dice", "holds"), [(0.9, True), (0.8951, True), (0.8949, False), (0.95, True)], ids=["same", "within", "beyond", "gain"]
 )
 def test_int8_is_held_to_what_it_loses(dice: float, holds: bool) -> None:
-    parity = Parity("photos", 4, 1000, 300, 0.9, 0.9, dice, INT8)
+    parity = Parity("photos", 4, 1000, 300, 0.9, 0.9, dice, INT8, 0.0, 500)
     assert parity.holds == holds
     assert not replace(parity, limits=SAME).holds
 

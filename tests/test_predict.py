@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import weakref
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 import fgbg
-from fgbg import engine
+from fgbg import cli, engine
+from fgbg.cores import CORES_VARIABLE
 from fgbg.data.images import read_photo, read_photo_size
 from fgbg.data.parallel import map_in_order
 from fgbg.errors import UserError
@@ -23,12 +25,14 @@ from fgbg.models.checkpoint import save_model
 from fgbg.ship import draw as drawing
 from fgbg.ship import mask_png, predict
 from fgbg.ship import photo as photo_module
+from fgbg.ship import provenance as provenance_module
 from fgbg.ship.draw import DIMMED, OUTLINE_COLOUR, Kind
 from fgbg.ship.jobs import Job, plan_jobs
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import Photo
 from fgbg.ship.predict import Outcome, predict_inputs
-from fgbg.ship.provenance import RECORD
+from fgbg.ship.provenance import RECORD, Ledger
+from fgbg.ship.serve.answer import answer_photo
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
 
@@ -75,8 +79,8 @@ def run(model: Path, *inputs: Path, out: Path, **options: Any) -> Outcome:
 
 
 def files_below(folder: Path) -> list[str]:
-    """But for the record of what made them."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    """But for the records of what made them."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".fgbg."))
     return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
@@ -266,16 +270,137 @@ def test_the_same_command_goes_on_where_it_was_stopped(red_model: Path, tmp_path
 def test_another_making_is_not_mixed_in(red_model: Path, unet_model: Path, tmp_path: Path) -> None:
     photo, out = write(tmp_path / "a.png"), tmp_path / "out"
     run(red_model, photo, out=out)
-    with pytest.raises(UserError, match=r"a\.png exists already and came of another kind: choose another --out"):
+    with pytest.raises(UserError, match=r"out holds predictions of another kind: choose another --out, or --force"):
         run(red_model, photo, out=out, kind="overlay")
-    with pytest.raises(UserError, match=r"a\.png exists already and came of another model: "):
-        run(unet_model, photo, out=out)
+    with pytest.raises(UserError, match=r"out holds predictions of another model: "):
+        run(unet_model, write(tmp_path / "b.png"), out=out)  # of which no file would be overwritten
+    assert files_below(out) == ["a.png"]
     assert read(out / "a.png").ndim == 2
     run(red_model, photo, out=out, kind="overlay", force=True)
     assert read(out / "a.png").ndim == 3
-    (out / RECORD).write_text("{")  # damaged: nothing is known
-    with pytest.raises(UserError, match=r"a\.png exists already: choose"):
+    (out / RECORD).write_text("{")
+    with pytest.raises(UserError, match=r"out holds predictions, but \.fgbg\.json is damaged: choose another"):
         run(red_model, photo, out=out, kind="overlay")
+    (out / RECORD).unlink()
+    assert run(red_model, photo, out=out, kind="overlay").already == 1
+
+
+def test_of_two_makings_at_once_only_one_gets_the_folder(
+    red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, out = write(tmp_path / "a.png"), tmp_path / "out"
+    make_folder = provenance_module.make_folder
+
+    def let_another_begin(folder: Path) -> Path:
+        monkeypatch.setattr(provenance_module, "make_folder", make_folder)
+        run(red_model, write(tmp_path / "b.png"), out=out)
+        return make_folder(folder)
+
+    monkeypatch.setattr(provenance_module, "make_folder", let_another_begin)
+    with pytest.raises(UserError, match=r"out holds predictions of another kind"):
+        run(red_model, photo, out=out, kind="cutout")
+    assert files_below(out) == ["b.png"]
+    assert not list(out.glob(".*.partial"))
+
+
+def test_another_photo_of_the_same_name_is_not_taken_for_done(red_model: Path, tmp_path: Path) -> None:
+    here, out = tmp_path / "photos", tmp_path / "out"
+    one, two = write(here / "one" / "a.bmp"), write(here / "two" / "a.bmp", paint(~LEFT))  # of one size
+    os.utime(two, (1e9, 1e9))  # older than any mask
+    run(red_model, one.parent, out=out)
+    assert run(red_model, two.parent, out=out).written == [out / "a.png"]
+    np.testing.assert_array_equal(read(out / "a.png"), ~LEFT * 255)
+    assert run(red_model, two.parent, out=out).already == 1
+    replaced = write(tmp_path / "b.bmp", np.vstack([paint(~LEFT)] * 2))
+    os.utime(replaced, (1e9, 1e9))
+    replaced.replace(two)  # as by cp -pf
+    assert run(red_model, two.parent, out=out).written == [out / "a.png"]
+    here.rename(tmp_path / "elsewhere")
+    assert run(red_model, tmp_path / "elsewhere" / "two", out=out).already == 1
+    write(tmp_path / "elsewhere" / "two" / "a.png").replace(tmp_path / "elsewhere" / "two" / "a.bmp")
+    assert run(red_model, tmp_path / "elsewhere" / "two", out=out).already == 0
+
+
+@pytest.mark.parametrize("moment", ["before the line", "half the line", "before the name", "after the name"])
+def test_after_a_kill_no_mask_passes_for_another_photos(
+    red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    one, two, out = write(tmp_path / "one" / "a.png"), write(tmp_path / "two" / "a.png", paint(~LEFT)), tmp_path / "out"
+    run(red_model, one, out=out)
+    note = Ledger.note
+
+    def die(ledger: Ledger, job: Job, whole: Path) -> None:
+        if moment != "before the line":
+            note(ledger, job, whole)
+        (lines,) = out.glob(".fgbg.*.jsonl")
+        if moment == "half the line":
+            lines.write_bytes(lines.read_bytes()[:-20])
+        if moment == "after the name":
+            whole.rename(job.target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "note", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(red_model, two, out=out)
+    stands = LEFT if moment != "after the name" else ~LEFT
+    np.testing.assert_array_equal(read(out / "a.png"), stands * 255)
+    for photo, mask in ((one, LEFT), (two, ~LEFT), (one, LEFT)):
+        outcome = run(red_model, photo, out=out)
+        assert outcome.already == int((mask == stands).all())
+        np.testing.assert_array_equal(read(out / "a.png"), mask * 255)
+        stands = mask
+
+
+def test_a_mask_that_was_changed_by_hand_is_kept(red_model: Path, tmp_path: Path) -> None:
+    photo, out = write(tmp_path / "a.png"), tmp_path / "out"
+    run(red_model, photo, out=out)
+    write(out / "a.png", np.zeros((6, 8), np.uint8))
+    os.utime(out / "a.png", (2e9, 2e9))
+    assert run(red_model, photo, out=out).already == 1
+    with pytest.raises(UserError, match=r"out/a\.png exists already: choose another --out"):
+        run(red_model, write(tmp_path / "other" / "a.png", paint(~LEFT)), out=out)
+    assert not read(out / "a.png").any()
+
+
+def test_a_mask_forced_into_a_folder_of_predictions_is_known_there(red_model: Path, tmp_path: Path) -> None:
+    one, two, out = write(tmp_path / "one" / "a.png"), write(tmp_path / "two" / "a.png", paint(~LEFT)), tmp_path / "out"
+    run(red_model, one, out=out)
+    run(red_model, two, out=out / "a.png", force=True)
+    assert run(red_model, one, out=out).already == 0
+    np.testing.assert_array_equal(read(out / "a.png"), LEFT * 255)
+
+
+def test_two_photos_at_one_moment_are_nobodys(red_model: Path, tmp_path: Path) -> None:
+    one, two, out = write(tmp_path / "one" / "a.png"), write(tmp_path / "two" / "a.png", paint(~LEFT)), tmp_path / "out"
+    run(red_model, one, out=out)
+    (lines,) = out.glob(".fgbg.*.jsonl")
+    first = json.loads(lines.read_text())
+    run(red_model, two, out=out)
+    second = json.loads(lines.read_text().splitlines()[-1])
+    lines.write_text(f"{json.dumps(first | {'written_at': second['written_at']})}\n{json.dumps(second)}")
+    for photo in (one, two):
+        assert run(red_model, photo, out=out).already == 0
+
+
+def test_a_file_of_a_photo_that_now_has_another_one_is_named(
+    red_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    write(photos / "a.webp", lossless=True)
+    run(red_model, photos, out=out)
+    write(photos / "a.png")
+    assert cli.main(["predict", str(red_model), str(photos), "--out", str(out)]) == 0
+    assert capsys.readouterr().err == (
+        f"{out}/a.png is from before, and its photo's file is now {out}/a.webp.png: remove the old one\n"
+    )
+    (out / "a.png").unlink()
+    (photos / "a.webp").unlink()
+    outcome = run(red_model, photos, out=out)
+    assert outcome.complain() == [
+        f"{out}/a.png.png is from before, and its photo's file is now {out}/a.png: remove the old one"
+    ]
+    assert files_below(out) == ["a.png", "a.png.png", "a.webp.png"]
 
 
 def test_files_that_force_passed_by_are_not_taken_for_ones_own(red_model: Path, unet_model: Path, tmp_path: Path) -> None:
@@ -339,7 +464,7 @@ def test_a_write_that_fails_leaves_nothing_behind(red_model: Path, tmp_path: Pat
 
     photo = write(tmp_path / "a.png")
     monkeypatch.setattr(predict, "write_picture", fill_the_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*out/a\.png'"):
         run(red_model, photo, out=tmp_path / "out")
     assert files_below(tmp_path / "out") == []
 
@@ -364,11 +489,9 @@ def test_a_broken_photo_is_named_and_the_others_are_written(red_model: Path, tmp
     outcome = run(red_model, photos, out=tmp_path / "out")
     assert files_below(tmp_path / "out") == [f"{index}.png" for index in (0, 1, 2, 4, 6, 7, 8, 9)]
     assert set(outcome.failed) == {photos / "3.png", photos / "5.png"}
-    printed = outcome.describe(tmp_path / "out")
-    assert "8 files written" in printed
-    assert "left out" in printed
-    assert str(photos / "3.png") in printed
-    assert str(photos / "5.png") in printed
+    assert outcome.describe(tmp_path / "out").endswith("8 files written")
+    for line, name in zip(outcome.complain(), ("3.png", "5.png"), strict=True):
+        assert line.startswith(f"left out: {photos / name} is ")
     for index in (2, 4, 6):
         np.testing.assert_array_equal(read(tmp_path / "out" / f"{index}.png"), LEFT * 255)
 
@@ -378,6 +501,56 @@ def test_only_broken_photos_write_nothing(red_model: Path, tmp_path: Path) -> No
     outcome = run(red_model, tmp_path / "a.png", out=tmp_path / "out")
     assert outcome.written == []
     assert set(outcome.failed) == {tmp_path / "a.png"}
+
+
+def test_what_a_folder_holds_besides_is_said(
+    red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    write(photos / "a.png")
+    for name in ("b.heic", "c.HEIF", "sub/d.avif", "notes.txt", "._b.heic"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(b"")
+    command = ["predict", str(red_model), str(photos), "--out", str(out)]
+    assert cli.main(command) == 0
+    told = capsys.readouterr()
+    assert told.out.endswith(f"{out}: 1 file written\n")
+    assert told.err == "passed over: 3 files that look like photos (.avif, .heic, .heif): convert to JPEG or PNG first\n"
+
+    locked, scan = str(photos / "sub"), os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path) == locked:
+            raise PermissionError(13, "Permission denied", locked)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert cli.main(command) == 2
+    told = capsys.readouterr()
+    assert told.out.endswith(f"{out}: 0 files written, 1 from before\n")
+    assert told.err.startswith(f"left out: {locked} cannot be read (Permission denied): check its permissions\npassed over")
+    (photos / "a.png").unlink()
+    with pytest.raises(UserError, match=r"holds no photos .*, nor is it a run; .*sub cannot be read \(Permission"):
+        run(red_model, photos, out=out)
+
+
+def test_a_home_is_understood_in_both_places(red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "a.png")
+    assert run(red_model, Path("~/a.png"), out=Path("~/out")).written == [tmp_path / "out" / "a.png"]
+
+
+@pytest.mark.parametrize("cores", ["abc", "-1", "2.5", "0"])
+def test_cores_that_are_no_number_are_refused(
+    cores: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(CORES_VARIABLE, cores)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["predict", str(write(tmp_path / "a.png")), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr().err == f"fgbg: FGBG_CORES={cores} is not a number of cores: set it to 1 or more, or unset it\n"
+    )
 
 
 def test_what_does_not_exist_is_named(red_model: Path, tmp_path: Path) -> None:
@@ -400,6 +573,25 @@ def test_what_does_not_exist_is_named(red_model: Path, tmp_path: Path) -> None:
 
 
 # Photos of every sort
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("is_large", [False, True])
+def test_what_shows_the_photo_has_its_colour_profile(
+    red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, mode: str, is_large: bool
+) -> None:
+    if is_large:
+        monkeypatch.setattr(photo_module, "LARGEST_PHOTO_PIXELS", 20)
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = b"CMYK" if mode == "CMYK" else b"RGB "
+    photo = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.fromarray(paint(LEFT)).convert(mode).save(photo, icc_profile=bytes(profile))
+    run(red_model, photo, out=tmp_path / "out", kind=kind)
+    with Image.open(tmp_path / "out" / "a.png") as picture:
+        found = picture.info.get("icc_profile")
+    assert found == (bytes(profile) if kind in ("cutout", "overlay") and mode != "CMYK" else None)
+    assert answer_photo(fgbg.load(red_model), photo).draw(kind) == (tmp_path / "out" / "a.png").read_bytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -574,8 +766,13 @@ def test_large_photos_wait_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_no_more_is_begun_than_weighs_what_may_wait() -> None:
     begun: list[int] = []
-    results = map_in_order(begun.append, [1, 1, 5, 1, 1, 1], in_flight=4, weigh=float)
-    assert next(results) is None
+
+    def weigh(item: int) -> float:
+        begun.append(item)
+        return item
+
+    results = map_in_order(str, [1, 1, 5, 1, 1, 1], in_flight=4, weigh=weigh)
+    assert next(results) == "1"
     assert begun == [1, 1, 5]  # 1 + 1 is less than 4
     next(results)
     assert len(begun) == 3  # 5 is not

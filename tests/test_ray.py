@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,18 @@ from fgbg import cli
 from fgbg.cores import CORES_VARIABLE, count_cores
 from fgbg.data.rle import decode_runs
 from fgbg.errors import UserError
+from fgbg.ship.jobs import Job, identify_photo
 from fgbg.ship.predict import predict_inputs
-from fgbg.ship.provenance import RECORD, Provenance, hash_model, leave_out_done, write_provenance
+from fgbg.ship.provenance import Provenance, begin_folder, hash_model
 from fgbg.ship.scale import flow
 from fgbg.ship.scale import plan as plan_module
 from fgbg.ship.scale import worker as worker_module
 from fgbg.ship.scale.attempts import FOLDER
 from fgbg.ship.scale.cluster import open_cluster
 from fgbg.ship.scale.parts import drop_rows, find_rows, write_part
-from fgbg.ship.scale.plan import Plan, plan_rows
+from fgbg.ship.scale.plan import Plan, Row, plan_rows
 from fgbg.ship.scale.predict import predict_at_scale
 from fgbg.ship.scale.store import Store, open_store
-from fgbg.ship.scale.table import read_rows
 from fgbg.ship.scale.worker import Order, Worker
 
 # Ray Data warns of settings of its own, to which it gives values itself.
@@ -72,9 +73,12 @@ def write_table(file: Path, photos: Path, *, id_column: str = "id", image_column
     return file
 
 
+PETS = Provenance(hash_model("pets"), "mask", 0.5, "", "")
+
+
 def read_all(folder: Path) -> dict[str, bytes]:
-    """All files below a folder but its record."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    """All files below a folder but its records."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".fgbg."))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
@@ -92,16 +96,18 @@ def predict_here(photos: Path, out: Path, **options: Any) -> dict[str, bytes]:
 
 def make_worker(plan: Plan, out: Path, **changes: Any) -> Worker:
     order = {"kind": "mask", "out": out, "photo_count": len(plan.rows), "threads": 1, "refine": "", "device": "cpu"}
-    about = {"model": "pets", "model_hash": hash_model("pets"), "store": plan.store}
+    about = {"model": "pets", "model_hash": hash_model("pets"), "making": PETS.making, "store": plan.store}
     out.mkdir(parents=True, exist_ok=True)
     return Worker(Order(**(order | about | changes)))
 
 
 def make_batch(plan: Plan, done: frozenset[str] = frozenset()) -> Any:
     if plan.table is not None:
-        files = (read_rows(plan.table, file, done=done, at_a_time=4) for file in plan.table.files)
-        return pyarrow.concat_tables(rows for file in files for rows in file)
-    return pyarrow.table({"id": [row.id for row in plan.rows], "source": [str(row.source) for row in plan.rows]})
+        (file,) = plan.table.files
+        named = pyarrow.table({"file": [file], "photo": [plan.rows[0].photo]})
+        return pyarrow.concat_tables(flow._read_files(named, table=plan.table, done=done, at_a_time=4))
+    columns = {"id": [row.id for row in plan.rows], "source": [str(row.source) for row in plan.rows]}
+    return pyarrow.table(columns | {"photo": [identify_photo(row) for row in plan.rows]})
 
 
 def work(inputs: Path | str, out: Path, **changes: Any) -> dict[str, str]:
@@ -321,13 +327,9 @@ def test_a_run_over_a_store_goes_on(far_away: Path, tmp_path: Path) -> None:
     assert set(work("far://photos", out).values()) == {""}
     (out / FOLDER).rmdir()
     assert read_all(out) == predict_here(photos, tmp_path / "here")
-    os.utime(photos / "002.png", (2e9, 2e9))  # newer than its mask
-    plan = plan_rows(["far://photos"], out)
-    provenance = Provenance(hash_model("pets"), "mask", 0.5, "", "")
-    write_provenance(out, provenance)
-    for target in out.rglob("*.png"):
-        os.utime(target)
-    assert [job.source.name for job in leave_out_done(plan.rows, out, provenance)] == ["002.png"]
+    os.utime(photos / "002.png", (1e9, 1e9))  # another photo, though older than the mask
+    todo, _ = begin_folder(plan_rows(["far://photos"], out).rows, out, PETS, force=False)
+    assert [job.source.name for job in todo] == ["002.png"]
 
 
 def test_a_store_that_is_gone_ends_the_run(far_away: Path, tmp_path: Path) -> None:
@@ -369,22 +371,76 @@ def test_what_failed_is_told_in_a_line(raised: Exception | None, told: str) -> N
 
 
 def test_the_same_photos_make_the_same_part_and_rows_can_be_dropped(tmp_path: Path) -> None:
-    row = {"height": 1, "width": 2, "threshold": 0.5, "expected_dice": 1.0, "counts": [2]}
+    row = {"height": 1, "width": 2, "threshold": 0.5, "expected_dice": 1.0, "counts": [2], "made_of": "a photo"}
     rows = [{"id": name, **row} for name in "abc"]
     write_part(tmp_path, rows)
     before = read_all(tmp_path)
     write_part(tmp_path, rows)
     assert read_all(tmp_path) == before
-    (part,) = set(find_rows(tmp_path).values())
-    os.utime(part, (1e9, 1e9))
+    ((part, made_of),) = set(find_rows(tmp_path).values())
+    assert made_of == "a photo"
     drop_rows(find_rows(tmp_path), {"b", "z"})
-    assert find_rows(tmp_path) == {"a": part, "c": part}
-    assert part.stat().st_mtime == 1e9
+    assert find_rows(tmp_path) == {"a": (part, made_of), "c": (part, made_of)}
     drop_rows(find_rows(tmp_path), {"a", "c"})
     assert read_all(tmp_path) == {}
     part.write_bytes(b"half a file")
     with pytest.raises(UserError, match=r"is damaged .*: remove it, then go on"):
         find_rows(tmp_path)
+
+
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker in this process instead of several on a cluster."""
+
+    def compute(order: Order, plan: Plan, todo: Sequence[Row], **_: Any) -> dict[str, str]:
+        answers = Worker(order)(make_batch(replace(plan, rows=list(todo)))).to_pylist()
+        return {answer["id"]: answer["problem"] for answer in answers}
+
+    monkeypatch.setattr("fgbg.ship.scale.predict._compute_all", compute)
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize("kind", ["mask", "rle"])
+@pytest.mark.parametrize("of", ["folder", "address", "table"])
+def test_another_photo_of_the_same_name_is_not_taken_for_done(kind: Any, of: str, tmp_path: Path) -> None:
+    one, two, out = draw_photos(tmp_path / "one", 2), draw_photos(tmp_path / "two", 3), tmp_path / "out"
+    (two / "001.png").write_bytes((two / "002.png").read_bytes())
+    os.utime(two / "001.png", (1e9, 1e9))
+    inputs = []
+    for folder in (one, two):
+        file = write_table(tmp_path / f"{folder.name}.parquet", folder) if of == "table" else folder
+        inputs.append(file.as_uri() if of == "address" else str(file))
+    for index, count in ((0, 2), (0, 0), (1, 3), (1, 0)):
+        assert len(predict_at_scale([inputs[index]], out, kind=kind).written) == count
+    masks = predict_here(two, tmp_path / "here")
+    if kind == "mask":
+        assert read_all(out) == masks
+    else:
+        runs = read_runs(out)
+        np.testing.assert_array_equal(runs["001"], runs["002"])
+        assert {f"{name}.png" for name in runs} == masks.keys()
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_each_engine_goes_on_where_the_other_stopped(tmp_path: Path) -> None:
+    photos, out = draw_photos(tmp_path / "photos", 2), tmp_path / "out"
+    predict_here(photos, out)
+    draw_photos(tmp_path / "photos", 4)
+    assert predict_at_scale([str(photos)], out).already == 0  # drawn anew
+    (out / "001.png").unlink()
+    assert predict_at_scale([photos.as_uri()], out).already == 3
+    assert predict_inputs([str(photos)], out).already == 4
+    with pytest.raises(UserError, match=r"out holds predictions of another kind: choose another --out, or --force"):
+        predict_at_scale([str(photos)], out, kind="rle")
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_a_row_of_a_photo_that_now_has_another_one_goes(tmp_path: Path) -> None:
+    photos, out = draw_photos(tmp_path / "photos", 2), tmp_path / "out"
+    predict_at_scale([str(photos)], out, kind="rle")
+    Image.open(photos / "001.png").save(photos / "001.bmp")
+    assert len(predict_at_scale([str(photos)], out, kind="rle").written) == 2
+    assert read_runs(out).keys() == {"001.png", "001.bmp", "more/000"}
 
 
 # Two workers on a cluster of this machine
@@ -450,9 +506,9 @@ def test_undisturbed_broken_continued(cluster: None, tmp_path: Path, capsys: pyt
     (photos / "001.png").write_bytes(b"no photo")
     command = ["predict", str(photos), "--out", str(out), "--engine", "ray", "--workers", "2"]
     assert cli.main(command) == 2
-    printed = capsys.readouterr().out
-    assert f"{out}: 29 files written" in printed
-    assert f"left out: {photos / '001.png'} is not an image that can be read" in printed
+    printed = capsys.readouterr()
+    assert f"{out}: 29 files written" in printed.out
+    assert f"left out: {photos / '001.png'} is not an image that can be read" in printed.err
     assert read_all(out) == predict_here(photos, tmp_path / "here")
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
@@ -483,7 +539,7 @@ def test_a_table_in_and_runs_out_and_on_from_there(cluster: None, tmp_path: Path
     second = predict_at_scale([tables.as_uri()], out, kind="rle")
     assert (len(second.written), second.already) == (lost, 30 - lost)
     assert {f"{name}.png" for name in read_runs(out)} == masks.keys()
-    os.utime(tables / "0.parquet", (2e9, 2e9))  # its photos are newer than their answers
+    os.utime(tables / "0.parquet", (1e9, 1e9))  # its photos may be others
     third = predict_at_scale([tables.as_uri()], out, kind="rle")
     assert len(third.written) == 11
     assert len(read_runs(out)) == 30
@@ -511,4 +567,4 @@ def test_file_systems_are_told_apart(tmp_path: Path) -> None:
     assert plan.store is not None
     assert isinstance(plan.store.filesystem, fs.LocalFileSystem)
     assert [row.id for row in plan.rows] == ["001", "002", "more/000"]
-    assert all(row.changed_at == row.source.stat().st_mtime_ns for row in plan.rows)
+    assert all(row.photo == identify_photo(Job(row.source, row.target)) for row in plan.rows)

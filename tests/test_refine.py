@@ -24,9 +24,10 @@ from fgbg.models.checkpoint import save_model
 from fgbg.run import Run, create_run
 from fgbg.ship import matte as matte_module
 from fgbg.ship.matte import matte
+from fgbg.ship.parity import JudgedPhoto
 from fgbg.ship.predict import predict_inputs
 from fgbg.ship.refine import STEPS, Refined, View, measure_cell, parse_steps
-from fgbg.ship.refine_trial import Effect, Trial, _judge, try_steps
+from fgbg.ship.refine_trial import Effect, Trial, _judge, _score, try_steps
 from trivial import RedNetwork, draw, make_header, make_noise, paint
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -201,7 +202,7 @@ def test_files_are_refined_and_those_of_other_steps_are_not_mixed(red_run: Run, 
         assert not np.asarray(mask)[:, 48:].any()
         assert np.asarray(mask)[:24, :24].all()
     assert said[0].endswith("threshold 0.5, then largest")
-    with pytest.raises(UserError, match="came of another refinement"):
+    with pytest.raises(UserError, match="holds predictions of another refinement"):
         predict_inputs([str(red_run.folder), str(photo)], out, device="cpu", say=said.append)
 
 
@@ -290,14 +291,23 @@ def test_steps_are_not_chosen_on_test_photos(red_run: Run) -> None:
 
 
 def test_several_steps_that_help_are_measured_together(red_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not try_steps(red_run).recommended, "four photos tell nothing"
+    monkeypatch.setattr("fgbg.ship.refine_trial.FEWEST_UNITS", 2)
     monkeypatch.setattr("fgbg.ship.refine_trial.RISK", 2.0)  # everything counts as told
     trial = try_steps(red_run)
-    helping = [each.steps[0] for each in trial.effects if len(each.steps) == 1 and each.dice.difference.mean > 0]
-    assert list(trial.recommended) == helping
-    if len(helping) > 1:
-        assert trial.effects[-1].steps == trial.recommended
-    assert "largest" in helping
-    assert f"--refine {','.join(helping)}" in trial.describe()
+    assert trial.recommended == ("largest", "specks")
+    assert [each.steps for each in trial.effects] == [*((step,) for step in STEPS), trial.recommended]
+    assert "--refine largest,specks" in trial.describe()
+
+
+def test_steps_are_tried_on_a_photo_whose_only_object_is_not_judged(red_run: Run) -> None:
+    target = np.zeros((40, 40), np.uint8)
+    target[5:10, 5:10] = 255
+    pixels = np.zeros((40, 40, 3), np.uint8)
+
+    photo = JudgedPhoto(pixels, 40, 40, target)
+    plain, refined = _score(fgbg.load(red_run.folder), photo, np.zeros((40, 40), np.float32), [("largest",)])
+    assert plain == refined == (1, 1)
 
 
 @pytest.mark.slow  # as above

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,7 +31,7 @@ class PredictArguments:
     """Steps after the network, with commas: largest (part only), fill (holes), specks (dropped), edges (of the photo
     followed). fgbg refine tells which of them help."""
     force: bool = False
-    """Overwrite files. By default files that this model wrote before are kept, and only missing ones are computed."""
+    """Overwrite files. By default what this model made of the same photos is kept, and only the rest computed."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps. An exported model computes on the CPU."""
     engine: Literal["local", "ray"] = "local"
@@ -45,7 +46,7 @@ class PredictArguments:
 def predict_verb(argv: Sequence[str]) -> int:
     """Predict files and folders, or Parquet and addresses."""
     arguments = parse(PredictArguments, argv)
-    inputs, out = list(arguments.inputs), Path(arguments.out)
+    inputs, out = list(arguments.inputs), Path(arguments.out).expanduser()
     same = {"refine": arguments.refine, "force": arguments.force, "device": arguments.device}
     if arguments.engine == "ray":
         require_extra("ray")
@@ -59,7 +60,9 @@ def predict_verb(argv: Sequence[str]) -> int:
         from fgbg.ship.predict import predict_inputs
 
         outcome = predict_inputs(inputs, out, kind=arguments.kind, **same)
-    print(outcome.describe(Path(arguments.out)))
+    print(outcome.describe(out))
+    for line in outcome.complain():
+        print(line, file=sys.stderr)
     return EXIT_MISTAKE if outcome.failed else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbg.data.sources import TERMS
+from fgbg.judge.bootstrap import read_mean_dice
 from fgbg.judge.page.tables import Cell, Table, tabulate_failures, tabulate_slices
 from fgbg.judge.page.wording import BORDERS, FITS, Fact, describe_meaning, list_measures, list_rules, percent
 from fgbg.judge.slices import slice_rows
@@ -20,6 +22,7 @@ from fgbg.ship.parity import Parity
 from fgbg.storage import replace_when_whole
 
 NOT_SAID = "Not stated."
+PURPOSE = "Separates the object of a photo from its background"
 INT8_IS = " Its convolutions and matrix products are in int8, all but the first and the last."
 
 
@@ -46,6 +49,11 @@ def write_card(card: Card, path: Path) -> Path:
     with replace_when_whole(path) as aside:
         aside.write_text(text, encoding="utf-8")
     return path
+
+
+def is_card(path: Path) -> bool:
+    """Whether a file is a model card, which may be replaced, and not something of the user's own."""
+    return re.match(f"# .*\n\n{PURPOSE}", path.read_text(encoding="utf-8", errors="replace")) is not None
 
 
 def describe_card(card: Card) -> str:
@@ -83,7 +91,7 @@ def describe_card(card: Card) -> str:
 def _say_what_it_is(header: ModelHeader) -> str:
     encoder = f" on {header.encoder}" if header.encoder else ""
     return (
-        f"Separates the object of a photo from its background: a photo of any size in, the probability of object for every "
+        f"{PURPOSE}: a photo of any size in, the probability of object for every "
         f"pixel of it out. {header.network}{encoder} (width {header.width}); it sees {header.size}×{header.size} pixels "
         f"({FITS[header.fit]}). A pixel is object where the probability exceeds {header.threshold:g} "
         f"({header.threshold_reason}).{INT8_IS if header.arithmetic == 'int8' else ''}"
@@ -115,10 +123,9 @@ def _say_first_weights(header: ModelHeader) -> str:
 
 
 def _say_headline(statement: dict[str, Any]) -> str:
-    mean, low, high = (statement[name] for name in ("mean_dice", "mean_dice_low", "mean_dice_high"))
     clean = f"\n\n**Not a clean test**: {statement['overlap']}." if statement.get("overlap") else ""
     return (
-        f"**Mean Dice {mean:.4f} [{low:.4f}, {high:.4f}]** over {statement['pairs']:,} test photos, each at its own size "
+        f"**Mean Dice {read_mean_dice(statement)}** over {statement['pairs']:,} test photos, each at its own size "
         f"(95 % bootstrap interval).{clean}"
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgbg.data.images import decode_photo
+from fgbg.data.images import decode_photo, open_image
 from fgbg.ship.mask_png import write_mask
 from fgbg.ship.matte import matte
 
@@ -48,16 +48,25 @@ def grade(kind: Kind, probability: NDArray[np.float32], threshold: float) -> NDA
 def write_picture(
     kind: Kind, source: Path, pixels: NDArray[np.uint8], grades: NDArray[np.uint8], file: BufferedIOBase
 ) -> None:
-    """Draw as `draw` does, with the same arguments, and write as PNG.
+    """Draw as `draw` does, with the same arguments, and write as PNG. What shows the photo has its colour profile.
 
     Raises:
         OSError: The file cannot be written.
-        UserError: The photo must be read again, and cannot be.
+        UserError: The photo must be looked at again, and cannot be.
     """
     if kind == "mask":
         write_mask(grades, file)
     else:
-        draw(kind, source, pixels, grades).save(cast("IO[bytes]", file), "PNG", compress_level=PNG_LEVEL)
+        profile = None if kind == "probability" else _read_colour_profile(source)
+        picture = draw(kind, source, pixels, grades)
+        picture.save(cast("IO[bytes]", file), "PNG", compress_level=PNG_LEVEL, icc_profile=profile)
+
+
+def _read_colour_profile(source: Path) -> bytes | None:
+    """The photo's colour profile, if it is one of RGB: what another describes, such as CMYK, was converted on decoding."""
+    with open_image(source) as photo:
+        profile = photo.info.get("icc_profile")
+    return profile if profile and profile[16:20] == b"RGB " else None
 
 
 def draw(kind: Kind, source: Path, pixels: NDArray[np.uint8], grades: NDArray[np.uint8]) -> Image.Image:

@@ -16,7 +16,7 @@ from fgbg.models.checkpoint import load_model
 from fgbg.models.predictor import Predictor
 from fgbg.run import Run
 from fgbg.seal import BLANK, ONNX_SEAL_KEY, seal_onnx
-from fgbg.ship.card import Card, write_card
+from fgbg.ship.card import Card, is_card, write_card
 from fgbg.ship.onnx_graph import build_graph
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.parity import INT8, SAME, Parity, compare_answers, find_photos, require_parity
@@ -156,6 +156,9 @@ def _require_place(file: Path, out: Path, force: bool) -> None:
     for written in (out, out.with_suffix(".md")):
         if written.exists() and not force:
             raise UserError(f"{written} exists already: choose another --out, or --force to overwrite")
+    card = out.with_suffix(".md")
+    if card.exists() and not is_card(card):
+        raise UserError(f"{card} is where the model card would go, and is none: choose another --out")
 
 
 def _save(graph: onnx.ModelProto, path: Path) -> None:

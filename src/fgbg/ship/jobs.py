@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fgbg.data.images import IMAGE_SUFFIXES
@@ -15,6 +16,9 @@ from fgbg.errors import UserError
 RECORD = ".fgbg.json"
 """The file that marks a folder of predictions: it says what made them."""
 
+PHOTO_LIKE = frozenset({".heic", ".heif", ".avif", ".jfif", ".jpe", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw"})
+"""Suffixes of photos that are not read: a folder's user should hear of them."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -22,17 +26,49 @@ class Job:
 
     source: Path
     target: Path
-    changed_at: int | None = None  # the photo's modification time in nanoseconds, if `source` is not a local file
+    photo: str = ""  # as `describe_photo` tells it, if `source` is not the user's own file
 
 
-def plan_output(inputs: Sequence[Path], out: Path) -> tuple[list[Job], Path]:
+def identify_photo(job: Job) -> str:
+    """What tells the job's photo from others that are written to the same place; empty if it cannot be looked at."""
+    if job.photo:
+        return job.photo
+    try:
+        about = job.source.stat()
+    except OSError:
+        return ""  # it is named when it is read
+    return describe_photo(job.source.name, about.st_size, about.st_mtime_ns)
+
+
+def describe_photo(name: str, size: int | None, changed_at: int | None) -> str:
+    """A photo's bytes, time of change (in nanoseconds) and name: it is known again wherever its folder is moved to."""
+    return f"{size} {changed_at} {name}"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What a folder holds that is not predicted, although its user may believe so."""
+
+    photo_like: list[Path] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)  # subfolders, with the reason
+
+    def describe(self) -> list[str]:
+        """A line on what looks like a photo, if anything does."""
+        if not self.photo_like:
+            return []
+        count, suffixes = len(self.photo_like), sorted({path.suffix.lower() for path in self.photo_like})
+        files = "1 file that looks like a photo" if count == 1 else f"{count} files that look like photos"
+        return [f"passed over: {files} ({', '.join(suffixes)}): convert to JPEG or PNG first"]
+
+
+def plan_output(inputs: Sequence[Path], out: Path, skipped: Skipped | None = None) -> tuple[list[Job], Path]:
     """The jobs, and the folder that they write to: `out`, or its parent if `out` is the file of a single photo.
 
     Raises:
         UserError: As `plan_jobs`; or `out` is a file although there are several photos, or is not a PNG.
     """
     if not names_picture(out):
-        return plan_jobs(inputs, out), out
+        return plan_jobs(inputs, out, skipped), out
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out}: predictions are PNG files: let it end in .png, or choose a folder")
     if len(inputs) > 1 or inputs[0].is_dir():
@@ -46,13 +82,16 @@ def names_picture(out: Path) -> bool:
     return out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
 
 
-def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
+def plan_jobs(inputs: Sequence[Path], out: Path, skipped: Skipped | None = None) -> list[Job]:
     """Which file each photo goes to: the same name below `out`, with subfolders kept and suffix `.png`.
+
+    What the folders hold besides is added to `skipped`.
 
     Raises:
         UserError: An input does not exist or holds no photo, `out` is the folder of the photos, two photos would go to one
             file, or a photo would be overwritten.
     """
+    skipped = skipped or Skipped()
     placed: list[tuple[Path, Path]] = []  # source, place below out
     folders = [path for path in inputs if path.is_dir()]
     for path in inputs:
@@ -60,13 +99,15 @@ def plan_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
         if path.is_dir():
             # A single folder's content goes directly into `out`; several folders keep their names.
             prefix = Path(path.resolve().name) if len(folders) > 1 else Path()
-            found = _find_photos(path)
+            found = _find_photos(path, skipped)
             if out.resolve() == path.resolve():
                 raise UserError(f"--out {out} is the folder of the photos: choose another, so that they stay apart")
             if out.resolve().is_relative_to(path.resolve()):
                 found = [photo for photo in found if not photo.resolve().is_relative_to(out.resolve())]
             if not found:
-                raise UserError(f"{path} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))}), nor is it a run")
+                reasons = [*skipped.unreadable.values(), *skipped.describe()]
+                told = f"; {reasons[0]}" if reasons else ""
+                raise UserError(f"{path} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))}), nor is it a run{told}")
             placed += [(photo, prefix / photo.relative_to(path)) for photo in found]
         else:
             placed.append((path, Path(path.name)))
@@ -91,6 +132,12 @@ def assign_targets(placed: Sequence[tuple[Path, Path]], out: Path) -> list[Job]:
     return _require_kept(jobs)
 
 
+def other_target(job: Job) -> Path:
+    """Where the job's photo would be written if no other shared its stem, or, where none does, if one did."""
+    whole = job.target.with_name(f"{job.source.name}.png")
+    return job.target.with_name(f"{job.source.stem}.png") if job.target == whole else whole
+
+
 def _require_there(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path} does not exist: give photos or folders of photos")
@@ -105,18 +152,30 @@ def _require_kept(jobs: list[Job]) -> list[Job]:
     return jobs
 
 
-def _find_photos(folder: Path) -> list[Path]:
+def _find_photos(folder: Path, skipped: Skipped) -> list[Path]:
     """The photos in a folder and its subfolders, except hidden ones and what `fgbg predict` wrote before."""
+
+    def name_unreadable(error: OSError) -> None:
+        skipped.unreadable[Path(error.filename)] = (
+            f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+        )
+
     found = []
-    for path, folders, names in os.walk(folder):
+    for path, folders, names in os.walk(folder, onerror=name_unreadable):
         here = Path(path)
+        if not os.access(here, os.X_OK):  # its names may be read, but nothing behind them
+            name_unreadable(PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not (name.startswith(".") or _holds_predictions(here / name))]
-        found += [here / name for name in names if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        shown = [here / name for name in names if not name.startswith(".")]
+        found += [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
+        skipped.photo_like.extend(path for path in shown if path.suffix.lower() in PHOTO_LIKE)
     return sorted(path for path in found if path.is_file())
 
 
 def _holds_predictions(folder: Path) -> bool:
     try:
         return (folder / RECORD).exists()
-    except PermissionError:  # nor can its photos be read: the walk passes over it
+    except PermissionError:  # nor can its photos be read: the walk names it
         return False

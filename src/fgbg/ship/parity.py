@@ -64,9 +64,9 @@ class Parity:
     largest_difference: float  # between two probabilities of a pixel
     dice: float  # mean over the photos, of the model that was scored
     dice_exported: float  # the same, of the exported one
-    limits: Limits = SAME
-    most_lost: float = 0.0  # Dice, by the one photo that loses most: a mean would hide it
-    object_count: int = 1  # pixels that the model that was scored calls object
+    limits: Limits
+    most_lost: float  # Dice, by the one photo that loses most: a mean would hide it
+    object_count: int  # pixels that the model that was scored calls object
 
     @property
     def disagreeing_share(self) -> float:
@@ -173,7 +173,7 @@ def find_photos(run: Run | None, border: Border, progress: Progress | None = Non
     reason = "the model is a file without its run"
     if run is not None:
         try:
-            samples, _ = open_run_data(run, "", "validation", ())
+            samples, _ = open_run_data(run, "", "validation")
             return read_judged(samples, border, progress), f"validation photos of {samples.name}"
         except UserError as error:
             reason = str(error)

@@ -20,11 +20,11 @@ from fgbg.data.parallel import Progress, map_in_order, show_progress
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.ship.draw import Kind, grade, write_picture
-from fgbg.ship.jobs import Job, plan_output
+from fgbg.ship.jobs import Job, Skipped, identify_photo, plan_output
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
 from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_photo, weigh_pixels
-from fgbg.ship.provenance import Provenance, hash_model, leave_out_done, write_provenance
+from fgbg.ship.provenance import Ledger, Provenance, begin_folder, existing_files, find_ledger, hash_model
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import PARTIAL, make_folder
 
@@ -42,12 +42,17 @@ class Outcome:
     failed: dict[Path, str]
     already: int = 0
     unit: str = "file"  # what is written per photo
+    remarks: tuple[str, ...] = ()  # on what else the folders hold
 
     def describe(self, out: Path) -> str:
-        """What was written, and every photo that was left out, as lines to print."""
+        """What was written, in a line."""
         files = f"1 {self.unit}" if len(self.written) == 1 else f"{len(self.written)} {self.unit}s"
         before = f", {self.already} from before" if self.already else ""
-        return "\n".join([f"{out}: {files} written{before}", *(f"left out: {reason}" for reason in self.failed.values())])
+        return f"{out}: {files} written{before}"
+
+    def complain(self) -> list[str]:
+        """Every photo that was left out, and what else its user should know, as lines for stderr."""
+        return [*(f"left out: {reason}" for reason in self.failed.values()), *self.remarks]
 
 
 def predict_inputs(
@@ -62,8 +67,8 @@ def predict_inputs(
 ) -> Outcome:
     """Predict photos and folders of photos with the MODEL that comes first among `inputs`, or with `pets` if none does.
 
-    `out` is a folder, or the .png of a single photo. What the same model wrote to the folder before, in the same kind, is
-    not computed again unless its photo is newer.
+    `out` is a folder, or the .png of a single photo. What the same model made of the same photos before, in the same kind,
+    is not computed again.
 
     Raises:
         UserError: There is no model or no photo, or `out` cannot be used or (without `force`) holds other predictions.
@@ -73,17 +78,33 @@ def predict_inputs(
         raise UserError(f"{strange[0]} is no file or folder of photos: --engine ray reads Parquet and addresses")
     if kind == "soft":
         require_matting()
-    jobs, folder = plan_output([Path(path).expanduser() for path in photos], out)
+    out, skipped = out.expanduser(), Skipped()
+    jobs, folder = plan_output([Path(path).expanduser() for path in photos], out, skipped)
     model = load_for_many(name, photo_count=len(jobs), device=device, refine=refine)
     say(describe_model(name, model))
     provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
-    todo = jobs if force else leave_out_done(jobs, out, provenance)
-    make_folder(folder)
+    ledger: Ledger | None = Ledger(out, provenance.making)
+    left_behind: dict[Path, Path] = {}
+    if folder == out:
+        todo, left_behind = begin_folder(jobs, out, provenance, force=force)
+    else:  # a single file, which is never taken for done
+        if out.exists() and not force:
+            raise existing_files([str(out)])
+        make_folder(folder)
+        todo, ledger = jobs, find_ledger(out, provenance)
     _clear_leftovers(todo)
-    if folder == out:  # a single file has no record of its photo, and is never taken for done
-        write_provenance(out, provenance)
-    outcome = predict_files(model, todo, kind=kind, progress=show_progress)
-    return replace(outcome, already=len(jobs) - len(todo))
+    outcome = predict_files(model, todo, kind=kind, progress=show_progress, ledger=ledger)
+    return replace(
+        outcome,
+        failed=skipped.unreadable | outcome.failed,
+        already=len(jobs) - len(todo),
+        remarks=(*skipped.describe(), *describe_left_behind(left_behind)),
+    )
+
+
+def describe_left_behind(files: dict[Path, Path]) -> list[str]:
+    """A line for each file of a photo that now has another one."""
+    return [f"{old} is from before, and its photo's file is now {new}: remove the old one" for old, new in files.items()]
 
 
 def _clear_leftovers(jobs: Sequence[Job]) -> None:
@@ -124,8 +145,12 @@ def predict_files(
     *,
     kind: Kind = "mask",
     progress: Progress | None = None,
+    ledger: Ledger | None = None,
 ) -> Outcome:
-    """Predict every photo and write its file, replacing an old one. A photo that cannot be read is named and left out."""
+    """Predict every photo and write its file, replacing an old one. A photo that cannot be read is named and left out.
+
+    What each file is made of is noted in `ledger`.
+    """
 
     def write(photo: Opened, grades: NDArray[np.uint8]) -> Path:
         target = photo.job.target
@@ -135,7 +160,12 @@ def predict_files(
         try:
             with aside.open("wb") as file:
                 write_picture(kind, photo.job.source, photo.pixels, grades, file)
+            if ledger:
+                ledger.note(photo.job, aside)
             aside.replace(target)  # whole or not at all, so that a killed run can go on
+        except OSError as error:
+            error.filename = error.filename or str(target)  # a failed write does not know which file it was for
+            raise
         finally:
             aside.unlink(missing_ok=True)
         return target
@@ -181,6 +211,7 @@ def _map_jobs(
 
 
 def _open_job(job: Job) -> Opened | UserError:
+    job = replace(job, photo=identify_photo(job))  # first, lest another photo that takes its place pass for this one
     try:
         photo = open_photo(job.source)
     except UserError as error:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import find_model_file
-from fgbg.ship.jobs import RECORD, Job
+from fgbg.ship.jobs import RECORD, Job, identify_photo, other_target
 from fgbg.ship.load import part_names
+from fgbg.storage import make_folder, replace_when_whole
 
 AnyJob = TypeVar("AnyJob", bound=Job)
+
+LEDGERS = ".fgbg.*.jsonl"
+"""Which photo each file was made of: lines that are only ever added to, one file per machine."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,15 @@ class Provenance:
     fgbg_version: str
     refinement: str = ""  # steps, separated by commas
 
+    def to_line(self) -> str:
+        """As JSON."""
+        return json.dumps(dataclasses.asdict(self)) + "\n"
+
+    @property
+    def making(self) -> str:
+        """Twelve hex digits that stand for all of it."""
+        return hashlib.sha256(self.to_line().encode()).hexdigest()[:12]
+
 
 def hash_model(name: str) -> str:
     """Twelve hex digits of the SHA-256 of each file of a MODEL, separated by commas."""
@@ -39,40 +54,161 @@ def hash_model(name: str) -> str:
     return ",".join(hashes)
 
 
-def leave_out_done(jobs: Sequence[AnyJob], out: Path, provenance: Provenance) -> list[AnyJob]:
-    """The jobs that are still to do; `out` may already hold predictions of this provenance.
+@dataclass(frozen=True)
+class Ledger:
+    """What the files below a folder are made of.
+
+    A file's line is written before the file gets its name, and holds for the file of just that age. So whenever a run is
+    killed, and whoever else writes there, no file is taken for another photo's.
+    """
+
+    folder: Path
+    making: str
+
+    def describe(self, job: Job) -> str:
+        """What the job's file is made of: a text that is another wherever the photo or the making is."""
+        return f"{self.making} {identify_photo(job)}"
+
+    def note(self, job: Job, whole: Path) -> None:
+        """Write the line for a job's file, which is complete but has another name yet."""
+        line = {
+            "file": self._place(job),
+            "written_at": whole.stat().st_mtime_ns,
+            "made_of": self.describe(job),
+        }
+        # Not with the machine's name, which is nobody's business. Each machine has its own file, since only on one machine
+        # nothing is lost when several processes add to a file.
+        machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+        with (self.folder / LEDGERS.replace("*", machine)).open("ab") as file:
+            file.write(f"\n{json.dumps(line)}".encode())  # the break comes first: behind a line that was cut short, too
+
+    def read(self, jobs: Sequence[Job]) -> dict[Path, str]:
+        """What existing files are made of, the jobs' own and those of `other_target`; empty where nobody knows."""
+        # The files are looked at before the lines are read: each has its line by then.
+        standing = {job: written_at for job in jobs if (written_at := _written_at(job.target)) is not None}
+        lines = self._read_lines()
+        made = {job.target: self._tell(job, lines, written_at) for job, written_at in standing.items()}
+        others = (replace(job, target=other_target(job)) for job in jobs if len(lines) > len(made))
+        for job in others:
+            if self._place(job) in lines and job.target not in made and (written_at := _written_at(job.target)) is not None:
+                made[job.target] = self._tell(job, lines, written_at)
+        return made
+
+    def _tell(self, job: Job, lines: dict[str, dict[int, str]], written_at: int) -> str:
+        known, ours = lines.get(self._place(job), {}), self.describe(job)
+        # One that was changed by hand or copied, and was never made of anything else, still counts as what it was.
+        return known.get(written_at) or (ours if {*known.values()} == {ours} else "")
+
+    def _place(self, job: Job) -> str:
+        return job.target.relative_to(self.folder).as_posix()
+
+    def _read_lines(self) -> dict[str, dict[int, str]]:
+        """What each file was made of at each time it was written."""
+        found: dict[str, dict[int, str]] = {}
+        for path in self.folder.glob(LEDGERS):
+            for line in path.read_bytes().splitlines():
+                try:
+                    about = json.loads(line)
+                    times, written_at, made_of = found.setdefault(about["file"], {}), about["written_at"], about["made_of"]
+                    if times.setdefault(written_at, made_of) != made_of:
+                        times[written_at] = made_of.split()[0]  # at one moment of two photos: nobody knows of which
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    continue  # cut short by a kill or a full disk
+        return found
+
+
+def begin_folder(
+    jobs: Sequence[AnyJob], out: Path, provenance: Provenance, *, force: bool, made: dict[Path, str] | None = None
+) -> tuple[list[AnyJob], dict[Path, Path]]:
+    """Make `out` a folder of this provenance, and tell what is to do.
+
+    Args:
+        jobs: All that are wanted.
+        out: A folder, which may exist.
+        provenance: Of what will be written.
+        force: Overwrite whatever is there.
+        made: What existing answers are made of, if the folder's ledger does not tell.
+
+    Returns:
+        The jobs that are still to do; and files of photos that now have another one, since another photo has come to share
+        their stem or no longer does, each with that other one.
 
     Raises:
-        UserError: A file to be written exists already, with another provenance.
+        UserError: The folder is one of another provenance, or a file to be written is not known to be of this one.
     """
-    existing = [job for job in jobs if job.target.exists()]
-    if not existing:
-        return list(jobs)
-    before = _read_provenance(out)
-    # A file older than the record is another model's: a run with --force wrote the record but never reached that file.
-    began = _changed_at(out / RECORD) if before == provenance else None
-    strange = [str(job.target) for job in existing if began is None or _changed_at(job.target) < began]
-    if not strange:
-        return [job for job in jobs if not job.target.exists() or _changed_at(job.target) < _photo_changed_at(job)]
-    verb = "exists" if len(strange) == 1 else "exist"
-    ours = dataclasses.asdict(provenance)
-    changed = before and [name for name, value in ours.items() if getattr(before, name) != value]
-    reason = f" and came of another {' and '.join(changed).replace('_', ' ')}" if changed else ""
-    raise UserError(f"{name_some(strange, 3)} {verb} already{reason}: choose another --out, or --force to overwrite")
+    if not force:
+        _require_own(out, provenance)
+    ledger = Ledger(out, provenance.making)
+    made = ledger.read(jobs) if made is None else made
+    strange = [str(job.target) for job in jobs if not made.get(job.target, ledger.making).startswith(ledger.making)]
+    if strange and not force:
+        raise existing_files(strange)
+    make_folder(out)
+    _claim(out, provenance, force=force)
+    rest = made.keys() - {job.target for job in jobs}
+    others = {other: job for job in jobs if rest and (other := other_target(job)) in rest}
+    left_behind = {other: job.target for other, job in others.items() if _names_photo(made[other], job.source.name)}
+    return [job for job in jobs if force or made.get(job.target) != ledger.describe(job)], left_behind
 
 
-def write_provenance(out: Path, provenance: Provenance) -> None:
-    """Write a record into the folder. One that says the same is left alone: its age tells which files came after it."""
-    if _read_provenance(out) != provenance:
-        (out / RECORD).write_text(json.dumps(dataclasses.asdict(provenance)) + "\n", encoding="utf-8")
+def find_ledger(target: Path, provenance: Provenance) -> Ledger | None:
+    """The ledger of the folder of predictions that a file lies in, if it does."""
+    home = next((folder for folder in target.parents if (folder / RECORD).exists()), None)
+    return Ledger(home, provenance.making) if home else None
 
 
-def _photo_changed_at(job: Job) -> int:
-    return _changed_at(job.source) if job.changed_at is None else job.changed_at
+def existing_files(names: Sequence[str]) -> UserError:
+    """The error for files to be written that may be anybody's."""
+    verb = "exists" if len(names) == 1 else "exist"
+    return UserError(f"{name_some(names, 3)} {verb} already: choose another --out, or --force to overwrite")
 
 
-def _changed_at(path: Path) -> int:
-    return path.stat().st_mtime_ns
+def _claim(out: Path, provenance: Provenance, *, force: bool) -> None:
+    """Write the record into the folder, whole or not at all. Of two that do so at once, only one succeeds."""
+    record = out / RECORD
+    if _read_provenance(out) == provenance:
+        return
+    own = out / f".{RECORD}.{os.getpid()}.partial"
+    try:
+        with replace_when_whole(own) as aside:
+            aside.write_text(provenance.to_line(), encoding="utf-8")
+        if force:
+            own.replace(record)
+            return
+        try:
+            record.hardlink_to(own)
+        except FileExistsError:
+            pass
+        except OSError:  # a disk without hard links
+            own.replace(record)
+    finally:
+        own.unlink(missing_ok=True)
+    _require_own(out, provenance)
+
+
+def _require_own(out: Path, provenance: Provenance) -> None:
+    """Refuse a folder whose record tells of another provenance.
+
+    Raises:
+        UserError: It does, or is damaged.
+    """
+    before, ours = _read_provenance(out), dataclasses.asdict(provenance)
+    if before == provenance or not (out / RECORD).exists():
+        return
+    changed = [name.replace("_", " ") for name, value in ours.items() if before and getattr(before, name) != value]
+    told = f"predictions of another {' and '.join(changed)}" if changed else f"predictions, but {RECORD} is damaged"
+    raise UserError(f"{out} holds {told}: choose another --out, or --force to overwrite")
+
+
+def _names_photo(made_of: str, name: str) -> bool:
+    return made_of.split(" ", 3)[3:] == [name]  # making, bytes, time, name
+
+
+def _written_at(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _read_provenance(out: Path) -> Provenance | None:

@@ -48,7 +48,7 @@ def find_calibration_photos(run: Run | None, progress: Progress | None = None) -
             "run folder, or keep --weights half"
         )
     try:
-        samples = open_run_data(run, "", "train", ())[0].samples
+        samples = open_run_data(run, "", "train")[0].samples
     except UserError as error:
         raise UserError(
             f"--weights int8 is calibrated on the run's training photos, which are not at hand ({error}): bring them back, "

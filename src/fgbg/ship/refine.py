@@ -136,20 +136,22 @@ class Refined:
     Args:
         model: The model that answers.
         steps: Keys of `STEPS`.
+        threshold: The probability above which a pixel is object, to steps and to readers; by default the model's.
 
     Attributes:
         header: The model's.
         steps: As given.
+        threshold: As given, or the model's.
     """
 
-    def __init__(self, model: Model, steps: Sequence[str]) -> None:
+    def __init__(self, model: Model, steps: Sequence[str], threshold: float | None = None) -> None:
         self.model, self.steps = model, tuple(steps)
         self.header = model.header
+        self.threshold = model.threshold if threshold is None else threshold
 
-    @property
-    def threshold(self) -> float:
-        """The probability above which a pixel is object."""
-        return self.model.threshold
+    def at(self, threshold: float) -> Refined:
+        """The same model and steps, at another threshold."""
+        return Refined(self.model, self.steps, threshold)
 
     @property
     def one_by_one(self) -> bool:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from fgbg.data.parallel import Progress
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate, Test, adjust_holm, check_difference, estimate_mean, find_groups
-from fgbg.judge.distances import boundary_iou
+from fgbg.judge.bootstrap import FEWEST_UNITS, Estimate, Test, adjust_holm, check_difference, estimate_mean, find_groups
+from fgbg.judge.distances import boundary_iou_of
 from fgbg.judge.metrics import count_pixels, dice_of
 from fgbg.judge.runs import open_run_data
 from fgbg.run import Run
@@ -40,7 +40,7 @@ class Effect:
     @property
     def verdict(self) -> str:
         """Whether it helps, in a word or two."""
-        if self.p_holm >= RISK:
+        if self.p_holm >= RISK or self.dice.units < FEWEST_UNITS:
             return "cannot be told"
         return "helps" if self.dice.difference.mean > 0 else "hurts"
 
@@ -76,7 +76,7 @@ class Trial:
             f"{'as it is':<24}{self.dice!s:<34}{self.boundary_iou!s:<34}",
         ]
         for each in self.effects:
-            told = f"{_signed(each.dice.difference):<34}{_signed(each.boundary_iou):<34}{each.better}, {each.worse}"
+            told = f"{each.dice.difference.signed():<34}{each.boundary_iou.signed():<34}{each.better}, {each.worse}"
             lines.append(f"{','.join(each.steps):<24}{told:<84} {each.verdict}")
         return "\n".join([*lines, *self._conclude()])
 
@@ -128,7 +128,7 @@ def try_steps(
     if split == "test" and not steps:
         raise UserError("--split test tells what chosen steps are worth: name them (--steps), or choose them on validation")
     model = load(run.folder)
-    samples, _ = open_run_data(run, "", split, ())
+    samples, _ = open_run_data(run, "", split)
     ways = [tuple(steps)] if steps else [(step,) for step in STEPS]
     if soft:
         ways.append((MATTE,))
@@ -164,7 +164,7 @@ def _score(
         else:
             refined = Refined(model, way).refine(photo.pixels, probability)
             masks.append(refined > model.threshold)
-    return [(dice_of(count_pixels(mask, photo.target)), float(boundary_iou(mask, photo.target))) for mask in masks]
+    return [(dice_of(count_pixels(mask, photo.target)), boundary_iou_of(mask, photo.target)) for mask in masks]
 
 
 def _judge(ways: Sequence[tuple[str, ...]], differences: NDArray[np.float64], groups: Sequence[str] | None) -> list[Effect]:
@@ -177,7 +177,3 @@ def _judge(ways: Sequence[tuple[str, ...]], differences: NDArray[np.float64], gr
         Effect(way, test, p, outline, int((sign > 0).sum()), int((sign < 0).sum()))
         for way, test, p, outline, sign in zip(ways, tests, adjusted, outlines, signs.T, strict=True)
     ]
-
-
-def _signed(difference: Estimate) -> str:
-    return f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"

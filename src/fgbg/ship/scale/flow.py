@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow
 
 from fgbg.errors import UserError
+from fgbg.ship.jobs import identify_photo
 from fgbg.ship.scale.plan import Plan, Row
 from fgbg.ship.scale.table import Table, read_rows
 from fgbg.ship.scale.worker import Order, Worker
@@ -65,18 +66,21 @@ def _tell_reason(error: Exception) -> str:
 
 
 def _list_places(todo: Sequence[Row], tasks: int) -> Any:
-    """The photos as a data set of ids and paths, which workers read."""
+    """The photos as a data set of ids, paths, which workers read, and what tells each photo from others."""
     import ray
 
-    return ray.data.from_items([{"id": row.id, "source": str(row.source)} for row in todo], override_num_blocks=tasks)
+    places = [{"id": row.id, "source": str(row.source), "photo": identify_photo(row)} for row in todo]
+    return ray.data.from_items(places, override_num_blocks=tasks)
 
 
 def _read_table(table: Table, rows: Sequence[Row], todo: Sequence[Row], size: int) -> Any:
-    """The photos still to do as a data set of ids and images, read file by file alongside the workers."""
+    """The photos still to do as a data set like that, but of images, read file by file alongside the workers."""
     import ray
 
     done = frozenset(row.id for row in rows) - {row.id for row in todo}
-    files = ray.data.from_items([{"file": file} for file in table.files], override_num_blocks=len(table.files))
+    photos = {str(row.source): row.photo for row in rows}
+    named = [{"file": file, "photo": photos.get(file, "")} for file in table.files]
+    files = ray.data.from_items(named, override_num_blocks=len(table.files))
     read = partial(_read_files, table=table, done=done, at_a_time=size)
     images = files.map_batches(read, batch_size=1, batch_format="pyarrow")
     return images.repartition(target_num_rows_per_block=size)
@@ -84,5 +88,6 @@ def _read_table(table: Table, rows: Sequence[Row], todo: Sequence[Row], size: in
 
 def _read_files(batch: pyarrow.Table, *, table: Table, **how: Any) -> Iterator[pyarrow.Table]:
     """The rows of the files that a batch names."""
-    for file in batch.column("file").to_pylist():
-        yield from read_rows(table, file, **how)
+    for about in batch.to_pylist():
+        for rows in read_rows(table, about["file"], **how):
+            yield rows.append_column("photo", pyarrow.array([about["photo"]] * rows.num_rows, pyarrow.string()))

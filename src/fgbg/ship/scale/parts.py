@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow
 from pyarrow import parquet
@@ -23,9 +22,18 @@ SCHEMA = pyarrow.schema(
         ("threshold", pyarrow.float64()),
         ("expected_dice", pyarrow.float64()),
         ("counts", pyarrow.list_(pyarrow.int32())),
+        ("made_of", pyarrow.string()),
     ]
 )
-"""`counts` is COCO's uncompressed run-length code: lengths of runs down the columns, the first one of ground."""
+"""`counts` is COCO's uncompressed run-length code: lengths of runs down the columns, the first one of ground. `made_of` is
+what `Ledger` tells of files: rows are known again by it."""
+
+
+class Held(NamedTuple):
+    """The part that a row is in, and what it was made of."""
+
+    part: Path
+    made_of: str
 
 
 def write_part(out: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -35,33 +43,32 @@ def write_part(out: Path, rows: Sequence[dict[str, Any]]) -> None:
     _write(out / name, pyarrow.Table.from_pylist(list(rows), SCHEMA))
 
 
-def find_rows(out: Path) -> dict[str, Path]:
-    """Which part holds each id that was written to a folder before.
+def find_rows(out: Path) -> dict[str, Held]:
+    """Where each id is that was written to a folder before.
 
     Raises:
         UserError: A part cannot be read.
     """
-    held: dict[str, Path] = {}
+    held: dict[str, Held] = {}
     for part in sorted(out.glob(f"{PREFIX}*.parquet")):
         try:
-            ids = parquet.read_table(part, columns=["id"], partitioning=None).column("id").to_pylist()
+            table = parquet.read_table(part, columns=["id", "made_of"], partitioning=None)
         except (OSError, pyarrow.ArrowException) as error:
             raise UserError(f"{part} is damaged ({str(error).splitlines()[0]}): remove it, then go on") from None
-        held |= dict.fromkeys(ids, part)
+        columns = (table.column(name).to_pylist() for name in ("id", "made_of"))
+        held |= {name: Held(part, made_of) for name, made_of in zip(*columns, strict=True)}
     return held
 
 
-def drop_rows(held: dict[str, Path], ids: set[str]) -> None:
+def drop_rows(held: dict[str, Held], ids: set[str]) -> None:
     """Remove the rows of these ids from the parts that hold them, before they are computed again."""
-    for part in sorted({held[name] for name in ids & held.keys()}):
+    for part in sorted({held[name].part for name in ids & held.keys()}):
         table = parquet.read_table(part, partitioning=None)
         rest = table.filter(pyarrow.array([name not in ids for name in table.column("id").to_pylist()]))
         if rest.num_rows == 0:
             part.unlink()
             continue
-        about = part.stat()
         _write(part, rest)
-        os.utime(part, ns=(about.st_atime_ns, about.st_mtime_ns))  # the remaining rows keep their age
 
 
 def _write(path: Path, table: pyarrow.Table) -> None:

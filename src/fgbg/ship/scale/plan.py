@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pyarrow import fs
 
 from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
-from fgbg.ship.jobs import Job, assign_targets, plan_jobs
+from fgbg.ship.jobs import PHOTO_LIKE, Job, Skipped, assign_targets, describe_photo, plan_jobs
 from fgbg.ship.load import needs_ray
 from fgbg.ship.scale.store import Store, open_store
 from fgbg.ship.scale.table import Table, open_table, read_ids
@@ -30,6 +30,7 @@ class Plan:
     rows: list[Row]
     store: Store | None = None
     table: Table | None = None
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 def plan_rows(inputs: Sequence[str], out: Path) -> Plan:
@@ -40,31 +41,34 @@ def plan_rows(inputs: Sequence[str], out: Path) -> Plan:
     """
     beyond = [name for name in inputs if needs_ray(name) or _holds_parquet(Path(name).expanduser())]
     if not beyond:
-        jobs = plan_jobs([Path(name).expanduser().absolute() for name in inputs], out)
-        return Plan([_to_row(job, out) for job in jobs])
+        skipped = Skipped()
+        jobs = plan_jobs([Path(name).expanduser().absolute() for name in inputs], out, skipped)
+        return Plan([_to_row(job, out) for job in jobs], skipped=skipped)
     if len(inputs) > 1:
         raise UserError(f"{beyond[0]} is Parquet or an address, which are predicted alone: name one input a run")
     store = open_store(beyond[0])
     found = store.list_files()
     tables = [info for info in found if info.extension.lower() == "parquet"]
     photos = [info for info in found if f".{info.extension.lower()}" in IMAGE_SUFFIXES]
+    skipped = Skipped([Path(info.path) for info in found if f".{info.extension.lower()}" in PHOTO_LIKE])
     if bool(tables) == bool(photos):
         both = "both Parquet and photos" if tables else f"neither Parquet nor photos ({', '.join(sorted(IMAGE_SUFFIXES))})"
         raise UserError(f"{beyond[0]} holds {both}: name a folder that holds one of them")
-    return _plan_table(tables, store, out) if tables else _plan_photos(photos, store, out)
+    plan = _plan_table(tables, store, out) if tables else _plan_photos(photos, store, out)
+    return replace(plan, skipped=skipped)
 
 
 def _plan_photos(photos: Sequence[fs.FileInfo], store: Store, out: Path) -> Plan:
     places = [store.place(info) if len(photos) > 1 else info.base_name for info in photos]
     jobs = assign_targets([(Path(info.path), Path(place)) for info, place in zip(photos, places, strict=True)], out)
-    rows = [_to_row(replace(job, changed_at=info.mtime_ns), out) for job, info in zip(jobs, photos, strict=True)]
+    rows = [_to_row(replace(job, photo=_identify(info)), out) for job, info in zip(jobs, photos, strict=True)]
     return Plan(rows, store)
 
 
 def _plan_table(files: Sequence[fs.FileInfo], store: Store, out: Path) -> Plan:
     table = open_table(store, [info.path for info in files])
     rows = [
-        Row(Path(info.path), out / f"{name}.png", info.mtime_ns, id=name)
+        Row(Path(info.path), out / f"{name}.png", _identify(info), id=name)
         for info in files
         for name in read_ids(table, info.path)
     ]
@@ -73,7 +77,12 @@ def _plan_table(files: Sequence[fs.FileInfo], store: Store, out: Path) -> Plan:
 
 def _to_row(job: Job, out: Path) -> Row:
     name = job.target.relative_to(out).as_posix().removesuffix(".png")
-    return Row(job.source, job.target, job.changed_at, id=name)
+    return Row(job.source, job.target, job.photo, id=name)
+
+
+def _identify(info: fs.FileInfo) -> str:
+    """As `identify_photo`, for a file of a store."""
+    return describe_photo(info.base_name, info.size, info.mtime_ns)
 
 
 def _holds_parquet(path: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import fgbg
@@ -16,8 +15,8 @@ from fgbg.model_file import PETS
 from fgbg.ship.jobs import names_picture
 from fgbg.ship.load import describe_model, load_for_many, part_names
 from fgbg.ship.matte import require_matting
-from fgbg.ship.predict import Outcome, tell_model_from_photos
-from fgbg.ship.provenance import Provenance, hash_model, leave_out_done, write_provenance
+from fgbg.ship.predict import Outcome, describe_left_behind, tell_model_from_photos
+from fgbg.ship.provenance import Provenance, begin_folder, hash_model
 from fgbg.ship.refine import parse_steps
 from fgbg.ship.scale.attempts import forget_attempts
 from fgbg.ship.scale.cluster import open_cluster
@@ -25,7 +24,6 @@ from fgbg.ship.scale.flow import compute
 from fgbg.ship.scale.parts import drop_rows, find_rows
 from fgbg.ship.scale.plan import Plan, Row, plan_rows
 from fgbg.ship.scale.worker import RUNS, AnyKind, Order
-from fgbg.storage import make_folder
 
 
 def predict_at_scale(
@@ -69,13 +67,14 @@ def predict_at_scale(
     model = load_for_many(name, photo_count=len(plan.rows), device="cpu", refine=refine)
     say(describe_model(name, model))
     provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
-    todo = _begin(plan.rows, out, provenance, force=force)
+    todo, left_behind = _begin(plan.rows, out, provenance, force=force)
     order = Order(
         model=_name_everywhere(name),
         model_hash=provenance.model,
         refine=refine,
         device=device if device.startswith("cuda") else "cpu",
         kind=kind,
+        making=provenance.making,
         out=out,
         photo_count=len(plan.rows),
         threads=1 if address else max(1, count_cores() // workers),
@@ -83,9 +82,15 @@ def predict_at_scale(
     )
     problems = _compute_all(order, plan, todo, workers=workers, address=address) if todo else {}
     failed = {Path(row.id) if plan.table else row.source: problems[row.id] for row in todo if problems[row.id]}
-    held = find_rows(out) if kind == RUNS else {row.id: row.target for row in todo}
-    written = [held[row.id] for row in todo if not problems[row.id]]
-    return Outcome(written, failed, already=len(plan.rows) - len(todo), unit="row" if kind == RUNS else "file")
+    held = find_rows(out) if kind == RUNS else {}
+    written = [held[row.id].part if kind == RUNS else row.target for row in todo if not problems[row.id]]
+    return Outcome(
+        written,
+        plan.skipped.unreadable | failed,
+        already=len(plan.rows) - len(todo),
+        unit="row" if kind == RUNS else "file",
+        remarks=(*plan.skipped.describe(), *describe_left_behind(left_behind)),
+    )
 
 
 def _require_names(rows: Sequence[Row], kind: str) -> None:
@@ -106,17 +111,17 @@ def _require_names(rows: Sequence[Row], kind: str) -> None:
         raise UserError(f"id {name_some(strange, 3)} cannot name a file below --out: choose other ids, or --kind {RUNS}")
 
 
-def _begin(rows: Sequence[Row], out: Path, provenance: Provenance, *, force: bool) -> list[Row]:
-    """Prepare the folder, and return the rows that are still to do; it then holds no answers for them."""
+def _begin(rows: Sequence[Row], out: Path, provenance: Provenance, *, force: bool) -> tuple[list[Row], dict[Path, Path]]:
+    """Prepare the folder as `begin_folder` does. It then holds no answers for the rows that are still to do."""
     held = find_rows(out) if provenance.kind == RUNS else {}
-    if provenance.kind == RUNS:  # a row's file is the part that holds it, if one does
-        rows = [replace(row, target=held.get(row.id, out / "no part")) for row in rows]
-    todo = list(rows) if force else leave_out_done(rows, out, provenance)
-    make_folder(out)
-    write_provenance(out, provenance)
-    drop_rows(held, {row.id for row in todo})
+    made = {out / f"{name}.png": row.made_of for name, row in held.items()} if provenance.kind == RUNS else None
+    todo, left_behind = begin_folder(rows, out, provenance, force=force, made=made)
     forget_attempts(out)
-    return todo
+    if provenance.kind != RUNS:
+        return todo, left_behind
+    gone = {path.relative_to(out).as_posix().removesuffix(".png") for path in left_behind}
+    drop_rows(held, {row.id for row in todo} | gone)
+    return todo, {}
 
 
 def _name_everywhere(model: str) -> str:

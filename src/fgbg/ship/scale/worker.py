@@ -20,7 +20,7 @@ from fgbg.ship.draw import Kind
 from fgbg.ship.jobs import Job
 from fgbg.ship.load import Model, load_for_many
 from fgbg.ship.predict import open_jobs, predict_files
-from fgbg.ship.provenance import hash_model
+from fgbg.ship.provenance import Ledger, hash_model
 from fgbg.ship.scale.attempts import count_attempts
 from fgbg.ship.scale.parts import write_part
 from fgbg.ship.scale.store import Store
@@ -29,6 +29,8 @@ from fgbg.ship.serve.answer import Answer
 RUNS: Final = "rle"
 """The kind that is not a picture: Parquet rows with the mask's runs."""
 AnyKind = Kind | Literal["rle"]
+Content = tuple[Any, str]
+"""Of a row: where the photo lies, or the bytes of its file; and what tells it from others."""
 FETCHED = 16  # photos of a table or an address that are in a temporary folder at a time
 DEADLY = 2  # workers that died over one photo alone: a third is not tried
 
@@ -42,6 +44,7 @@ class Order:
     refine: str
     device: str
     kind: AnyKind
+    making: str  # what a `Provenance` says, in short
     out: Path
     photo_count: int
     threads: int
@@ -83,20 +86,21 @@ class Worker:
         """Predict and write a batch of photos.
 
         Args:
-            batch: Columns `id` and `source`, where the photo lies, or `image`, the bytes of its file.
+            batch: Columns `id`; `source`, where the photo lies, or `image`, the bytes of its file; `photo`, what tells it
+                from others.
 
         Returns:
             One row per photo, of schema `RESULT`.
         """
-        ids, contents = batch.column("id").to_pylist(), batch.column(batch.column_names[1]).to_pylist()
+        ids, contents, photos = (column.to_pylist() for column in batch.columns)
         try:
-            problems, refusal = self._answer_all(ids, contents), ""
+            problems, refusal = self._answer_all(ids, list(zip(contents, photos, strict=True))), ""
         except (UserError, OSError) as error:  # as data: Ray passes on only the text of an exception
             problems, refusal = {}, str(error)
         rows = [{"id": name, "problem": problems.get(name, ""), "refusal": refusal} for name in ids]
         return pyarrow.Table.from_pylist(rows, RESULT)
 
-    def _answer_all(self, ids: Sequence[str], contents: Sequence[Any]) -> dict[str, str]:
+    def _answer_all(self, ids: Sequence[str], contents: Sequence[Content]) -> dict[str, str]:
         """Predict a batch; returns why photos were left out."""
         problems: dict[str, str] = {}
         answers: list[dict[str, Any]] = []
@@ -111,7 +115,7 @@ class Worker:
             write_part(self.order.out, answers)
         return problems
 
-    def _answer_one_by_one(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
+    def _answer_one_by_one(self, piece: dict[str, Content], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
         """As `_answer`, after a worker died over these: a photo that kills repeatedly must not take others with it."""
         for name, content in piece.items():
             with count_attempts(self.order.out, [name]) as deaths:
@@ -120,7 +124,7 @@ class Worker:
                 else:
                     problems[name] = f"{name} ended {deaths} workers that were at nothing else: leave it out"
 
-    def _answer(self, piece: dict[str, Any], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
+    def _answer(self, piece: dict[str, Content], answers: list[dict[str, Any]], problems: dict[str, str]) -> None:
         """Write the pictures of photos, or add to `answers`; those that cannot be read are added to `problems`."""
         with TemporaryDirectory(prefix="fgbg-") as folder:
             jobs = self._fetch(piece, Path(folder), problems)
@@ -129,32 +133,34 @@ class Worker:
                 if job.source in failed:
                     problems[name] = failed[job.source].replace(str(job.source), _call(name, job, Path(folder)))
 
-    def _fetch(self, piece: dict[str, Any], folder: Path, problems: dict[str, str]) -> dict[str, Job]:
+    def _fetch(self, piece: dict[str, Content], folder: Path, problems: dict[str, str]) -> dict[str, Job]:
         """A job for each photo, copied into `folder` unless it is on a disk; failures are added to `problems`."""
         jobs: dict[str, Job] = {}
-        for index, (name, content) in enumerate(piece.items()):
+        for index, (name, (content, photo)) in enumerate(piece.items()):
             target = self.order.out / f"{name}.png"
             if self.order.store is None:
-                jobs[name] = Job(Path(content), target)
+                jobs[name] = Job(Path(content), target, photo)
                 continue
             try:
                 encoded = self.order.store.read(content) if isinstance(content, str) else content
             except OSError as error:
                 problems[name] = f"{content} cannot be read ({str(error).splitlines()[0]}): check your access to it"
                 continue
-            jobs[name] = Job(folder / f"{index}", target)
+            jobs[name] = Job(folder / f"{index}", target, photo)
             jobs[name].source.write_bytes(encoded or b"")
         return jobs
 
     def _predict(self, jobs: dict[str, Job], answers: list[dict[str, Any]]) -> dict[Path, str]:
         """Write the pictures, or add to `answers`; returns why photos were left out."""
+        ledger = Ledger(self.order.out, self.order.making)
         if self.order.kind != RUNS:
-            return predict_files(self.model, list(jobs.values()), kind=self.order.kind).failed
+            return predict_files(self.model, list(jobs.values()), kind=self.order.kind, ledger=ledger).failed
         failed: dict[Path, str] = {}
         names = {job.source: name for name, job in jobs.items()}
         for photo, probability in self.model.answer(open_jobs(list(jobs.values()), failed)):
             answer = Answer(photo.job.source, photo.pixels, probability, self.model.threshold).describe()
-            answers.append({"id": names[photo.job.source], "counts": answer["rle"]["counts"], **answer})
+            of = {"id": names[photo.job.source], "made_of": ledger.describe(photo.job)}
+            answers.append(of | {"counts": answer["rle"]["counts"], **answer})
         return failed
 
 
