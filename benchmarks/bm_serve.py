@@ -117,7 +117,7 @@ def main(folder: Path | None) -> int:
     whole = photos[0]
     # What is sent, and the allowed statuses. A client refused during an upload may find the connection closed.
     hostile: dict[str, tuple[bytes | Callable[[], Iterator[bytes]], set[int]]] = {
-        "decompression bomb": (wrap(make_bomb()), {415}),
+        "decompression bomb": (wrap(make_bomb()), {413}),
         "truncated": (wrap(whole[: len(whole) // 2]), {415}),
         "text as .jpg": (wrap(b"hello " * 100), {415}),
         "200 MB": (lambda: endless(2000, 0), {413, 0}),

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 import urllib.request
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +35,12 @@ from fgbg.ship.draw import Kind
 from fgbg.ship.jobs import plan_jobs
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 from fgbg.ship.predict import predict_files, predict_inputs
+from fgbg.ship.refine import Refined
+from fgbg.ship.serve import connections
 from fgbg.ship.serve.app import PAGE, make_app
+from fgbg.ship.serve.connections import OncePerMinute
 from fgbg.ship.serve.limits import Limits, UploadLimits
+from fgbg.ship.serve.server import make_server
 from trivial import make_header
 
 KINDS: tuple[Kind, ...] = ("mask", "cutout", "overlay", "probability")
@@ -88,6 +97,15 @@ FORM_HEAD = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.pn
 
 def make_form(photo: Path) -> bytes:
     return FORM_HEAD + photo.read_bytes() + b"\r\n--x--\r\n"
+
+
+def comes_true(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 10
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 # Answers
@@ -149,6 +167,17 @@ def test_another_threshold(client: TestClient) -> None:
     assert (np.asarray(mask) == 255).sum() == 10
 
 
+def test_steps_after_the_network_see_the_mask_at_the_threshold_that_was_asked_for() -> None:
+    pixels = np.full((8, 30, 3), 20, np.uint8)
+    pixels[2:6, 2:8, 0] = 255
+    pixels[2:6, 8:22, 0] = 100  # joins the two parts at 0.3, not at the model's 0.5
+    pixels[2:6, 22:26, 0] = 255
+    client = make_client(Refined(Redness(), ("largest",)))
+    for threshold, share in ((0.3, 24 * 4 / 240), (0.5, 6 * 4 / 240), (None, 6 * 4 / 240)):
+        query = {} if threshold is None else {"threshold": threshold}
+        assert send(client, encode(Image.fromarray(pixels)), **query).json()["object_share"] == pytest.approx(share)
+
+
 def test_runs_of_any_mask_give_it_back() -> None:
     random = np.random.default_rng(0)
     for share in (0.0, 0.3, 1.0):
@@ -185,7 +214,7 @@ def make_bomb() -> bytes:
         (b"not a photo at all", 415, "photo.jpg is not an image that can be read"),
         (b"", 415, "photo.jpg is not an image"),
         (encode(red_square(), "JPEG")[:-200], 415, "photo.jpg is damaged"),
-        (make_bomb(), 415, "photo.jpg has more than 179 million pixels"),
+        (make_bomb(), 413, "photo.jpg has more than 179 million pixels"),
         (encode(Image.new("F", (4, 4)), "TIFF"), 415, "photo.jpg holds floating-point values"),
         (encode(Image.new("L", (1100, 1000))), 413, "1100x1000 pixels are more than 1 megapixels: reduce the photo first"),
     ],
@@ -203,6 +232,8 @@ def test_what_is_no_photo_is_refused(content: bytes, status: int, sentence: str)
         ({"kind": "mas"}, "kind: input should be 'json', 'mask'"),
         ({"threshold": "high"}, "threshold: input should be a valid number"),
         ({"threshold": 1.5}, "threshold: input should be less than or equal to 1"),
+        ({"treshold": 0.9}, "unknown query parameter 'treshold': choose one of kind, threshold (did you mean 'threshold'?)"),
+        ({"threshold": [0.1, 0.9]}, "threshold is given 2 times: once is enough"),
     ],
 )
 def test_values_that_cannot_be_used(client: TestClient, query: dict[str, Any], sentence: str) -> None:
@@ -214,7 +245,21 @@ def test_values_that_cannot_be_used(client: TestClient, query: dict[str, Any], s
 def test_a_form_without_a_photo(client: TestClient) -> None:
     answer = client.post("/predict", data={"name": "x"})
     assert (answer.status_code, answer.json()["detail"]) == (422, "file: field required")
+    answer = client.post("/predict", data={"file": "x"})
+    told = "file: text, where a photo is expected: for curl, -F file=@photo.jpg"
+    assert (answer.status_code, answer.json()["detail"]) == (422, told)
+    answer = client.post("/predict", content=b"not a form", headers=FORM)
+    assert (answer.status_code, list(answer.json())) == (400, ["detail"])
     assert client.get("/predict").status_code == 405
+
+
+def test_a_form_with_more_than_a_photo(client: TestClient) -> None:
+    photo = ("photo.png", encode(red_square()))
+    answer = client.post("/predict", files={"file": photo}, data={"threshold": "0.9"})
+    told = "unknown form field 'threshold': choose one of file; the rest stands in the address, as in /predict?kind=mask"
+    assert (answer.status_code, answer.json()["detail"]) == (422, told)
+    answer = client.post("/predict", files=[("file", photo), ("file", photo)])
+    assert (answer.status_code, answer.json()["detail"]) == (422, "file is given 2 times: once is enough")
 
 
 def test_too_many_bytes_are_refused_before_they_are_sent() -> None:
@@ -289,6 +334,106 @@ def test_a_crowd_is_told_to_come_again() -> None:
         assert send(client, encode(red_square())).status_code == 200
 
 
+def test_a_request_that_the_server_gives_up_is_told_so_and_takes_its_photo_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model = Redness()
+    model.may_go_on.clear()
+    app = make_app(model, "red", Limits(computing=1))
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(encode(red_square()))
+
+    async def whole() -> AsyncIterator[Message]:
+        yield {"type": "http.request", "body": make_form(photo), "more_body": False}
+
+    async def stop() -> list[list[Message]]:
+        requests = [asyncio.create_task(exchange(app, whole())) for _ in range(3)]
+        await asyncio.to_thread(model.has_begun.wait, 20)
+        assert len(list(tmp_path.glob("fgbg-*/photo"))) == 1
+        for request in requests:
+            request.cancel()
+        return await asyncio.gather(*requests)
+
+    try:
+        for start, body in asyncio.run(stop()):
+            assert start["status"] == 503
+            assert dict(start["headers"])[b"retry-after"] == b"5"
+            assert json.loads(body["body"]) == {"detail": "the server is being stopped: try again in a few seconds"}
+        assert list(tmp_path.iterdir()) == [photo]
+    finally:
+        model.may_go_on.set()
+
+
+# Connections
+
+
+@contextmanager
+def running(limits: Limits) -> Iterator[tuple[str, int]]:
+    """A web server's address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = make_server(make_app(Redness(), "red", limits), limits)
+        thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
+        thread.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def ask_health(address: tuple[str, int]) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}/health", timeout=20) as answer:
+        return answer.status
+
+
+def has_ended(connection: socket.socket) -> bool:
+    connection.settimeout(0.05)
+    try:
+        return connection.recv(100) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_whoever_has_sent_nothing_for_longest_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fgbg.ship.serve.limits.SPARE_CONNECTIONS", 9)
+    with running(Limits(at_once=1)) as address, ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(address)) for _ in range(30)]
+        assert ask_health(address) == 200
+        assert [has_ended(each) for each in idle] == [True] * 22 + [False] * 8  # and one for its answer
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_request_that_never_becomes_whole_is_not_waited_for(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.4)
+    with running(Limits()) as address, socket.create_connection(address) as connection:
+        connection.sendall(before)
+        if before:
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+        def drips_in_vain() -> bool:
+            connection.sendall(b"G")
+            return has_ended(connection)
+
+        assert comes_true(drips_in_vain)
+
+
+def test_the_same_trouble_is_logged_once_a_minute() -> None:
+    kept = OncePerMinute("socket.accept() out of system resource")
+
+    def log(message: str, created: float) -> bool:
+        record = logging.LogRecord("asyncio", logging.ERROR, "", 0, message, None, None)
+        record.created = created
+        return bool(kept.filter(record))
+
+    trouble = "socket.accept() out of system resource\nsocket: 7"
+    assert [log(trouble, seconds) for seconds in (100, 100.1, 159, 161, 162)] == [True, False, False, True, False]
+    assert log("another", 162)
+    assert log("another", 162)
+
+
 # The page
 
 
@@ -320,6 +465,17 @@ def test_another_name_of_this_machine_is_not_answered() -> None:
     assert TestClient(app, base_url="http://localhost:8000").get("/metadata").status_code == 200
     proxied = make_app(Redness(), "red", hosts=("cut.example",))
     assert TestClient(proxied, base_url="http://cut.example").get("/metadata").status_code == 200
+
+
+def test_a_probe_need_not_know_the_name() -> None:
+    probe = TestClient(make_app(Redness(), "red"), base_url="http://10.1.2.3:8000")
+    assert probe.get("/health").json() == {"status": "ok"}
+    assert probe.head("/health").status_code == 200
+    assert probe.get("/").status_code == 400
+    client = make_client()
+    for address in PAGE:
+        head = client.head(address)
+        assert (head.status_code, head.headers["content-length"]) == (200, client.get(address).headers["content-length"])
 
 
 # The command
@@ -354,6 +510,65 @@ def test_the_server_needs_no_torch_answers_and_ends_when_told(tmp_path: Path) ->
             server.send_signal(signal.SIGINT)
             assert server.wait(20) == 0
             assert server.stderr.read() == ""
+        finally:
+            server.kill()
+
+
+SLOW = """
+import sys, time
+from fgbg.ship.serve import server
+from test_serve import Redness
+class Slow(Redness):
+    def __call__(self, photo):
+        time.sleep(3)
+        return super().__call__(photo)
+server.LAST_ANSWERS = 1
+server.load_for_many = lambda *_, **__: Slow()
+server.describe_model = lambda *_: "slow"
+server.serve("slow", port=0, say=lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_busy_server_ends_when_told_and_leaves_nothing_behind(how: signal.Signals, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(encode(red_square()))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder), "FGBG_CORES": "1"}
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    statuses: list[int] = []
+
+    def ask(page: str) -> None:
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(f"{page}predict", make_form(photo), FORM), timeout=20
+            ) as answer:
+                statuses.append(answer.status)
+        except urllib.error.HTTPError as error:
+            statuses.append(error.code)
+            error.close()
+
+    with subprocess.Popen([sys.executable, "-c", SLOW], cwd=Path(__file__).parent, env=environment, **pipes) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stderr is not None
+            server.stdout.readline()
+            page = server.stdout.readline().split()[1]
+            clients = [threading.Thread(target=ask, args=(page,)) for _ in range(4)]
+            for client in clients:
+                client.start()
+            assert comes_true(lambda: len(list(folder.glob("*"))) == 4 and len(list(folder.glob("*/photo"))) == 1)
+            server.send_signal(how)
+            assert server.wait(20) == 0
+            for client in clients:
+                client.join()
+            assert statuses == [503] * 4
+            assert list(folder.iterdir()) == []
+            assert server.stderr.read().splitlines() == [
+                "ERROR:    Cancel 4 running task(s), timeout graceful shutdown exceeded"
+            ]
         finally:
             server.kill()
 

@@ -15,6 +15,7 @@ from fgbg.judge.doubt import expect_dice
 from fgbg.ship.draw import Kind, grade, write_picture
 from fgbg.ship.load import Model
 from fgbg.ship.photo import open_photo
+from fgbg.ship.refine import Refined
 
 
 @dataclass(frozen=True)
@@ -63,4 +64,8 @@ def answer_photo(model: Model, file: Path, threshold: float | None = None) -> An
         UserError: The photo cannot be read.
     """
     photo = open_photo(file)
-    return Answer(file, photo.pixels, model(photo), model.threshold if threshold is None else threshold)
+    if threshold is None:
+        threshold = model.threshold
+    elif isinstance(model, Refined):
+        model = model.at(threshold)  # a part or a hole is one of the mask that is asked for
+    return Answer(file, photo.pixels, model(photo), threshold)

@@ -22,6 +22,8 @@ Result = TypeVar("Result")
 
 MEGA = 1_000_000
 ENVELOPE = 10_000  # bytes that a form may add around its photo
+SPARE_CONNECTIONS = 100  # besides those of the photos; together far fewer than the files that a process may open
+RETRY_AFTER = {429: "1", 503: "5"}  # seconds
 TIDY_AFTER = 1.0  # seconds
 
 
@@ -44,6 +46,11 @@ class Limits:
             if not 0 < value < math.inf:
                 raise UserError(f"--{name.replace('_', '-')} {value:g}: must be a number above 0")
 
+    @property
+    def connections(self) -> int:
+        """As soon as so many are open, one that waits for a request is closed."""
+        return self.at_once + SPARE_CONNECTIONS
+
 
 class RefusedError(Exception):
     """A request that is answered with an error.
@@ -60,12 +67,14 @@ class RefusedError(Exception):
     def respond(self) -> JSONResponse:
         """The response, in the form of FastAPI's own errors."""
         # The rest of the upload is not read: the connection ends with the answer.
-        headers = {"Connection": "close"} | ({"Retry-After": "1"} if self.status == 429 else {})
+        headers = {"Connection": "close"}
+        if self.status in RETRY_AFTER:
+            headers["Retry-After"] = RETRY_AFTER[self.status]
         return JSONResponse({"detail": self.sentence}, self.status, headers)
 
 
 class UploadLimits:
-    """Middleware that refuses uploads that are too large, too slow or too many, while they arrive."""
+    """Middleware that refuses uploads that are too large, too slow or too many, while they arrive, and those given up."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self.app, self.limits = app, limits
@@ -90,6 +99,8 @@ class UploadLimits:
                 await self.app(scope, self._limit(receive, refusals), watch)
         except RefusedError as refusal:
             refusals.append(refusal)
+        except asyncio.CancelledError:  # by the web server, when it is stopped; it would log a traceback of it
+            refusals.append(RefusedError(503, "the server is being stopped: try again in a few seconds"))
         if refusals and not has_begun:  # otherwise an answer is already on its way, and no other can be sent
             await refusals[0].respond()(scope, receive, send)
 

@@ -354,5 +354,7 @@ $("queue").addEventListener("keydown", (event) => {
 $("origin").textContent = location.origin;
 model ??= await metadata;
 $("soft-label").hidden = !model.soft_edges;
+// Steps after the network worked on the mask at the model's threshold: what is seen here at another one would be wrong.
+$("threshold-label").hidden = $("reset").hidden = model.refinement.length > 0;
 const scored = model.validation_dice ? `, Dice ${model.validation_dice.toFixed(3)} on validation photos` : "";
 $("model").textContent = `Model ${model.model}: ${model.network} trained on ${model.data}, ${model.size} px${scored}. Threshold ${percent(model.threshold)}.`;

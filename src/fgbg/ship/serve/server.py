@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
 import uvicorn
+from fastapi import FastAPI
 
 from fgbg.errors import UserError
 from fgbg.ship.load import describe_model, load_for_many
 from fgbg.ship.matte import prepare_matting
 from fgbg.ship.serve.app import LOCAL_HOSTS, make_app
+from fgbg.ship.serve.connections import Connection, OncePerMinute
 from fgbg.ship.serve.limits import Limits
 
-LAST_ANSWERS = 10  # seconds that pending answers are given when the server is stopped
+LAST_ANSWERS = 8  # seconds that pending answers are given when the server is stopped: a container is killed after 10
+BACKLOG = 100  # connections that are accepted in one go, before any of them is closed as one too many
 
 
 def serve(
@@ -31,7 +35,9 @@ def serve(
     hosts: tuple[str, ...] = (),
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; pending requests are still answered.
+    """Serve until Ctrl-C or SIGTERM; pending requests are still answered, as far as a few seconds suffice.
+
+    Call it in the main thread.
 
     Args:
         name: The MODEL.
@@ -48,6 +54,7 @@ def serve(
     """
     limits = limits or Limits()
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken form is reported to its sender, not here
+    logging.getLogger("asyncio").addFilter(OncePerMinute("socket.accept() out of system resource"))
     model = load_for_many(name, photo_count=limits.computing, device=device, refine=refine)
     app = make_app(model, name, limits, hosts=(*LOCAL_HOSTS, host, *hosts))
     with _listen(host, port) as listener:
@@ -55,11 +62,31 @@ def serve(
         Thread(target=prepare_matting, daemon=True).start()
         say(describe_model(name, model))
         say(f"page: {name_page(host, listener.getsockname()[1])}   stop it with Ctrl-C")
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=LAST_ANSWERS)
+        server = make_server(app, limits)
+        # Uvicorn raises the signal again once it has shut down, when the requests that it gives up are not yet told so.
+        killer = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with suppress(KeyboardInterrupt):
+                server.run(sockets=[listener])
+        finally:
+            signal.signal(signal.SIGTERM, killer)
+
+
+def make_server(app: FastAPI, limits: Limits) -> uvicorn.Server:
+    """The web server, not yet running."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            server_header=False,
+            limit_concurrency=limits.connections,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=LAST_ANSWERS,
         )
-        with suppress(KeyboardInterrupt):  # which uvicorn raises again once it has shut down
-            server.run(sockets=[listener])
+    )
 
 
 def name_page(host: str, port: int) -> str:
