@@ -61,7 +61,7 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for cell in cells:
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), names)
-    assert open_run(tmp_path / "runs" / "mine").epochs()[-1].epoch == 3
+    assert open_run(tmp_path / "runs" / "mine").epochs()[-1].val_dice > 0.4, "a first model should find something"
 
 
 def test_the_readme_shows_commands_and_its_pictures_exist() -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fgbg.run import open_run as open_run
     from fgbg.search.sweep import sweep as sweep
     from fgbg.ship.export import export_model
+    from fgbg.ship.load import Model as Model
     from fgbg.ship.load import load as load
     from fgbg.training.loop import Metric as Metric
     from fgbg.training.losses import Loss as Loss
@@ -47,6 +48,7 @@ _HOMES = {
     "AugmentRanges": "fgbg.data.augment_ranges",
     "Loss": "fgbg.training.losses",
     "Metric": "fgbg.training.loop",
+    "Model": "fgbg.ship.load",
     "Run": "fgbg.run",
     "Sample": "fgbg.data.samples",
     "TrainConfig": "fgbg.config",
@@ -77,15 +79,19 @@ _NAMES = {"check": "check_data", "export": "export_model"}  # the name in its mo
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - every name is a string
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fgbg' has no attribute '{name}'")
-    try:
-        home = import_module(_HOMES[name])
-    except ModuleNotFoundError as error:
-        extra = "sweep" if error.name == "optuna" else "train"
-        raise ModuleNotFoundError(f"fgbg.{name} needs {error.name}: pip install 'fgbg[{extra}]'", name=error.name) from error
-    return getattr(home, _NAMES.get(name, name))
+if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of fgbg's
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fgbg' has no attribute '{name}'")
+        try:
+            home = import_module(_HOMES[name])
+        except ModuleNotFoundError as error:
+            extra = "sweep" if error.name == "optuna" else "train"
+            raise ModuleNotFoundError(
+                f"fgbg.{name} needs {error.name}: pip install 'fgbg[{extra}]'", name=error.name
+            ) from error
+        return getattr(home, _NAMES.get(name, name))
 
 
 def __dir__() -> list[str]:
