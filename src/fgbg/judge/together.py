@@ -72,8 +72,11 @@ def evaluate_together(
     )
     samples, label = open_run_data(runs[0], data, split, object_values, categories)
     members = [run.name for run in runs] if len(runs) > 1 else []
-    run = _open_joint_folder(out or _name_joint_folder(runs, tta), runs, tta, engine)
-    with write_alone(run.folder) if engine.is_main else nullcontext():
+    folder = out or _name_joint_folder(runs, tta)
+    if engine.is_main:
+        make_folder(folder)
+    with write_alone(folder) if engine.is_main else nullcontext():
+        run = _open_joint_folder(folder, runs, tta, engine)
         label = find_label(run, label, samples)
         evaluation = evaluate(
             scorer,
@@ -108,10 +111,13 @@ def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
 
 
 def _open_joint_folder(folder: Path, runs: Sequence[Run], tta: Tta, engine: Engine) -> Run:
-    """The folder for joint scores, new or from the same runs; its settings are the first run's."""
+    """The folder as one of joint scores, empty or from the same runs; its settings are the first run's.
+
+    Raises:
+        UserError: It holds something else.
+    """
     content = json.dumps({"members": [str(run.folder.resolve()) for run in runs], "tta": tta}, indent=1) + "\n"
     if engine.is_main:
-        make_folder(folder)
         known = folder / JOINT
         if known.exists() and known.read_text(encoding="utf-8") != content:
             raise UserError(f"{folder} holds the scores of other runs: choose another --out")
