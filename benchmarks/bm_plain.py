@@ -38,9 +38,9 @@ from fgbg.cores import count_cores
 from fgbg.data.masks import apply_border
 from fgbg.data.samples import SampleSet
 from fgbg.engine import Engine
-from fgbg.judge.compare import compare_seeds
 from fgbg.judge.metrics import dice_of
 from fgbg.judge.score import score_photos
+from fgbg.judge.trainings import compare_seeds
 from fgbg.models import build_network
 from fgbg.models.checkpoint import load_model
 from fgbg.models.predictor import Predictor

@@ -24,7 +24,7 @@ import torch
 import tyro
 
 from fgbg.cores import count_cores
-from fgbg.judge.compare import compare_seeds
+from fgbg.judge.trainings import compare_seeds
 from fgbg.run import Run, open_run
 from timing import describe_machine
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from fgbg.judge.bootstrap import adjust_holm
-from fgbg.judge.compare import FEWEST_SEEDS, SIGNIFICANT, compare_seeds
+from fgbg.judge.compare import SIGNIFICANT
 from fgbg.judge.comparison import format_p
+from fgbg.judge.trainings import FEWEST_SEEDS, compare_seeds
 from fgbg.models import build_network
 from fgbg.models.operations import count_forward
 from fgbg.run import Run, open_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import multiprocessing
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,36 @@ def test_labelme_photos_without_a_file_are_said(tmp_path: Path) -> None:
     told = open_samples(tmp_path / "data").describe()
     assert "11 pairs" in told
     assert "1 photo without a .json left out, which LabelMe writes once a photo is saved (03.png)" in told
+
+
+@pytest.mark.parametrize(("on_disk", "in_file"), [("NFD", "NFC"), ("NFC", "NFD")])
+@pytest.mark.parametrize("tool", ["COCO", "LabelMe"])
+def test_names_that_differ_only_in_how_accents_are_composed_are_one_name(
+    tmp_path: Path, tool: str, on_disk: Any, in_file: Any
+) -> None:
+    folder = tmp_path / "data"
+    names = [f"{index:02} café" for index in range(12)]
+    for index, name in enumerate(names):
+        photo = folder / "images" / f"{unicodedata.normalize(on_disk, name)}.png"
+        write_photo(photo, np.full((5, 6, 3), index, np.uint8))
+        if tool == "LabelMe":
+            shape = {"label": "cell", "points": [[1, 1], [4, 1], [4, 3], [1, 3]]}
+            content = json.dumps({"imageHeight": 5, "imageWidth": 6, "shapes": [shape]})
+            (folder / "images" / f"{unicodedata.normalize(in_file, name)}.json").write_text(content)
+    if tool == "COCO":
+        outlined = {f"{unicodedata.normalize(in_file, name)}.png": [("cell", SQUARE)] for name in names}
+        write_coco(folder / "annotations.json", outlined)
+    told = open_samples(folder).describe()
+    assert "12 pairs" in told
+    assert "left out" not in told
+
+
+def test_two_spellings_of_one_name_are_one_photo(tmp_path: Path) -> None:
+    names = [f"{unicodedata.normalize(form, 'é')}.png" for form in ("NFC", "NFD")]
+    write_photo(tmp_path / "data" / "images" / names[0])
+    write_coco(tmp_path / "data" / "annotations.json", {name: [("cat", SQUARE)] for name in names})
+    with pytest.raises(fgbg.UserError, match="é stand for more than one photo"):
+        open_samples(tmp_path / "data")
 
 
 def test_masks_follow_the_photos(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from scipy.stats import ttest_ind
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import adjust_holm, check_difference
-from fgbg.judge.compare import SIGNIFICANT, compare_runs, compare_seeds, describe_comparisons
+from fgbg.judge.compare import SIGNIFICANT, compare_runs, describe_comparisons
 from fgbg.judge.comparison import Comparison
+from fgbg.judge.trainings import compare_seeds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run, create_run
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 import fgbg
 from fgbg.cli import main
@@ -194,6 +195,47 @@ def test_two_files_of_one_name_are_ambiguous(drawn: Path) -> None:
     (problem,) = check_data(drawn).problems
     assert problem.kind == "ambiguous-mask"
     assert problem.files == ("masks/figure_00000.bmp", "masks/figure_00000.png")
+
+
+def test_a_third_class_among_masks_that_compression_blurred_is_named(drawn: Path) -> None:
+    for index in range(FIGURES):
+        values = np.array(Image.open(mask(drawn, index)).convert("L"))
+        if index == 3:
+            values[:14, :14] = 128
+        mask(drawn, index).unlink()
+        Image.fromarray(values).save(mask(drawn, index).with_suffix(".jpg"), quality=90)
+    for _ in range(2):  # also where results are recalled
+        (problem,) = check_data(drawn).problems
+        assert (problem.kind, problem.files, problem.left_out) == (
+            "ambiguous-mask",
+            ("masks/figure_00003.jpg",),
+            ("figure_00003",),
+        )
+        assert problem.detail.startswith("it has areas of an even grey, about 128, between its 0 and 255, unlike the rest")
+
+
+def test_three_classes_that_are_read_as_a_trimap_are_something_to_look_at(drawn: Path) -> None:
+    for index in range(FIGURES):
+        edit_mask(drawn, index, lambda values, index=index: np.where(values > 0, 3 if index % 2 else 1, 2).astype(np.uint8))
+    audit = check_data(drawn)
+    (problem,) = audit.of("class-as-band")
+    assert problem.files == tuple(f"masks/figure_{index:05}.png" for index in range(1, FIGURES, 2))
+    assert problem.detail == (
+        f"the values 1, 2, 3 are read as a trimap, but in {FIGURES // 2} of {FIGURES // 2} masks most of 3 lies apart from "
+        "the outline between 1 and 2: if 3 is a class, say --object-values 1, --object-values 3, or --object-values 1 3"
+    )
+    assert not check_data(drawn, object_values=[1, 3]).problems
+
+
+def test_a_trimaps_band_is_no_class(drawn: Path) -> None:
+    def draw_band(values: Values) -> Values:
+        inner, outer = ndimage.binary_erosion(values > 0, iterations=2), ndimage.binary_dilation(values > 0, iterations=2)
+        return np.where(inner, 1, np.where(outer, 3, 2)).astype(np.uint8)
+
+    for index in range(FIGURES):
+        edit_mask(drawn, index, draw_band)
+    edit_mask(drawn, 0, lambda values: np.where(values == 1, 3, values))  # nothing but a band, as small objects may be
+    assert not check_data(drawn).of("class-as-band")
 
 
 def test_masks_that_store_the_object_elsewhere_are_named(drawn: Path) -> None:
@@ -465,6 +507,15 @@ def test_a_phones_second_picture_makes_no_other_type(drawn: Path) -> None:
     photo.save(image(drawn, 0).with_suffix(".jpg"), format="MPO", save_all=True, append_images=[photo])
     image(drawn, 0).unlink()
     assert not any("another type" in remark for remark in check_data(drawn).remarks)
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe"])
+def test_a_jpeg_by_a_rarer_ending_is_of_its_own_type(drawn: Path, ending: str) -> None:
+    photo = image(drawn, 0)
+    Image.open(photo).convert("RGB").save(photo.with_suffix(f".{ending}"), "JPEG", quality=95)
+    photo.unlink()
+    audit = check_data(drawn)
+    assert (audit.problems, audit.remarks) == ((), ())
 
 
 def test_a_name_that_is_no_text_is_named(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:

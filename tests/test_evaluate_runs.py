@@ -158,7 +158,7 @@ def test_a_joint_folder_holds_one_set_of_members(home: Path, tmp_path: Path) -> 
         evaluate_together([runs[1].folder], tta="flip", out=runs[0].folder, device="cpu", threads=1)
     with write_alone(tmp_path / "joint"), pytest.raises(UserError, match="is being written to by another fgbg"):
         evaluate_together([runs[0].folder], tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
-    with pytest.raises(UserError, match=r"no best\.safetensors; it averages other runs"):
+    with pytest.raises(UserError, match=r"no best\.safetensors; its scores are of other runs"):
         evaluate_run(tmp_path / "joint", device="cpu", threads=1)
 
 

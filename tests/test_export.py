@@ -705,7 +705,8 @@ def test_what_cannot_be_exported_is_said_before_any_work(home: Home, tmp_path: P
         (home.export.path, "a.onnx", r"is exported already"),
         (home.run.folder, "a.pt", r"must end in \.onnx"),
         (home.run.folder, "taken.onnx", r"taken\.md exists already: .*--force"),
-        (tmp_path / "none", "a.onnx", r"none does not exist: MODEL is"),
+        (tmp_path / "none", "a.onnx", r"none does not exist: name a run or its best\.safetensors$"),
+        (tmp_path, "a.onnx", r"holds no best\.safetensors, .*: name a run or its best\.safetensors$"),
     ):
         with pytest.raises(UserError, match=sentence):
             export_model(model, tmp_path / out)

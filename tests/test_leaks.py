@@ -111,6 +111,7 @@ def test_folds_keep_groups_together_and_need_enough_of_them() -> None:
         ({"folds": 2}, r"--folds 2: must be 0 \(off\) or 3 or more"),
         ({"folds": 5, "fold": 5}, r"--fold 5: must be from 0 to below --folds \(5\)"),
         ({"fold": 1}, "--fold 1: must be from 0"),
+        ({"folds": 5, "fold": -2}, "--fold -2: must be from 0"),
         ({"folds": 5, "split": "lab"}, "--folds 5: must be 0 with --split lab"),
     ],
 )
@@ -248,6 +249,17 @@ def test_photos_that_come_later_are_in_no_split_of_the_run(tmp_path: Path) -> No
     assert evaluate_run(run.folder, device="cpu", threads=1).rows == before.rows
     named = evaluate_run(run.folder, str(folder), device="cpu", threads=1, allow_overlap=True)
     assert named.statement["fingerprint"] != before.statement["fingerprint"]
+
+
+def test_the_runs_own_data_by_name_are_its_own_test(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)
+    for path in folder.glob("*.txt"):
+        path.unlink()  # the run's order is then not that of the files
+    run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(folder)))
+    before = evaluate_run(run.folder, device="cpu", threads=1)
+    named = evaluate_run(run.folder, str(folder), device="cpu", threads=1)
+    assert named.rows == before.rows
+    assert named.statement == before.statement
 
 
 def test_photos_that_changed_or_went_are_said(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fgbg.config import TrainConfig
 from fgbg.data.images import BLACK_AND_WHITE, GREY, INDEX
-from fgbg.data.masks import ZERO_255, apply_border
+from fgbg.data.masks import NEAR_BINARY, ZERO_255, apply_border
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.errors import UserError
 
@@ -143,6 +143,14 @@ class TestOneMaskInEveryFile:
     def test_fax_compression_knows_which_is_white(self, tmp_path: Path) -> None:
         samples = understand(tmp_path, Image.fromarray(DISC), ending="tif", compression="group4")
         np.testing.assert_array_equal(targets(samples)[0], DISC)
+
+    def test_a_third_class_is_no_noise_of_compression_even_where_it_is_rare(self, tmp_path: Path) -> None:
+        third = np.where(DISC, 255, 0).astype(np.uint8)
+        third[4:18, 4:18] = 128
+        masks = [grey(disc(30, 20, 8 + index), 0, 255) for index in range(9)]
+        assert understand(tmp_path, *masks, ending="jpg", quality=75).encoding is NEAR_BINARY
+        with pytest.raises(UserError, match=r"mask of mask_9 has areas of an even grey, about 12\d, between its 0 and 255"):
+            understand(tmp_path, *masks, Image.fromarray(third), ending="jpg", quality=75)
 
 
 class TestPalettes:

@@ -21,6 +21,7 @@ from fgbg.data.masks import (
     apply_border,
     border_lookup,
     check_border,
+    find_even_grey,
     understand_masks,
 )
 from fgbg.errors import UserError
@@ -119,6 +120,54 @@ class TestCompression:
     def test_a_few_odd_values_are_classes_and_not_noise(self) -> None:
         with pytest.raises(UserError, match="--object-values"):
             understand_masks(count(v0=10_000, v128=1, v255=10_000))
+
+
+class TestEvenGrey:
+    """A third class in masks that compression has blurred."""
+
+    @staticmethod
+    def save(mask: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+        file = io.BytesIO()
+        Image.fromarray(mask).convert("RGB").save(file, "JPEG", quality=quality, subsampling="4:2:0")
+        return np.asarray(Image.open(file))[:, :, 0]
+
+    @staticmethod
+    def draw(edge: int = 192) -> NDArray[np.uint8]:
+        """An object with thin stripes, teeth and dots: edges of every kind."""
+        y, x = np.mgrid[:edge, :edge]
+        disc = np.hypot(y - 90, x - 80) < 55 + 8 * np.sin(np.arctan2(y - 90, x - 80) * 24)
+        stripes = (x > 150) & (y % 7 < 3)
+        dots = (y > 150) & (x % 5 == 0) & (y % 5 == 0)
+        return np.where(disc | stripes | dots, 255, 0).astype(np.uint8)
+
+    @pytest.mark.parametrize("quality", [30, 50, 75, 95])
+    @pytest.mark.parametrize("smaller", [1, 2, 4])
+    def test_edges_are_never_even_however_blurred(self, quality: int, smaller: int) -> None:
+        mask = Image.fromarray(self.draw())
+        small = mask.resize((192 // smaller, 192 // smaller), Image.Resampling.NEAREST)
+        blurred = small.resize((192, 192), Image.Resampling.BILINEAR)
+        assert find_even_grey(self.save(np.asarray(blurred), quality)) == 0
+
+    @pytest.mark.parametrize("quality", [30, 50, 75, 95])
+    @pytest.mark.parametrize("grey", [64, 85, 128, 170, 191])
+    @pytest.mark.parametrize("corner", [(90, 80), (0, 80), (176, 100), (30, 20)])
+    def test_a_third_class_of_half_a_percent_is_found(self, quality: int, grey: int, corner: tuple[int, int]) -> None:
+        mask = self.draw()
+        mask[corner[0] : corner[0] + 16, corner[1] : corner[1] + 16] = grey  # 0.7 % of the pixels
+        assert find_even_grey(self.save(mask, quality)) == pytest.approx(grey, abs=6)
+
+    @pytest.mark.parametrize("shape", [(0, 0), (1, 1), (6, 300), (300, 6), (7, 7)])
+    def test_a_mask_may_be_smaller_than_an_area(self, shape: tuple[int, int]) -> None:
+        assert find_even_grey(np.full(shape, 128, np.uint8)) == (128 if shape == (7, 7) else 0)
+
+    def test_only_in_masks_that_compression_blurred_it_is_refused(self) -> None:
+        values = self.save(np.where(np.arange(192) < 90, self.draw(), 0).astype(np.uint8), 75)
+        histogram = np.bincount(values.ravel(), minlength=256)
+        NEAR_BINARY.check_values(histogram, name="mask")
+        with pytest.raises(UserError, match=r"mask has areas of an even grey, about 128, .*: save it as PNG with 0 and 255"):
+            NEAR_BINARY.check_values(histogram, even_grey=128, name="mask")
+        told = understand_masks(histogram_of(0, 128, 255), [128])
+        told.check_values(histogram_of(0, 128, 255), even_grey=128, name="mask")
 
 
 class TestRefusal:

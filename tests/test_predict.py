@@ -147,6 +147,14 @@ def test_folders_are_kept_and_what_is_no_photo_is_passed_over(red_model: Path, t
     assert outcome.describe(tmp_path / "out").endswith("3 files written")
 
 
+@pytest.mark.parametrize("ending", ["jfif", "JPE", "jpeg"])
+def test_a_jpeg_is_known_by_any_of_its_endings(red_model: Path, tmp_path: Path, ending: str) -> None:
+    photo = write(tmp_path / "photos" / f"a.{ending}", format="JPEG", quality=95, subsampling=0)
+    for source, out in ((photo, tmp_path / "one"), (photo.parent, tmp_path / "all")):
+        run(red_model, source, out=out)
+        np.testing.assert_array_equal(read(out / "a.png"), LEFT * 255)
+
+
 def test_several_folders_keep_their_names(red_model: Path, tmp_path: Path) -> None:
     for name in ("cats/a.png", "dogs/a.png", "single.png"):
         write(tmp_path / name)
@@ -628,6 +636,58 @@ def test_16_bit_grey_keeps_its_tones(red_model: Path, tmp_path: Path) -> None:
     photo = write(tmp_path / "a.png", np.where(LEFT, 50_000, 15_000).astype(np.uint16))
     run(red_model, photo, out=tmp_path / "out")
     np.testing.assert_array_equal(read(tmp_path / "out" / "a.png"), LEFT * 255)
+
+
+def write_deep(path: Path, peak: int) -> Path:
+    return write(path, np.where(LEFT, peak, 0).astype(np.uint16))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_photos_that_use_few_bits_are_refused_as_in_training(red_model: Path, tmp_path: Path, suffix: str) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    first, second = (write_deep(photos / f"{name}{suffix}", 4095) for name in "ab")
+    write(photos / "c.png")
+    with pytest.raises(UserError) as refused:
+        run(red_model, photos, out=out)
+    assert str(refused.value) == (
+        f"the 16-bit photos ({first} and 1 more) use 12 of their bits, no value above 4,095, and would be read nearly "
+        "black: multiply their values by 16, or save them with 8 bits if they are that dark"
+    )
+    assert not out.exists()
+    write_deep(second, 50_000)  # with it the other one is a dark photo among others
+    assert len(run(red_model, photos, out=out).written) == 3
+
+
+def test_a_photo_alone_that_uses_few_bits_is_refused_wherever_it_is_read(red_model: Path, tmp_path: Path) -> None:
+    photo = write_deep(tmp_path / "a.png", 4095)
+    sentence = (
+        "{} uses 12 of its 16 bits, no value above 4,095, and would be read nearly black: multiply its values by 16, or "
+        "save it with 8 bits if it is that dark"
+    )
+    model = fgbg.load(red_model)
+    for ask in (
+        lambda: run(red_model, photo, out=tmp_path / "out"),
+        lambda: model(photo),
+        lambda: answer_photo(model, photo),
+    ):
+        with pytest.raises(UserError) as refused:
+            ask()
+        assert str(refused.value) == sentence.format(photo)
+    with Image.open(photo) as image, pytest.raises(UserError) as refused:
+        model(image)
+    assert str(refused.value) == sentence.format("the photo")
+    assert not model(write_deep(tmp_path / "b.png", 0)).any()  # black is black, whatever the depth
+
+
+def test_a_broken_16_bit_photo_is_named_and_keeps_no_other_from_being_written(red_model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name in ("a.png", "b.tif"):
+        path = write_deep(photos / name, 4095)
+        path.write_bytes(path.read_bytes()[:60])
+    write(photos / "c.png")
+    outcome = run(red_model, photos, out=tmp_path / "out")
+    assert [path.name for path in outcome.written] == ["c.png"]
+    assert {path.name for path in outcome.failed} == {"a.png", "b.tif"}
 
 
 @pytest.fixture

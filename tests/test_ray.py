@@ -150,6 +150,15 @@ def test_without_the_extra_its_install_line_is_printed(
     assert "this command needs a_package_that_is_not_there: pip install 'fgbg[ray]'" in capsys.readouterr().err
 
 
+def test_16_bit_photos_that_use_few_bits_are_refused_as_in_the_local_run(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(photos / "a.png")
+    for predict in (predict_inputs, predict_at_scale):
+        with pytest.raises(UserError, match=r"a\.png uses 12 of its 16 bits"):
+            predict([str(photos)], tmp_path / "out")
+
+
 def test_one_process_reads_no_table(tmp_path: Path) -> None:
     for name in ("photos.parquet", "s3://bucket/photos"):
         with pytest.raises(UserError, match=r"is no file or folder of photos: --engine ray reads Parquet and addresses"):

@@ -216,6 +216,7 @@ def make_bomb() -> bytes:
         (encode(red_square(), "JPEG")[:-200], 415, "photo.jpg is damaged"),
         (make_bomb(), 413, "photo.jpg has more than 179 million pixels"),
         (encode(Image.new("F", (4, 4)), "TIFF"), 415, "photo.jpg holds floating-point values"),
+        (encode(Image.fromarray(np.full((4, 4), 4095, np.uint16))), 415, "photo.jpg uses 12 of its 16 bits"),
         (encode(Image.new("L", (1100, 1000))), 413, "1100x1000 pixels are more than 1 megapixels: reduce the photo first"),
     ],
 )

@@ -233,6 +233,15 @@ class TestUnpairedFolders:
         first, *_ = open_samples(tmp_path).samples
         assert (first.id, first.split, first.group) == (unicodedata.normalize("NFD", "é1"), "train", "x")
 
+    @pytest.mark.parametrize("ending", ["jfif", "JPE"])
+    def test_a_jpeg_is_known_by_any_of_its_endings(self, make_folder, ending: str) -> None:
+        folder = make_folder(4)
+        for kind in ("images", "masks"):
+            path = folder / kind / "photo_01.png"
+            Image.open(path).save(path.with_suffix(f".{ending}"), "JPEG")
+            path.unlink()
+        assert len(open_samples(folder).samples) == 4
+
 
 class TestUnreadableFiles:
     def test_a_mask_of_another_size_is_named_with_both_sizes(self, tmp_path: Path) -> None:
@@ -306,9 +315,10 @@ class TestUnreadableFiles:
             deep[0, 0] = 2**depth - 1 - index
             path.unlink()
             Image.fromarray(deep).save(path.with_suffix(suffix))
+        first = folder / "images" / f"photo_00{suffix}"
         assert refusal(folder) == (
-            f"the 16-bit photos (2) hold {depth} bits, no value above {2**depth - 1:,}, and would be read {dark}: multiply "
-            f"their values by {2 ** (16 - depth)}"
+            f"the 16-bit photos ({first} and 1 more) use {depth} of their bits, no value above {2**depth - 1:,}, and would "
+            f"be read {dark}: multiply their values by {2 ** (16 - depth)}, or save them with 8 bits if they are that dark"
         )
         deep[0, 0] = 2**14  # one value is enough
         Image.fromarray(deep).save(path.with_suffix(suffix))

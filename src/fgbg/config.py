@@ -35,6 +35,7 @@ LOSS_OPTIONS = {
 }
 """Settings that only some parts of a loss have, and those parts."""
 FEWEST_FOLDS = 3  # to test, to choose, to learn
+EVERY_FOLD = -1
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,8 @@ class TrainConfig:
     """What that split keeps together: a column of metadata.csv, or near-duplicates; groups.csv where there is one."""
     folds: int = 0
     """Cross-validation: cut into this many folds, whatever lists say. One tests, the next validates, the others train."""
-    fold: int = 0
-    """The fold that tests, from 0."""
+    fold: int = EVERY_FOLD
+    """The fold that tests, from 0. -1: each of them in turn, in a run of its own: OUT/fold-0, OUT/fold-1, …"""
     only: str = ""
     """A file of ids to use, one per line, as fgbg check --write-clean writes it; other photos are left out."""
     allow_overlap: bool = False
@@ -208,7 +209,8 @@ class TrainConfig:
             "more than 0 when --false-positive-weight is 0",
         )
         _require(self.folds == 0 or self.folds >= FEWEST_FOLDS, "folds", self.folds, f"0 (off) or {FEWEST_FOLDS} or more")
-        _require(0 <= self.fold < max(1, self.folds), "fold", self.fold, f"from 0 to below --folds ({self.folds})")
+        allowed = f"from 0 to below --folds ({self.folds}), or -1 for all"
+        _require(EVERY_FOLD <= self.fold < max(1, self.folds), "fold", self.fold, allowed)
         if self.init and self.pretrained != "none":
             raise UserError(f"--pretrained {self.pretrained}: must be none with --init, which brings all weights")
         _require(

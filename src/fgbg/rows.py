@@ -51,6 +51,9 @@ class ScoreRow:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+TESTED_IN = "tested in"
+"""The column of metadata that joint scores of a cross-validation add: `fold 0`, …"""
+
 _COLUMNS: dict[str, type] = {
     field.name: {"str": str, "int": int, "float": float}[str(field.type)]
     for field in dataclasses.fields(ScoreRow)

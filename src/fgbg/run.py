@@ -195,11 +195,12 @@ class Run:
         """
         told = self.statement(split)
         changes = self._changes_since(told)
+        data = f"--split {split}" if split in SPLITS else "DATA"
+        cure = f"run fgbg evaluate {self.folder} {data} again"
         for member in told.get("member_models", ()):
             run = Run(Path(member["run"]))
             changes += [f"{change} ({run.name})" for change in run._changes_since(member)]
-        data = f"--split {split}" if split in SPLITS else "DATA"
-        cure = f"run fgbg evaluate {self.folder} {data} again"
+            cure = "run fgbg evaluate on all its runs again"
         return f"the {split} scores are {'; '.join(changes)}: {cure}" if changes else ""
 
     def _changes_since(self, then: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from fgbg.errors import UserError
 
 RUN_MARK = "config.toml"
 """The file that makes a folder a run."""
+
+FOLD_FOLDER = "fold-{}"
+"""Name of a fold's run in the folder of a cross-validation."""
 
 LOCK = ".lock"
 """Held by the process that writes into a run folder."""
@@ -178,9 +181,9 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def holds_nothing(folder: Path) -> bool:
-    """Whether a folder is empty, apart from lock and partial files of a killed process."""
-    return all(path.name == LOCK or path.match(PARTIAL) for path in folder.iterdir())
+def holds_nothing(folder: Path, *, besides: Collection[Path] = ()) -> bool:
+    """Whether a folder is empty, apart from lock and partial files of a killed process, and from `besides`."""
+    return all(path.name == LOCK or path.match(PARTIAL) or path in besides for path in folder.iterdir())
 
 
 def make_empty_folder(folder: Path) -> Path:
@@ -192,6 +195,14 @@ def make_empty_folder(folder: Path) -> Path:
     if folder.is_dir() and not holds_nothing(folder):
         raise UserError(f"{folder} is not empty: choose another folder")
     return make_folder(folder)
+
+
+def list_folds(folder: Path) -> list[Path]:
+    """The runs of a cross-validation that `fgbg train --folds` wrote into a folder, in order; empty for other folders."""
+    runs: list[Path] = []
+    while is_run(run := folder / FOLD_FOLDER.format(len(runs))):
+        runs.append(run)
+    return runs
 
 
 def is_run(folder: Path) -> bool:

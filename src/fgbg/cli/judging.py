@@ -13,7 +13,7 @@ from tyro.conf import Positional
 
 from fgbg.cli.verb import is_main, parse, require_extra
 from fgbg.errors import UserError
-from fgbg.storage import is_run
+from fgbg.storage import is_run, list_folds
 from fgbg.words import Border
 
 
@@ -25,7 +25,8 @@ class EvaluateArguments:
     """
 
     inputs: Positional[tuple[str, ...]]
-    """A run folder (several with --ensemble), then DATA if it is not the run's own."""
+    """A run folder, then DATA if it is not the run's own. All folds of a cross-validation, or the folder of them, are scored
+    together; several other runs with --ensemble."""
     split: Literal["test", "validation"] = "test"
     """Which photos. Choose models by validation, and look at test once."""
     threshold_for: str = ""
@@ -35,7 +36,7 @@ class EvaluateArguments:
     tta: Literal["none", "flip", "scale"] = "none"
     """Average over views of each photo: the photo and its mirror image, or three sizes."""
     out: str = ""
-    """Folder for the scores of --ensemble and --tta; beside the first run by default."""
+    """Folder for the scores of all folds, of --ensemble or --tta; by default the folds' own, or one beside the first run."""
     conventions: bool = False
     """Also print what other libraries would report for the same predictions."""
     border: Border | None = None
@@ -96,6 +97,8 @@ def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tup
         "device": arguments.device,
         "threads": arguments.threads,
     }
+    if len(runs) > 1 and not arguments.ensemble:
+        return _score_folds(arguments, runs, data, options)
     if arguments.ensemble or arguments.tta != "none":
         if arguments.threshold_for:
             raise UserError("--threshold-for: several models or views take the mean of their models' thresholds")
@@ -103,14 +106,29 @@ def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tup
         evaluation, run = evaluate_together(runs, data, tta=arguments.tta, out=out, **options)
         return evaluation, f"\nscores in {run.folder}: compare it with fgbg compare {runs[0]} {run.folder}"
     if arguments.out:
-        raise UserError("--out: a run's scores stay in its own folder; --out is for --ensemble and --tta")
+        raise UserError("--out: a run's scores stay in its own folder; --out is for all folds, --ensemble and --tta")
     evaluation = evaluate_run(runs[0], data, threshold_for=arguments.threshold_for, **options)
     # Earlier scores may be those of another epoch or another threshold.
     return evaluation, "".join(f"\nnote: {stale}" for stale in open_run(runs[0]).list_stale())
 
 
+def _score_folds(arguments: EvaluateArguments, runs: Sequence[Path], data: str, options: dict[str, Any]) -> tuple[Any, str]:
+    """The evaluation of a cross-validation, and where it is kept."""
+    from fgbg.judge.folds import evaluate_folds
+
+    if data:
+        raise UserError(f"{data}: folds are scored on their own photos; add --ensemble to average them on other DATA")
+    if arguments.tta != "none":
+        raise UserError("--tta: folds are scored as they are; score each by itself, or add --ensemble to average them")
+    del options["object_values"], options["categories"]  # of DATA
+    out = Path(arguments.out) if arguments.out else None
+    evaluation, joint = evaluate_folds(runs, out=out, threshold_for=arguments.threshold_for, **options)
+    return evaluation, f"\nscores in {joint.folder}: a page of them is made by fgbg report {joint.folder} --out report"
+
+
 def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[Path], str]:
     """The run folders, and the DATA that may follow them."""
+    inputs = [name for given in inputs for name in [str(run) for run in list_folds(Path(given))] or [given]]
     runs = [name for name in inputs if is_run(Path(name))]
     others = [name for name in inputs if name not in runs]
     if not runs and others:  # not a run: the error on opening it says why
@@ -121,8 +139,6 @@ def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[
         raise UserError(f"{others[0]} and {others[1]} are no run folders; one DATA at most may follow the run")
     if several and len(runs) < 2:
         raise UserError("--ensemble averages several runs: name two or more")
-    if len(runs) > 1 and not several:
-        raise UserError(f"{len(runs)} runs: add --ensemble to average them, or evaluate one at a time")
     return [Path(run) for run in runs], others[0] if others else ""
 
 

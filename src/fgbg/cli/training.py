@@ -15,7 +15,8 @@ from typing import Any
 from tyro.conf import UseAppendAction
 
 from fgbg.cli.verb import is_main, parse, require_extra
-from fgbg.config import TrainConfig, read_config, read_preset
+from fgbg.config import EVERY_FOLD, TrainConfig, read_config, read_preset
+from fgbg.storage import list_folds
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,18 @@ def train_verb(argv: Sequence[str]) -> int:
     """Train, and print the next command."""
     require_extra("train", argv)
     arguments = parse(TrainArguments, argv, default=read_defaults(argv, TrainArguments))
+    from fgbg.training.folds import train_folds
     from fgbg.training.train import train
 
     # Like Ctrl-C: a scheduler wants the machine back, or torchrun stops the other processes after one has died.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run = train(TrainConfig(**_settings(arguments)), resume=arguments.resume)
+    config = TrainConfig(**_settings(arguments))
+    if config.folds and config.fold == EVERY_FOLD:
+        runs = train_folds(config, resume=arguments.resume, say=print if is_main() else lambda _: None)
+        if is_main():
+            print(f"score them: fgbg evaluate {runs[0].folder.parent}")
+        return 0
+    run = train(config, resume=arguments.resume)
     if is_main():
         print(
             f"{run.folder}: best.safetensors, performance.xlsx, charts/\nscore it: fgbg evaluate {run.folder} --split test"
@@ -97,9 +105,7 @@ def read_defaults(argv: Sequence[str], kind: type[TrainConfig]) -> TrainConfig:
     peeked = {name: _peek(argv, name) for name in ("--preset", "--config", "--out", "--init")}
     base = TrainConfig()
     if kind is TrainArguments and "--resume" in argv and peeked["--out"]:
-        from fgbg.run import open_run
-
-        base = open_run(Path(peeked["--out"])).config
+        base = _read_begun(Path(peeked["--out"]))
     if peeked["--preset"]:
         base = read_preset(peeked["--preset"])
     if peeked["--config"]:
@@ -115,6 +121,16 @@ def read_defaults(argv: Sequence[str], kind: type[TrainConfig]) -> TrainConfig:
             name: value for name, value in inherit_network(init).items() if fields[name] == getattr(TrainConfig(), name)
         }
     return kind(**fields)
+
+
+def _read_begun(out: Path) -> TrainConfig:
+    """The settings of the run in a folder, or of the cross-validation whose runs are in it."""
+    from fgbg.run import open_run
+
+    folds = list_folds(out)
+    if folds:
+        return dataclasses.replace(open_run(folds[0]).config, fold=EVERY_FOLD, out=str(out))
+    return open_run(out).config
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fgbg.data.folders import list_spellings
 from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
 
@@ -77,11 +78,12 @@ def _is_coco(path: Path) -> bool:
 
 
 def find_photo_beside(path: Path) -> Path | None:
-    """The photo of the same name beside a JSON file."""
-    for suffix in sorted(IMAGE_SUFFIXES):
-        for name in (path.with_suffix(suffix), path.with_suffix(suffix.upper())):
-            if name.is_file():
-                return name
+    """The photo of the same name beside a JSON file, however either spells accents."""
+    for stem in list_spellings(path.stem):
+        for suffix in sorted(IMAGE_SUFFIXES):
+            for name in (path.with_name(stem + suffix), path.with_name(stem + suffix.upper())):
+                if name.is_file():
+                    return name
     return None
 
 

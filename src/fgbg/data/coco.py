@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbg.data.annotations import Outlined, Shape, read_json
+from fgbg.data.folders import list_spellings
 from fgbg.errors import UserError
 
 _SPLIT_WORD = re.compile(
@@ -94,7 +95,8 @@ def _tell_split(path: Path, folder: Path) -> str:
 
 
 def _find_photo(name: str, path: Path, folder: Path) -> Path:
-    """Path of the photo that a COCO file names; its likeliest path if the photo does not exist."""
+    """Path of the photo that a COCO file names, however either spells accents; its likeliest path if there is none."""
     part = path.stem.removeprefix("instances_")
     places = [path.parent, folder / "images", folder / "images" / part, folder / part, folder]
-    return next((place / name for place in places if (place / name).is_file()), folder / "images" / name)
+    paths = [place / spelling for place in places for spelling in list_spellings(name)]
+    return next(filter(Path.is_file, paths), folder / "images" / name)

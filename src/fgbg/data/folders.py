@@ -135,6 +135,11 @@ def compose(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def list_spellings(name: str) -> list[str]:
+    """All names that `compose` makes alike and a disk may have: as it stands, then with accents composed and apart."""
+    return list(dict.fromkeys([name, compose(name), unicodedata.normalize("NFD", name)]))
+
+
 def _find_id(name: str, by_name: Mapping[str, str]) -> str | None:
     """The id that a line of a list or table names, with or without the file ending; None if it is none of them.
 

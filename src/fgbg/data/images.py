@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from fgbg.errors import UserError
 from fgbg.quiet import without_warnings
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")  # a JPEG may hold more pictures (MPO): the first is read
 """The formats a file is read as, whatever its name. Pillow knows more, such as EPS, which it has Ghostscript execute."""
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error)

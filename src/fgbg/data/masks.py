@@ -23,6 +23,7 @@ NEAR_BINARY_TOLERANCE = 48  # JPEG turns 0/255 into 0..48 and 207..255 near edge
 NEAR_BINARY_SHARE = 0.98
 FEWEST_NUMBERED, MOST_NUMBERED = 3, 20  # from 0, 1, 2, 3 on values may number objects; more than 20 are not spelled out
 NOISE_PEAK = 9  # most noise is in this many values next to 0 or 255
+EVEN_SPREAD = 16  # a 7 × 7 square of values this close together is even: at edges blur and compression leave none
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,12 @@ class MaskEncoding:
             raise UserError(f"{name} holds the values {strange}, unlike the rest of the set ({self.name})")
         return levels
 
-    def check_values(self, histogram: NDArray[np.int64], *, name: str) -> None:
-        """Refuse a mask, given by its (256,) pixel counts, that this encoding would misread.
+    def check_values(self, histogram: NDArray[np.int64], *, even_grey: int = 0, name: str) -> None:
+        """Refuse a mask, given by its (256,) pixel counts and `find_even_grey`, that this encoding would misread.
 
         Raises:
-            UserError: It holds values that the encoding does not know, or class numbers in a set blurred by compression.
+            UserError: It holds values that the encoding does not know, or, in a set blurred by compression, class numbers
+                or areas of an even grey.
         """
         values = np.flatnonzero(histogram).tolist()
         self.read_levels(np.array([values], np.uint8), name=name)
@@ -66,6 +68,11 @@ class MaskEncoding:
             raise UserError(
                 f"{name} holds {say_values(values)} and nothing of 128 and more, unlike the rest of the set ({self.name}): "
                 "save it with 0 and 255"
+            )
+        if self == NEAR_BINARY and even_grey:
+            raise UserError(
+                f"{name} {say_even_grey(even_grey)}, which blurred edges do not have: save it as PNG with 0 and 255, or, if "
+                "the grey is a class of its own, all masks as PNG with a value for each class"
             )
 
 
@@ -156,6 +163,36 @@ def _is_near_binary(histogram: NDArray[np.int64]) -> bool:
     near = low[: NEAR_BINARY_TOLERANCE + 1].sum() + high[: NEAR_BINARY_TOLERANCE + 1].sum()
     noisy = all((half > 0).sum() >= 3 and 2 * half[:NOISE_PEAK].sum() > half.sum() for half in (low, high))
     return bool(noisy and near >= NEAR_BINARY_SHARE * histogram.sum())
+
+
+def find_even_grey(values: NDArray[np.uint8]) -> int:
+    """The grey of areas that are neither black nor white, and too even for an edge, however blurred; 0 if there are none.
+
+    A set of 0 and 255 that was blurred by compression has grey pixels only where its edges are; a third class has areas.
+
+    >>> find_even_grey(np.pad(np.full((9, 9), 128, np.uint8), 8))
+    128
+    """
+    lowest, highest = NEAR_BINARY_TOLERANCE, 255 - NEAR_BINARY_TOLERANCE
+    if not ((values > lowest) & (values < highest)).any():
+        return 0
+    least, most = (_slide(values, pick) for pick in (np.minimum, np.maximum))
+    spread = most - least
+    even = (least > lowest) & (most < highest) & (spread <= EVEN_SPREAD)
+    return int(np.median((least + spread // 2)[even])) if even.any() else 0
+
+
+def _slide(values: NDArray[np.uint8], pick: np.ufunc) -> NDArray[np.uint8]:
+    """The least or greatest value of each 7 × 7 square that lies in the mask."""
+    for step in (1, 2, 3):  # squares of 2, 4 and 7
+        values = pick(values[:-step], values[step:])
+        values = pick(values[:, :-step], values[:, step:])
+    return values
+
+
+def say_even_grey(grey: int) -> str:
+    """What is unclear about a mask with areas of such a grey."""
+    return f"has areas of an even grey, about {grey}, between its 0 and 255"
 
 
 def apply_border(levels: NDArray[np.uint8], border: Border) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from PIL import Image
 from fgbg.data.annotations import Outlined, find_annotations, list_categories
 from fgbg.data.coco import read_coco
 from fgbg.data.draw_outlines import CROWD, GROUND, OBJECT, Pose, draw_mask, read_pose, require_size, turn_upright
+from fgbg.data.folders import compose
 from fgbg.data.images import list_images
 from fgbg.data.labelme import read_labelme
 from fgbg.data.masks import MaskEncoding
@@ -128,7 +129,7 @@ def _read_all(kind: str, files: Sequence[Path], folder: Path) -> list[Outlined]:
         raise UserError(f"{folder}: some of {names} are of a split by their names and some are not: keep one kind of them")
     if len(files) > 1:  # train/1.jpg and test/1.jpg are two photos
         photos = [replace(photo, id=f"{photo.split}_{photo.id}" if photo.split else photo.id) for photo in photos]
-    twice = [name for name, count in Counter(photo.id for photo in photos).items() if count > 1]
+    twice = [name for name, count in Counter(compose(photo.id) for photo in photos).items() if count > 1]
     if twice:
         raise UserError(
             f"{folder}: {name_some(twice)} stand for more than one photo in {names}: keep one file of annotations, "

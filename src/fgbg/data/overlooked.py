@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL.ImageFile import ImageFile
+from PIL import Image
 
 from fgbg.data.images import DECODING_ERRORS, IMAGE_SUFFIXES, open_image
 from fgbg.errors import UserError
@@ -68,75 +69,91 @@ def say_pages(count: int) -> str:
 
 
 def list_16_bit(paths: Iterable[Path]) -> list[Path]:
-    """The photos with 16 bits a channel, by their headers.
-
-    Raises:
-        UserError: A TIFF cannot be read.
-    """
+    """The photos with 16 bits a channel, by their headers; none that cannot be read, which is named where it is."""
     return [path for path in paths if _has_16_bits(path)]
 
 
 def find_depth(paths: Iterable[Path]) -> int:
     """Bits that suffice for the values of all these 16-bit photos together, of `DEPTHS`; 16 if none of them does.
 
-    Photos are decoded up to the first that needs 16 bits, which is the first of all in a set as it should be.
-
-    Raises:
-        UserError: A photo cannot be read.
+    Photos are decoded up to the first that needs 16 bits, which is the first of all in a set as it should be. Those that
+    cannot be read do not count.
     """
     peak = 0
     for path in paths:
-        peak = max(peak, _read_peak(path))
-        if peak >= 2 ** DEPTHS[-1]:
+        with suppress(UserError), open_image(path) as image:
+            peak = max(peak, _measure_peak(image))
+        if _count_bits(peak) == 16:
             return 16
-    return next(bits for bits in DEPTHS if peak < 2**bits)
+    return _count_bits(peak) if peak else 16  # black is black, whatever the depth
 
 
 def refuse_few_bits(paths: Iterable[Path]) -> None:
     """Refuse photos of 16 bits that use only the lower ones: of each value, the upper 8 bits are read.
 
+    The photos of a set are judged together, since a dark one among others is as it should be.
+
     Raises:
-        UserError: All 16-bit photos together use 14 bits or fewer, or one cannot be read.
+        UserError: All 16-bit photos together use 14 bits or fewer.
     """
     deep = list_16_bit(paths)
-    depth = find_depth(deep) if deep else 16
+    depth = find_depth(deep)
     if depth < 16:
         raise UserError(say_depth(deep, depth))
+
+
+def refuse_few_bits_of(image: Image.Image, name: str) -> None:
+    """As `refuse_few_bits`, of an image that somebody else has opened.
+
+    Raises:
+        UserError: Its pixels have 16 bits and use 14 or fewer.
+    """
+    peak = _measure_peak(image) if _is_deep(image) else 0
+    if peak and _count_bits(peak) < 16:
+        raise UserError(say_depth([name], _count_bits(peak)))
 
 
 def say_depth(photos: Sequence[object], depth: int) -> str:
     """What is wrong with 16-bit photos that use so few bits, and the cure.
 
-    >>> say_depth(["a.png"], 12)
-    'the 16-bit photos (1) hold 12 bits, no value above 4,095, and would be read nearly black: multiply their values by 16'
+    >>> say_depth(["a.png", "b.png"], 12)
+    'the 16-bit photos (a.png and 1 more) use 12 of their bits, no value above 4,095, and would be read nearly black: \
+multiply their values by 16, or save them with 8 bits if they are that dark'
     """
     shown = "black" if depth <= 8 else "nearly black" if depth <= 12 else "too dark"
-    return (
-        f"the 16-bit photos ({len(photos):,}) hold {depth} bits, no value above {2**depth - 1:,}, and would be read "
-        f"{shown}: multiply their values by {2 ** (16 - depth)}"
-    )
+    fault, times = f"no value above {2**depth - 1:,}, and would be read {shown}", 2 ** (16 - depth)
+    if len(photos) == 1:
+        cure = f"multiply its values by {times}, or save it with 8 bits if it is that dark"
+        return f"{photos[0]} uses {depth} of its 16 bits, {fault}: {cure}"
+    cure = f"multiply their values by {times}, or save them with 8 bits if they are that dark"
+    return f"the 16-bit photos ({photos[0]} and {len(photos) - 1:,} more) use {depth} of their bits, {fault}: {cure}"
 
 
 def _has_16_bits(path: Path) -> bool:
-    beginning = _read_beginning(path)
-    if beginning.startswith(_PNG):
-        return beginning[_PNG_DEPTH] == 16
-    if beginning[:4] not in _TIFFS:
-        return False
-    with open_image(path) as image:
-        return _is_deep_grey(image) or any(";16" in str(tile[3]) for tile in image.tile)
+    with suppress(OSError, UserError):
+        beginning = _read_beginning(path)
+        if beginning.startswith(_PNG):
+            return beginning[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10"
+        if beginning[:4] in _TIFFS:
+            with open_image(path) as image:
+                return _is_deep(image)
+    return False
 
 
-def _read_peak(path: Path) -> int:
-    """The largest value of a 16-bit photo; of several channels Pillow keeps the upper 8 bits, and the lower count as 255."""
-    with open_image(path) as image:
-        if _is_deep_grey(image):
-            return int(np.asarray(image).max())
-        return int(np.asarray(image.convert("RGB")).max()) * 256 + 255
+def _is_deep(image: Image.Image) -> bool:
+    """Whether an image has 16 bits a channel; of several channels only its file tells, as long as it is not decoded."""
+    return image.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
-def _is_deep_grey(image: ImageFile) -> bool:
-    return image.mode.startswith("I;16")
+def _measure_peak(image: Image.Image) -> int:
+    """The largest value of a 16-bit image; of several channels Pillow keeps the upper 8 bits, and the lower count as 255."""
+    if image.mode.startswith("I;16"):
+        return int(np.asarray(image).max())
+    return int(np.asarray(image.convert("RGB")).max()) * 256 + 255
+
+
+def _count_bits(peak: int) -> int:
+    return next((bits for bits in DEPTHS if peak < 2**bits), 16)
 
 
 def _read_beginning(path: Path) -> bytes:

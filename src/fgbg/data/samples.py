@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.data.images import EMPTY, GREY, StoredMask, read_mask, read_photo, read_photo_size, require_whole_photo
-from fgbg.data.masks import MaskEncoding, check_places, understand_masks
+from fgbg.data.masks import MaskEncoding, check_places, find_even_grey, understand_masks
 from fgbg.data.overlooked import refuse_few_bits, refuse_pages
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
@@ -72,6 +72,7 @@ class Inspection:
     values: bytes  # the values that occur in the mask, one byte each
     counts: tuple[int, ...]  # how many pixels hold each of them
     place: str = GREY  # how the mask's file stores these values, or EMPTY
+    even_grey: int = 0  # as `find_even_grey` tells it
 
     @property
     def histogram(self) -> NDArray[np.int64]:
@@ -200,7 +201,7 @@ def understand_samples(
     if encoding is None or object_values:
         encoding = understand_masks(sum_histograms(inspections), object_values)
     for sample, look in zip(samples, inspections, strict=True):
-        encoding.check_values(look.histogram, name=f"mask of {sample.id}")
+        encoding.check_values(look.histogram, even_grey=look.even_grey, name=f"mask of {sample.id}")
     return SampleSet(name, tuple(samples), inspections, encoding, remark)
 
 
@@ -230,7 +231,8 @@ def inspect_sample(sample: Sample) -> Inspection:
         )
     histogram = np.bincount(values.ravel(), minlength=256)
     place = stored.place if stored.place != GREY or histogram[1:].any() else EMPTY
-    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, *thin_histogram(histogram), place)
+    counts, grey = thin_histogram(histogram), find_even_grey(values)
+    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, *counts, place, grey)
 
 
 def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str, ...], shape: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fgbg.data.images import list_images
-from fgbg.data.masks import MaskEncoding
+from fgbg.data.masks import TRIMAP, MaskEncoding
 from fgbg.data.oxford import is_oxford
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet, thin_histogram
@@ -25,11 +25,11 @@ from fgbg.doctor.looks import MaskLook, PairLook, look_at_mask, look_at_pair
 from fgbg.doctor.overlooked import name_overlooked
 from fgbg.doctor.problems import KINDS, Problem
 from fgbg.doctor.results import Results
-from fgbg.doctor.suspicions import name_suspicions
+from fgbg.doctor.suspicions import name_classes, name_suspicions
 from fgbg.errors import UserError
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-TYPES = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}  # endings that are not the type's name
+TYPES = {"jpg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "tif": "TIFF"}  # endings that are not the type's name
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,8 @@ def check_data(
     problems += name_overlooked(samples, masks, decoded, files)
     problems += name_copies(samples, decoded, masks, files, progress)
     problems += _name_suspicions(decoded, files)
+    if settled.encoding == TRIMAP and not inventory.listing.encoding:  # decided by the values alone
+        problems += name_classes({name: look.geometry for name, look in decoded.items() if look.geometry}, files)
     remarks += _remark(inventory.listing, read, decoded)
     if is_oxford(inventory.listing.folder):
         problems = note_known(problems)
@@ -226,10 +228,10 @@ def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[st
     for sample in listing.samples:
         mask = masks[sample.id]
         if sample.id in decoded and mask.stored is not None:
-            photo = decoded[sample.id].photo
+            photo, stored = decoded[sample.id].photo, mask.stored
             whole.append(sample)
-            counts = thin_histogram(mask.stored.histogram)
-            inspections.append(Inspection(photo.hash, mask.hash, photo.height, photo.width, *counts, mask.stored.place))
+            counts = *thin_histogram(stored.histogram), stored.place, stored.even_grey
+            inspections.append(Inspection(photo.hash, mask.hash, photo.height, photo.width, *counts))
     encoding = settled.encoding or MaskEncoding("no known encoding", (), ())
     return SampleSet(listing.name, tuple(whole), tuple(inspections), encoding, listing.remark)
 

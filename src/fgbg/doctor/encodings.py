@@ -10,17 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.data.images import EMPTY
-from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE, MaskEncoding, check_places, say_values, understand_masks
+from fgbg.data.masks import (
+    NEAR_BINARY,
+    TRIMAP,
+    ZERO_255,
+    ZERO_ONE,
+    MaskEncoding,
+    check_places,
+    say_even_grey,
+    say_values,
+    understand_masks,
+)
 from fgbg.errors import UserError
 
 COMMON = (ZERO_255, ZERO_ONE, TRIMAP)
 
 
 class Stored(NamedTuple):
-    """The (256,) pixel counts of one mask, and how its values are stored, as in `fgbg.data.images`."""
+    """The (256,) pixel counts of one mask, how its values are stored, as in `fgbg.data.images`, and `find_even_grey`."""
 
     histogram: NDArray[np.int64]
     place: str
+    even_grey: int = 0
 
 
 class Settled(NamedTuple):
@@ -45,10 +56,10 @@ def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, obje
         UserError: An object value that no mask holds.
     """
     deviating = _find_other_places(masks)
-    alike = {name: mask.histogram for name, mask in masks.items() if name not in deviating}
+    alike = {name: mask for name, mask in masks.items() if name not in deviating}
     if not alike:
         return Settled(told, deviating)
-    total = np.sum(list(alike.values()), axis=0)
+    total = np.sum([mask.histogram for mask in alike.values()], axis=0)
     sentence = ""
     if object_values:
         told = understand_masks(total, object_values)
@@ -59,9 +70,15 @@ def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, obje
             told, sentence = _find_common(list(alike.values())), str(error)
     if told is None:
         return Settled(None, deviating, sentence)
-    odd = {name: histogram for name, histogram in alike.items() if not _fits(told, histogram)}
-    deviating |= {name: f"it holds {say_values(np.flatnonzero(histogram).tolist())}" for name, histogram in odd.items()}
+    deviating |= {name: _say_values(mask, told) for name, mask in alike.items() if not _fits(told, mask)}
     return Settled(told, deviating)
+
+
+def _say_values(mask: Stored, told: MaskEncoding) -> str:
+    """What a mask holds that does not fit the set's encoding."""
+    if told == NEAR_BINARY and mask.even_grey:
+        return f"it {say_even_grey(mask.even_grey)}"
+    return f"it holds {say_values(np.flatnonzero(mask.histogram).tolist())}"
 
 
 def _find_other_places(masks: Mapping[str, Stored]) -> dict[str, str]:
@@ -81,20 +98,20 @@ def _find_other_places(masks: Mapping[str, Stored]) -> dict[str, str]:
     }
 
 
-def _find_common(histograms: Sequence[NDArray[np.int64]]) -> MaskEncoding | None:
+def _find_common(masks: Sequence[Stored]) -> MaskEncoding | None:
     """The encoding that most masks fit, if more than half do; on ties, the one whose object occurs in more masks."""
 
     def count(encoding: MaskEncoding) -> tuple[int, int]:
-        fitting = [histogram for histogram in histograms if _fits(encoding, histogram)]
+        fitting = [mask.histogram for mask in masks if _fits(encoding, mask)]
         return len(fitting), sum(bool(histogram[list(encoding.object_values)].any()) for histogram in fitting)
 
     best = max(COMMON, key=count)
-    return best if 2 * count(best)[0] > len(histograms) else None
+    return best if 2 * count(best)[0] > len(masks) else None
 
 
-def _fits(encoding: MaskEncoding, histogram: NDArray[np.int64]) -> bool:
+def _fits(encoding: MaskEncoding, mask: Stored) -> bool:
     try:
-        encoding.check_values(histogram, name="mask")
+        encoding.check_values(mask.histogram, even_grey=mask.even_grey, name="mask")
     except UserError:
         return False
     return True

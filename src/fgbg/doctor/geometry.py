@@ -17,6 +17,7 @@ FAR = 0.03  # share of the diagonal: nearer specks are tips of hair and whiskers
 BOX_SIDE = 8  # pixels: smallest side of a rectangle that counts
 BOX_PART = 0.1  # of the largest part: smaller rectangles occur by chance
 CUT_PIXELS, CUT_EDGE = 8, 0.045  # shortest cut-off: pixels, or share of the edge if that is more
+APART_EDGE, APART = 128, 0.05  # pixels: edge at which a band is measured; share of the diagonal: farther is no band
 AT_FRAME = 0.02  # share of an edge: an end this close to the frame is an end at the frame
 _EIGHT = np.ones((3, 3))
 
@@ -32,6 +33,7 @@ class Geometry(NamedTuple):
     box_fill: float  # share of its bounding box that the most rectangular part fills
     cut: float  # longest straight end of the object, relative to its largest width or height
     has_band: bool
+    band_apart: float  # share of the band that is too far from object or ground to lie between the two; 0 without a band
 
     @property
     def has_outline(self) -> bool:
@@ -54,6 +56,7 @@ def measure_geometry(levels: NDArray[np.uint8]) -> Geometry:
         box_fill=_measure_box(labels, areas) if len(areas) else 0.0,
         cut=_measure_cut(levels, body),
         has_band=bool((levels == BAND).any()),
+        band_apart=_measure_apart(levels),
     )
 
 
@@ -119,3 +122,17 @@ def _measure_cut(levels: NDArray[np.uint8], body: NDArray[np.bool_]) -> float:
         ends = (ends * sudden)[margin:-margin]
         longest = max(longest, ends.max(initial=0) / max(1, extent.max()))
     return float(longest)
+
+
+def _measure_apart(levels: NDArray[np.uint8]) -> float:
+    step = math.ceil(max(levels.shape) / APART_EDGE)
+    small = levels[::step, ::step]
+    band = small == BAND
+    if not band.any():
+        return 0.0
+    near = APART * math.hypot(*small.shape)
+    between = band.copy()
+    for side in (OBJECT, GROUND):
+        there = small == side
+        between &= there.any() and ndimage.distance_transform_edt(~there) <= near
+    return float(1 - between.sum() / band.sum())

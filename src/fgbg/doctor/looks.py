@@ -13,7 +13,7 @@ from PIL import Image
 
 from fgbg.data.duplicates import take_fingerprint
 from fgbg.data.images import EMPTY, GREY, open_image, read_mask, read_photo, read_photo_size
-from fgbg.data.masks import MaskEncoding
+from fgbg.data.masks import MaskEncoding, find_even_grey
 from fgbg.data.samples import Sample
 from fgbg.doctor.alignment import Alignment, measure_alignment
 from fgbg.doctor.encodings import Stored
@@ -24,7 +24,7 @@ from fgbg.judge.traits import measure_traits
 from fgbg.storage import hash_file
 from fgbg.words import BAND, NOT_JUDGED
 
-FORMAT = 1  # part of every key: increment it when the measures change, so that old results are not found
+FORMAT = 2  # part of every key: increment it when the measures change, so that old results are not found
 TRAIT_EDGE = 256  # pixels: longest edge at which tone contrast and irregularity are measured here
 
 
@@ -77,12 +77,13 @@ def look_at_mask(path: Path, results: Results) -> MaskLook:
         place = stored.place if stored.place != GREY or counts[1:].any() else EMPTY
         height, width = stored.values.shape
         told = {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
-        kept = {"height": height, "width": width, "place": place, "counts": told}, b""
+        grey = find_even_grey(stored.values)
+        kept = {"height": height, "width": width, "place": place, "counts": told, "even_grey": grey}, b""
         results.keep(key, *kept)
     look, _ = kept
     histogram = np.zeros(256, np.int64)
     histogram[[int(value) for value in look["counts"]]] = list(look["counts"].values())
-    return MaskLook(content_hash, look["height"], look["width"], Stored(histogram, look["place"]))
+    return MaskLook(content_hash, look["height"], look["width"], Stored(histogram, look["place"], look["even_grey"]))
 
 
 def look_at_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None, results: Results) -> PairLook:

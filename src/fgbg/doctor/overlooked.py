@@ -34,7 +34,8 @@ def name_overlooked(
             if pages > 1:
                 problems.append(Problem("several-pages", (files[name][place],), say_pages(pages), (name,)))
     deep = list_16_bit(photos)
-    depth = find_depth(deep) if deep else 16
+    depth = find_depth(deep)
     if depth < 16:
-        problems.append(Problem("few-bits", tuple(files[photos[path]][0] for path in deep), say_depth(deep, depth)))
+        names = tuple(files[photos[path]][0] for path in deep)
+        problems.append(Problem("few-bits", names, say_depth(names, depth)))
     return problems

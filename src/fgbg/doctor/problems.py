@@ -37,7 +37,7 @@ KINDS = {
     "few-bits": Kind(
         "Photos that would be read too dark",
         "Their files have 16 bits, and all their values lie in the lower ones, of which little or nothing would be read.",
-        "Multiply the values of all of them by the number named here.",
+        "Multiply the values of all of them by the number named here, or save them with 8 bits if they are that dark.",
         True,
     ),
     "missing-mask": Kind(
@@ -75,6 +75,12 @@ KINDS = {
         "Groups in groups.csv differ only in case, and would be split apart.",
         "Write each group in one way.",
         True,
+    ),
+    "class-as-band": Kind(
+        "Trimaps that may be three classes",
+        "The values 1, 2 and 3 are read as object, ground and the band between them, where 3 looks like a class.",
+        "If it is one, say with --object-values which values are object.",
+        False,
     ),
     "empty-mask": Kind(
         "Masks without any object",

@@ -25,6 +25,7 @@ UNLIKE_OTHERS = 4.0  # then: scaled median absolute deviations from the set's ow
 BOX_FILL = 0.95
 CUT, CUT_WITH_BAND = 0.42, 0.2  # of the object's largest extent; a band tells cuts from natural ends
 TINY_SHARE, TINY_AGAINST_SET = 0.004, 1 / 60  # of the photo, and of the set's median share
+MOSTLY = 0.5  # of a band, and of the masks that hold one: more of it apart makes a class likelier than a band
 TO_SCALE = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 
 
@@ -112,6 +113,26 @@ def _list_reasons(geometry: Geometry, usual_share: float) -> list[str]:
     if geometry.cut >= (CUT_WITH_BAND if geometry.has_band else CUT):
         reasons.append(f"the object ends at a straight line of {geometry.cut:.0%} of its extent, inside the photo")
     return reasons
+
+
+def name_classes(geometries: Mapping[str, Geometry], files: Mapping[str, tuple[str, str]]) -> list[Problem]:
+    """Masks of 1, 2 and 3, read as trimaps, in which 3 is no band along the outline, as one problem of the whole set.
+
+    In some trimaps the band is broad, or all that there is of the object. So most of the set's masks must be like that.
+
+    Args:
+        geometries: Of all masks, by id.
+        files: Photo and mask of each id, as problems name them.
+    """
+    apart = {name: each.band_apart for name, each in geometries.items() if each.has_band}
+    found = [name for name, share in apart.items() if share > MOSTLY]
+    if len(found) <= MOSTLY * len(apart):
+        return []
+    detail = (
+        f"the values 1, 2, 3 are read as a trimap, but in {len(found):,} of {len(apart):,} masks most of 3 lies apart from "
+        "the outline between 1 and 2: if 3 is a class, say --object-values 1, --object-values 3, or --object-values 1 3"
+    )
+    return [Problem("class-as-band", tuple(files[name][1] for name in found), detail)]
 
 
 def name_suspicions(

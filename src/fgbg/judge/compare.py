@@ -2,7 +2,8 @@
 
 *Which of two models?* Both answered the same photos, so their scores are compared photo by photo. *Which of two recipes?*
 Another seed of the same recipe gives another model, and photos cannot tell how different: seeds are the sample. Tested
-over photos, two seeds of one recipe differ "significantly" in about half of all cases (docs/claims.md).
+over photos, two seeds of one recipe differ "significantly" in about half of all cases (docs/claims.md). Two
+cross-validations over the same folds ask about recipes too: their folds are the sample.
 """
 
 from __future__ import annotations
@@ -14,21 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from fgbg.config import flatten
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import FEWEST_UNITS, Estimate, adjust_holm, check_difference, find_groups
+from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import TIE, Comparison, Pair, Question
 from fgbg.judge.names import LAB_NAMES, name_runs
+from fgbg.judge.recipe import settings_of_recipe
+from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_seeds, pair_folds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
 
-FEWEST_SEEDS = 3
 SIGNIFICANT = 0.05
-
-# Data are compared by hash, wherever they are stored and whichever list named them.
-_NOT_THE_RECIPE = ("seed", "out", "data", "only", "allow_overlap", "device", "threads", "compile", "track", "selfcheck")
 
 
 def compare_runs(
@@ -59,16 +57,18 @@ def compare_runs(
     for run in runs:
         recipes.setdefault(_find_recipe(run, split), []).append(run)
     fewest = min(len(members) for members in recipes.values())
-    if question == "recipe" and (len(recipes) < 2 or fewest < FEWEST_SEEDS):
+    have_folds = all(run.statement(split).get("folds") for run in runs)
+    if question == "recipe" and (len(recipes) < 2 or fewest < FEWEST_SEEDS) and not have_folds:
         counts = ", ".join(f"{members[0].name}: {len(members)}" for members in recipes.values())
         raise UserError(
             f"--question recipe needs two recipes or more with {FEWEST_SEEDS} seeded runs each; "
             f"here are {len(recipes)} ({counts}): train more seeds, or ask about the models"
         )
-    if question == "recipe" or (question == "auto" and len(recipes) > 1 and fewest >= FEWEST_SEEDS):
+    if question != "model" and len(recipes) > 1 and fewest >= FEWEST_SEEDS:
         comparisons = _compare_recipes(list(recipes.values()), scored)
     else:
-        comparisons = _compare_models(runs, list(recipes.values()), scored, seed)
+        folds_of = "" if question == "model" else split
+        comparisons = _compare_models(runs, list(recipes.values()), scored, seed, folds_of)
     adjusted = adjust_holm([each.p for each in comparisons])
     judged = [_judge(each, p) for each, p in zip(comparisons, adjusted, strict=True)]
     stale = [f"{run.name}: {told}" for run in runs if (told := run.find_stale(split))]
@@ -84,13 +84,18 @@ def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run],
 
 def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
     """What two seeds of one recipe have in common."""
-    settings = {name: value for name, value in flatten(run.config).items() if name not in _NOT_THE_RECIPE}
     told = run.statement(split)
+    settings = settings_of_recipe(run.config)
     return (*settings.items(), run.fingerprint, told.get("tta"), len(told.get("members") or ()))
 
 
-def _compare_models(runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int) -> list[Comparison]:
-    """Every pair of models; with several recipes, only pairs across recipes."""
+def _compare_models(
+    runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int, folds_of: str
+) -> list[Comparison]:
+    """Every pair of models; with several recipes, only pairs across recipes.
+
+    Cross-validations over the same folds are compared by their folds on the split `folds_of`, unless it is empty.
+    """
     labels = {str(run.folder.resolve()): label for label, run in name_runs(runs).items()}
     recipe_of = {str(run.folder.resolve()): place for place, members in enumerate(recipes) for run in members}
     comparisons = []
@@ -99,30 +104,35 @@ def _compare_models(runs: Sequence[Run], recipes: list[list[Run]], scored: Score
         same = recipe_of[a] == recipe_of[b]
         if same and len(recipes) > 1:
             continue
-        note = (
-            "these are seeds of one recipe: what differs between them is chance"
-            if same
-            else f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"
-        )
         pairs, notes = _pair_up([scored[a]], [scored[b]])
         groups = find_groups(scored[a][pair.id] for pair in pairs)
         test = check_difference(np.array([pair.b - pair.a for pair in pairs]), groups=groups, seed=seed)
         few = _say_few(test.units, groups)
+        difference, p, sample = test.difference, test.p, f"{test.units} {'groups of photos' if groups else 'photos'}"
+        folds = pair_folds(first, other, folds_of, (scored[a], scored[b]), pairs) if folds_of else None
+        if folds:
+            difference, p = compare_folds(folds, test.difference.mean)
+            sample = f"{len(folds.differences)} folds"
+            notes += [f"fold by fold: {', '.join(f'{each:+.4f}' for each in folds.differences)}"]
         if all(pair.a == pair.b for pair in pairs):
-            note = "both have the same score on every photo: they may be one and the same model"
+            notes += ["both have the same score on every photo: they may be one and the same model"]
+        elif same:
+            notes += ["these are seeds of one recipe: what differs between them is chance"]
+        elif not folds:
+            notes += [f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"]
         comparisons.append(
             _count_wins(
                 pairs,
-                question="model",
+                question="folds" if folds else "model",
                 a=labels[a],
                 b=labels[b],
                 verdict="cannot tell" if few else "",
-                difference=test.difference,
-                p=test.p,
+                difference=difference,
+                p=p,
                 runs_a=(first.name,),
                 runs_b=(other.name,),
-                sample=f"{test.units} {'groups of photos' if groups else 'photos'}",
-                notes=(*notes, *few, note),
+                sample=sample,
+                notes=(*few, *notes),
             )
         )
     return comparisons
@@ -165,22 +175,6 @@ def _say_few(units: int, groups: Sequence[str] | None) -> list[str]:
     return [f"fewer than {FEWEST_UNITS} {kind} are too few for a verdict"] if units < FEWEST_UNITS else []
 
 
-def compare_seeds(a: np.ndarray, b: np.ndarray) -> tuple[Estimate, float]:
-    """Mean of b minus mean of a with Welch's 95 % interval, and its p-value (Welch 1947).
-
-    Args:
-        a, b: (seeds,) one number per run.
-    """
-    mean = float(b.mean() - a.mean())
-    if a.std() == 0 and b.std() == 0:  # equal to the last digit within each recipe: no variance, so no uncertainty
-        return Estimate(mean, mean, mean), 1.0 if mean == 0 else 0.0
-    from scipy.stats import ttest_ind  # takes a second to import; a comparison over photos does not need it
-
-    test = ttest_ind(b, a, equal_var=False)
-    interval = test.confidence_interval(0.95)
-    return Estimate(mean, float(interval.low), float(interval.high)), float(test.pvalue)
-
-
 def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]]) -> tuple[list[Pair], list[str]]:
     """The photos that have a score in every run, and a note on the others."""
     pairs = []
@@ -217,12 +211,12 @@ def _judge(comparison: Comparison, p_holm: float) -> Comparison:
 
 def _name_recipes(recipes: list[list[Run]]) -> list[str]:
     """Each recipe's model name, with the settings that differ between recipes of the same model."""
-    settings = [flatten(members[0].config) for members in recipes]
+    settings = [settings_of_recipe(members[0].config) for members in recipes]
     labels = []
     for mine in settings:
         name = LAB_NAMES.get(str(mine["model"]), str(mine["model"]))
         rivals = [other for other in settings if other is not mine and other["model"] == mine["model"]]
-        told = [key for key in mine if key not in _NOT_THE_RECIPE and any(other[key] != mine[key] for other in rivals)]
+        told = [key for key in mine if any(other[key] != mine[key] for other in rivals)]
         labels.append(", ".join([name, *(f"{key} {mine[key]}" for key in told)]))
     if len(set(labels)) < len(labels):  # same settings, but other data or views: the first run tells them apart
         labels = [f"{label} ({members[0].name})" for label, members in zip(labels, recipes, strict=True)]

@@ -12,6 +12,12 @@ Question = Literal["auto", "model", "recipe"]
 QUESTIONS = {
     "model": "this model or that model, on photos like these",
     "recipe": "this recipe or that recipe, whatever the seed",
+    "folds": "this recipe or that recipe, trained on most of these photos",
+}
+METHODS = {  # how the interval is found, for each question
+    "model": "paired bootstrap over",
+    "recipe": "Welch's over",
+    "folds": "corrected t-test over",
 }
 TIE = 0.001  # Dice: photos that differ by less count as equal
 MOST_CHANGED = 10
@@ -44,7 +50,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     runs_a: tuple[str, ...]
     runs_b: tuple[str, ...]
-    sample: str  # what the interval is over: "611 photos", "40 groups of photos", "3 and 3 seeds"
+    sample: str  # what the interval is over: "611 photos", "40 groups of photos", "3 and 3 seeds", "5 folds"
     notes: tuple[str, ...]
 
     def most_changed(self, count: int = MOST_CHANGED) -> list[Pair]:
@@ -60,7 +66,7 @@ class Comparison:
     def describe(self) -> str:
         """As lines to print."""
         width = max(len(self.a), len(self.b))
-        method = "paired bootstrap over" if self.question == "model" else "Welch's over"
+        method = f"{METHODS[self.question]} {self.sample}"
         adjusted = "" if self.p_holm == self.p else f", p {word_p(self.p_holm)} among all (Holm)"
         changed = [
             f"    {pair.id:{max(len(pair.id) for pair in self.pairs)}}  {pair.a:.3f} → {pair.b:.3f}  {pair.b - pair.a:+.3f}"
@@ -71,7 +77,7 @@ class Comparison:
                 f"{QUESTIONS[self.question]}?",
                 f"  A  {self.a:{width}}  {self.mean_a:.4f}",
                 f"  B  {self.b:{width}}  {self.mean_b:.4f}",
-                f"  B - A {self.difference.signed()}  95 % interval, {method} {self.sample}; p {word_p(self.p)}{adjusted}",
+                f"  B - A {self.difference.signed()}  95 % interval, {method}; p {word_p(self.p)}{adjusted}",
                 f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
                 f"{self.winner}",
                 *(f"  note: {note}" for note in self.notes),

@@ -16,6 +16,7 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import find_groups
 from fgbg.judge.calibration import describe_calibration
 from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find_seen_photos
+from fgbg.judge.joint import JOINT
 from fgbg.judge.panels import draw_best_and_worst
 from fgbg.judge.report import write_record
 from fgbg.model_file import ModelHeader
@@ -24,9 +25,6 @@ from fgbg.models.predictor import Predictor
 from fgbg.run import Run, open_run
 from fgbg.storage import write_alone
 from fgbg.words import Border
-
-JOINT = "members.json"
-"""The file that marks a folder of joint scores: of several runs, or of one with test-time augmentation."""
 
 
 def evaluate_run(
@@ -179,7 +177,7 @@ def open_scorable(folder: Path) -> Run:
     """
     run = open_run(folder)
     if not run.best.exists():
-        joint = "; it averages other runs: evaluate those again" if (folder / JOINT).exists() else ""
+        joint = "; its scores are of other runs: evaluate those again" if (folder / JOINT).exists() else ""
         raise UserError(f"{folder} has no best.safetensors{joint or ' yet: let fgbg train finish an epoch'}")
     return run
 
@@ -210,7 +208,9 @@ def open_run_data(
         if named.fingerprint != run.fingerprint:
             has_lists = any(sample.split for sample in named.samples)
             return named.of(split if has_lists else ""), f"{named.name}_{split}"
-        own = replace(named, samples=tuple(lock_splits(named.samples, locked)))
+        look_of = {sample.id: look for sample, look in zip(named.samples, named.inspections, strict=True)}
+        samples = tuple(lock_splits(named.samples, locked))  # in the run's order
+        own = replace(named, samples=samples, inspections=tuple(look_of[sample.id] for sample in samples))
     else:
         own = open_samples(
             config.data,

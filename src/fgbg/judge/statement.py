@@ -28,6 +28,31 @@ def make_statement(
     empty: float,
 ) -> dict[str, Any]:
     """The numbers, and everything that is needed to interpret them."""
+    return {
+        "data": samples.name,
+        "fingerprint": samples.fingerprint,
+        "split": split,
+        "border": border,
+        "threshold": predictor.threshold,
+        "threshold_reason": header.threshold_reason,
+        "size": predictor.size,
+        "fit": predictor.fit,
+        "network": header.network,
+        "width": header.width,
+        "epoch": header.epoch,
+        "score_space": "photo",
+        "tta": "none",
+        "members": [],
+        **summarise(rows, empty),
+    }
+
+
+def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
+    """The entries of a statement that follow from its rows alone.
+
+    Raises:
+        UserError: No photo has a score.
+    """
     both_empty = sum(row.TP + row.FP + row.FN == 0 for row in rows)
     scored = [row for row in rows if not math.isnan(row.dice)]
     if not scored:
@@ -40,27 +65,13 @@ def make_statement(
     pooled = Counts(*(int(values.sum()) for values in counts))
     without_object = counts.TP + counts.FN == 0
     return {
-        "data": samples.name,
-        "fingerprint": samples.fingerprint,
-        "split": split,
         "pairs": len(rows),
         "groups": len(set(groups)) if groups else 0,
-        "border": border,
-        "threshold": predictor.threshold,
-        "threshold_reason": header.threshold_reason,
         "empty": f"{empty:g}",
         "both_empty_count": both_empty,
         "one_empty_count": int((without_object != (counts.TP + counts.FP == 0)).sum()),
         "empty_truth_count": int(without_object.sum()),
         "false_alarm_rate": float((counts.FP > 0)[without_object].mean()) if without_object.any() else None,
-        "size": predictor.size,
-        "fit": predictor.fit,
-        "network": header.network,
-        "width": header.width,
-        "epoch": header.epoch,
-        "score_space": "photo",
-        "tta": "none",
-        "members": [],
         **dict(zip(MEAN_DICE, estimate.to_json().values(), strict=True)),
         "pooled_dice": dice_of(pooled, empty=empty),
         "dice_at_size": _mean(row.dice_at_size for row in rows),
@@ -103,8 +114,20 @@ def _describe_size(told: dict[str, Any]) -> list[str]:
     return [f"{mean}  both at the training size, as the lab has it"]
 
 
+def _describe_folds(folds: list[dict[str, Any]]) -> list[str]:
+    """The mean of each fold, and how far they lie apart; nothing where it is no cross-validation."""
+    if not folds:
+        return []
+    means = [fold["mean_dice"] for fold in folds]
+    line = "        fold by fold       " + ", ".join(f"{mean:.4f}" for mean in means)
+    return [f"{line}  standard deviation {np.std(means, ddof=1):.4f}"]
+
+
 def describe_statement(told: dict[str, Any]) -> str:
     """The scores and every rule behind them, as lines to print."""
+    folds = told.get("folds", [])
+    tested = f", each in one of {len(folds)} folds" if folds else ""
+    which = "one model a fold" if folds else f"epoch {told['epoch']}"
     over = f"{told['groups']} groups of photos" if told["groups"] else "photos"
     views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
     boundary, precision, recall, specificity = (
@@ -114,13 +137,14 @@ def describe_statement(told: dict[str, Any]) -> str:
     both = told.get("outlines_count", told["pairs"])
     of_how_many = "" if both == told["pairs"] else f"; mean over the {both:,} photos with both outlines"
     lines = [
-        f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}",
+        f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs{tested} · hash {told['fingerprint']}",
         f"border = {told['border']} · threshold {told['threshold']:g} · fit {told['fit']} · "
-        f"{told['network']} (width {told['width']}, epoch {told['epoch']}){views}",
+        f"{told['network']} (width {told['width']}, {which}){views}",
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
         f"  Dice  mean over photos   {read_mean_dice(told)}  95 % bootstrap over {over}, at their own size",
         f"        all pixels pooled  {told['pooled_dice']:.4f}",
         *_describe_size(told),
+        *_describe_folds(folds),
         f"  IoU   mean over photos   {_word(told['mean_iou'])}  boundary IoU {boundary}",
         f"  precision {precision} · recall {recall} · specificity {specificity}",
         f"  outlines {apart} px apart, HD95 {within} px{of_how_many}",

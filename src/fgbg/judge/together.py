@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +10,12 @@ from fgbg.data.parallel import show_progress
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation, evaluate
+from fgbg.judge.joint import open_joint_folder, tell_member
 from fgbg.judge.panels import draw_best_and_worst
-from fgbg.judge.runs import JOINT, find_label, open_run_data, open_scorable
+from fgbg.judge.runs import find_label, open_run_data, open_scorable
 from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.run import Run
-from fgbg.storage import holds_nothing, make_folder, replace_when_whole, write_alone
 from fgbg.words import Border
 
 
@@ -72,11 +70,8 @@ def evaluate_together(
     )
     samples, label = open_run_data(runs[0], data, split, object_values, categories)
     members = [run.name for run in runs] if len(runs) > 1 else []
-    folder = out or _name_joint_folder(runs, tta)
-    if engine.is_main:
-        make_folder(folder)
-    with write_alone(folder) if engine.is_main else nullcontext():
-        run = _open_joint_folder(folder, runs, tta, engine)
+    model = runs[0].config.model if len(runs) == 1 else f"ensemble of {len(runs)}"
+    with open_joint_folder(out or _name_joint_folder(runs, tta), runs, {"tta": tta}, model, engine) as run:
         label = find_label(run, label, samples)
         evaluation = evaluate(
             scorer,
@@ -93,7 +88,7 @@ def evaluate_together(
                 "tta": tta,
                 "members": members,
                 "member_models": [
-                    {"run": str(member.folder.resolve()), "epoch": header.epoch, "threshold": header.threshold}
+                    tell_member(member, epoch=header.epoch, threshold=header.threshold)
                     for member, (_, header) in zip(runs, loaded, strict=True)
                 ],
             },
@@ -108,25 +103,3 @@ def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
     first = runs[0].folder.resolve()
     name = first.name if len(runs) == 1 else f"ensemble-of-{len(runs)}"
     return first.with_name(name if tta == "none" else f"{name}-{tta}")
-
-
-def _open_joint_folder(folder: Path, runs: Sequence[Run], tta: Tta, engine: Engine) -> Run:
-    """The folder as one of joint scores, empty or from the same runs; its settings are the first run's.
-
-    Raises:
-        UserError: It holds something else.
-    """
-    content = json.dumps({"members": [str(run.folder.resolve()) for run in runs], "tta": tta}, indent=1) + "\n"
-    if engine.is_main:
-        known = folder / JOINT
-        if known.exists() and known.read_text(encoding="utf-8") != content:
-            raise UserError(f"{folder} holds the scores of other runs: choose another --out")
-        if not known.exists() and not holds_nothing(folder):
-            raise UserError(f"{folder} is not empty: choose another --out")
-        with replace_when_whole(known) as aside:
-            aside.write_text(content, encoding="utf-8")
-        config = runs[0].config
-        model = config.model if len(runs) == 1 else f"ensemble of {len(runs)}"
-        Run(folder).write_config(replace(config, model=model, out=str(folder)))
-    engine.wait()
-    return Run(folder)

@@ -16,7 +16,7 @@ from fgbg.errors import UserError
 RECORD = ".fgbg.json"
 """The file that marks a folder of predictions: it says what made them."""
 
-PHOTO_LIKE = frozenset({".heic", ".heif", ".avif", ".jfif", ".jpe", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw"})
+PHOTO_LIKE = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw"})
 """Suffixes of photos that are not read: a folder's user should hear of them."""
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.images import LARGEST_PHOTO_PIXELS, decode_photo, reduce_large, to_upright_rgb
+from fgbg.data.overlooked import refuse_few_bits, refuse_few_bits_of
 from fgbg.errors import UserError
 from fgbg.memory import give_back_memory
 
@@ -40,23 +41,30 @@ AnyPhoto = str | Path | Image.Image | NDArray[np.uint8] | Photo
 
 
 def open_photo(photo: AnyPhoto) -> Photo:
-    """Decode the photo; a file of more than 24 MP is reduced.
+    """Decode a photo alone; a file of more than 24 MP is reduced.
 
     Raises:
-        UserError: It cannot be read, or is an array of another type or shape.
+        UserError: It cannot be read, has 16 bits and uses 14 or fewer, or is an array of another type or shape.
     """
     if isinstance(photo, Photo):
         return photo
     if isinstance(photo, str | Path):
-        return _open_file(Path(photo))
+        refuse_few_bits([Path(photo)])
+        return open_file(Path(photo))
     if isinstance(photo, Image.Image):
+        refuse_few_bits_of(photo, "the photo")
         photo = np.asarray(to_upright_rgb(photo))
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise UserError(f"a photo as an array is uint8 (height, width, 3), not {photo.dtype} {photo.shape}")
     return Photo(photo, photo.shape[0], photo.shape[1])
 
 
-def _open_file(path: Path) -> Photo:
+def open_file(path: Path) -> Photo:
+    """As `open_photo`, for one of several photos, whose bits were judged together (`refuse_few_bits`).
+
+    Raises:
+        UserError: It cannot be read.
+    """
     whole = decode_photo(path)
     height, width = whole.height, whole.width
     pixels = np.asarray(reduce_large(whole, LARGEST_PHOTO_PIXELS))

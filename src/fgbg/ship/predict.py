@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import fgbg
 from fgbg.cores import count_cores
 from fgbg.data.images import read_photo_size
+from fgbg.data.overlooked import refuse_few_bits
 from fgbg.data.parallel import Progress, map_in_order, show_progress
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
@@ -23,7 +24,7 @@ from fgbg.ship.draw import Kind, grade, write_picture
 from fgbg.ship.jobs import Job, Skipped, identify_photo, plan_output
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
 from fgbg.ship.matte import require_matting
-from fgbg.ship.photo import Photo, open_photo, weigh_pixels
+from fgbg.ship.photo import Photo, open_file, weigh_pixels
 from fgbg.ship.provenance import Ledger, Provenance, begin_folder, existing_files, find_ledger, hash_model
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import PARTIAL, make_folder
@@ -71,7 +72,8 @@ def predict_inputs(
     is not computed again.
 
     Raises:
-        UserError: There is no model or no photo, or `out` cannot be used or (without `force`) holds other predictions.
+        UserError: There is no model or no photo, the photos with 16 bits use 14 or fewer, or `out` cannot be used or
+            (without `force`) holds other predictions.
     """
     name, photos = tell_model_from_photos(inputs)
     if strange := [photo for photo in photos if needs_ray(photo)]:
@@ -82,6 +84,7 @@ def predict_inputs(
     jobs, folder = plan_output([Path(path).expanduser() for path in photos], out, skipped)
     model = load_for_many(name, photo_count=len(jobs), device=device, refine=refine)
     say(describe_model(name, model))
+    refuse_few_bits(job.source for job in jobs)
     provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
     ledger: Ledger | None = Ledger(out, provenance.making)
     left_behind: dict[Path, Path] = {}
@@ -213,7 +216,7 @@ def _map_jobs(
 def _open_job(job: Job) -> Opened | UserError:
     job = replace(job, photo=identify_photo(job))  # first, lest another photo that takes its place pass for this one
     try:
-        photo = open_photo(job.source)
+        photo = open_file(job.source)
     except UserError as error:
         return error
     return Opened(photo.pixels, photo.height, photo.width, job)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from fgbg.config import TrainConfig
+from fgbg.config import EVERY_FOLD, TrainConfig
 from fgbg.data.augment import Augment, PairedAugmentation
 from fgbg.data.cache import SQUARE_MARGIN, cache_photos, cache_squares
 from fgbg.data.masks import check_border
@@ -57,6 +57,8 @@ def understand_data(
     Raises:
         UserError: They cannot be understood, or are too few; or a sample of the run is gone.
     """
+    if config.folds and config.fold == EVERY_FOLD:
+        raise UserError(f"--folds {config.folds}: one training tests one fold; name it by --fold 0, say")
     if samples is not None:
         sample_set = _split_own(config, samples, locked)
     else:

@@ -153,6 +153,7 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
     get = statement.get
     groups, empty = get("groups") or 0, str(get("empty", "1"))
     over = f"{plural(groups, 'group')} of photos" if groups else "photos"
+    epoch = "one model for each fold" if get("folds") else f"weights of epoch {get('epoch', DASH)}"
     rules = [
         Fact(
             "Photos",
@@ -169,7 +170,7 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
         Fact(
             "Model",
             f"{get('network', DASH)}, width {get('width', DASH)}",
-            f"{get('size', DASH)} px, weights of epoch {get('epoch', DASH)}",
+            f"{get('size', DASH)} px, {epoch}",
         ),
     ]
     if get("overlap"):
@@ -178,6 +179,10 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
         rules.insert(1, Fact("Not the model as it is now", stale))
     if get("tta", "none") != "none":
         rules.append(Fact("Views", str(get("tta")), VIEWS.get(str(get("tta")), "several views of each photo are averaged")))
+    if get("folds"):
+        means = ", ".join(f"fold {fold['fold']}: {word(fold['mean_dice'])}" for fold in get("folds", []))
+        meaning = f"each photo is scored by the one model that did not see it; mean Dice of {means}"
+        rules.append(Fact("Folds", f"{len(get('folds', []))} models", meaning))
     if get("members"):
         rules.append(Fact("Members", f"{len(get('members', []))} models", "averaged: " + ", ".join(get("members", []))))
     return rules

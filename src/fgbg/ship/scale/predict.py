@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import fgbg
 from fgbg.cores import count_cores
+from fgbg.data.overlooked import refuse_few_bits
 from fgbg.data.parallel import show_progress
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
@@ -66,6 +67,8 @@ def predict_at_scale(
     _require_names(plan.rows, kind)
     model = load_for_many(name, photo_count=len(plan.rows), device="cpu", refine=refine)
     say(describe_model(name, model))
+    if plan.store is None:  # elsewhere a look at each file would cost as much as predicting it
+        refuse_few_bits(row.source for row in plan.rows)
     provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
     todo, left_behind = _begin(plan.rows, out, provenance, force=force)
     order = Order(

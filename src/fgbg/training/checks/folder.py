@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fgbg.data.samples import SPLITS, name_some
+from fgbg.judge.joint import JOINT
 from fgbg.judge.metrics import Counts, dice_of
-from fgbg.judge.runs import JOINT
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import read_header
 from fgbg.rows import ScoreRow

@@ -1,0 +1,164 @@
+"""Cross-validation: the scores of all folds together, each photo tested by the one model that did not see it."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgbg.data.samples import name_some
+from fgbg.engine import Engine
+from fgbg.errors import UserError
+from fgbg.judge.evaluate import Evaluation
+from fgbg.judge.joint import JOINT, open_joint_folder, tell_member
+from fgbg.judge.photo_pictures import keep_pictures
+from fgbg.judge.recipe import settings_of_recipe
+from fgbg.judge.runs import evaluate_run, open_scorable
+from fgbg.judge.statement import summarise
+from fgbg.rows import TESTED_IN, ScoreRow
+from fgbg.run import Run
+from fgbg.storage import holds_nothing
+from fgbg.words import Border
+
+
+def evaluate_folds(
+    folders: Sequence[Path],
+    *,
+    out: Path | None = None,
+    split: str = "test",
+    border: Border | None = None,
+    empty: float = 1.0,
+    device: str = "auto",
+    threads: int = 0,
+    threshold_for: str = "",
+    allow_overlap: bool = False,
+) -> tuple[Evaluation, Run]:
+    """Score the runs of a cross-validation, each on its own fold, and all photos together.
+
+    Each run keeps its own scores. The joint ones have a folder of their own, which `compare` and `report` accept like a run.
+
+    Args:
+        folders: One run for each fold, in any order.
+        out: The folder of the joint scores; by default the one that holds these runs and nothing else, or `all-folds` beside
+            the first run.
+        split: `test`, or `validation`: over all folds each photo is in either of them once.
+        border, empty, device, threads, threshold_for, allow_overlap: As for `evaluate_run`.
+
+    Raises:
+        UserError: A fold is missing or named twice, the runs are of other recipes or other data, or as `evaluate_run`.
+    """
+    runs = _order_folds([open_scorable(folder) for folder in folders])
+    engine = Engine(device, "fp32", threads)
+    evaluations = [
+        evaluate_run(
+            run.folder,
+            split=split,
+            border=border,
+            empty=empty,
+            device=device,
+            threads=threads,
+            threshold_for=threshold_for,
+            allow_overlap=allow_overlap,
+        )
+        for run in runs
+    ]
+    rows = _join_rows(runs, evaluations)
+    statement = _join_statements(runs, [evaluation.statement for evaluation in evaluations], rows, empty)
+    config = runs[0].config
+    with (
+        open_joint_folder(out or _name_joint_folder(runs), runs, {"folds": config.folds}, config.model, engine) as joint,
+        keep_pictures(joint, split, engine) as pictures,
+    ):
+        if engine.is_main:
+            for run in runs:
+                for own, together in zip(
+                    (run.predictions(split), run.thumbnails(split), run.outcomes(split)), pictures, strict=True
+                ):
+                    shutil.copytree(own, together, dirs_exist_ok=True)
+            joint.write_scores(split, rows, statement)
+    return Evaluation(rows, statement), joint
+
+
+def _name_joint_folder(runs: Sequence[Run]) -> Path:
+    parent = runs[0].folder.parent
+    is_theirs = all(run.folder.parent.resolve() == parent.resolve() for run in runs) and (
+        (parent / JOINT).exists() or holds_nothing(parent, besides=[parent / run.folder.name for run in runs])
+    )
+    return parent if is_theirs else parent / "all-folds"
+
+
+def _order_folds(runs: Sequence[Run]) -> list[Run]:
+    """The runs by their fold.
+
+    Raises:
+        UserError: They are not one run for each fold of one cut of the same data by one recipe.
+    """
+    first = runs[0]
+    for run in runs:
+        if not run.config.folds:
+            raise UserError(f"{run.folder} is no fold: evaluate one run at a time, or add --ensemble to average them")
+        mine, theirs = settings_of_recipe(first.config), settings_of_recipe(run.config)
+        other = [name for name, value in mine.items() if theirs[name] != value]
+        if other:
+            raise UserError(f"{first.folder} and {run.folder} differ in {name_some(other)}: name the folds of one recipe")
+        if run.fingerprint != first.fingerprint:
+            hashes = f"hash {first.fingerprint} and {run.fingerprint}"
+            raise UserError(f"{first.folder} and {run.folder} were trained on other data ({hashes}): train all on the same")
+    folds = first.config.folds
+    named = Counter(run.config.fold for run in runs)
+    twice = [fold for fold, count in named.items() if count > 1]
+    if twice:
+        both = [str(run.folder) for run in runs if run.config.fold == twice[0]]
+        raise UserError(f"{' and '.join(both)} both test fold {twice[0]}: name one run for each fold")
+    missing = [str(fold) for fold in range(folds) if fold not in named]
+    if missing:
+        raise UserError(f"of {folds} folds, {', '.join(missing)} missing: name a run for each, or train it with --fold")
+    return sorted(runs, key=lambda run: run.config.fold)
+
+
+def _join_rows(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[ScoreRow]:
+    """The rows of all folds by photo, each with the fold it was tested in."""
+    rows = [
+        replace(row, metadata={**row.metadata, TESTED_IN: f"fold {run.config.fold}"})
+        for run, evaluation in zip(runs, evaluations, strict=True)
+        for row in evaluation.rows
+    ]
+    # A cut may have been made by another version of fgbg, or edited.
+    if sorted(row.id for row in rows) != sorted(runs[0].locked_splits()):
+        raise UserError("these folds do not hold each photo once: they were cut differently; train them anew")
+    return sorted(rows, key=lambda row: row.id)
+
+
+def _join_statements(
+    runs: Sequence[Run], told: Sequence[dict[str, Any]], rows: list[ScoreRow], empty: float
+) -> dict[str, Any]:
+    """The first fold's rules with the numbers of all photos, and each fold's own beside them."""
+    thresholds = [each["threshold"] for each in told]
+    return {
+        **told[0],
+        **summarise(rows, empty),
+        "fingerprint": runs[0].fingerprint,
+        "threshold": float(np.mean(thresholds)),
+        "threshold_reason": f"each fold's own, of which this is the mean: {', '.join(f'{each:g}' for each in thresholds)}",
+        "folds": [
+            {
+                "fold": run.config.fold,
+                "run": run.name,
+                "pairs": each["pairs"],
+                "training_pairs": len(run.split()["train"]),
+                "mean_dice": each["mean_dice"],
+                "epoch": each["epoch"],
+            }
+            for run, each in zip(runs, told, strict=True)
+        ],
+        "member_models": [
+            tell_member(run, epoch=each["epoch"], threshold=each["threshold"]) for run, each in zip(runs, told, strict=True)
+        ],
+        "seen_count": sum(each["seen_count"] for each in told),
+        "overlap": "; ".join(dict.fromkeys(filter(None, (each["overlap"] for each in told)))),
+    }

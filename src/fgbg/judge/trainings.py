@@ -1,0 +1,83 @@
+"""Tests of two recipes, whose sample is trainings: their seeds, or the folds of a cross-validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
+
+from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.comparison import Pair
+from fgbg.rows import TESTED_IN, ScoreRow
+from fgbg.run import Run
+
+FEWEST_SEEDS = 3
+
+
+def compare_seeds(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[Estimate, float]:
+    """Mean of b minus mean of a with Welch's 95 % interval, and its p-value (Welch 1947).
+
+    Args:
+        a, b: (seeds,) one number per run.
+    """
+    mean = float(b.mean() - a.mean())
+    if a.std() == 0 and b.std() == 0:  # equal to the last digit within each recipe: no variance, so no uncertainty
+        return Estimate(mean, mean, mean), 1.0 if mean == 0 else 0.0
+    from scipy.stats import ttest_ind  # takes a second to import; a comparison over photos does not need it
+
+    test = ttest_ind(b, a, equal_var=False)
+    interval = test.confidence_interval(0.95)
+    return Estimate(mean, float(interval.low), float(interval.high)), float(test.pvalue)
+
+
+class FoldDifferences(NamedTuple):
+    """Two cross-validations over the same folds."""
+
+    differences: NDArray[np.float64]  # (folds,) mean Dice of B minus that of A
+    tested_per_trained: float  # photos of a fold for each photo that its model was trained on
+
+
+def pair_folds(
+    a: Run, b: Run, split: str, rows: tuple[dict[str, ScoreRow], dict[str, ScoreRow]], pairs: Sequence[Pair]
+) -> FoldDifferences | None:
+    """The folds of two cross-validations that cut the photos alike; None for other runs.
+
+    Args:
+        a, b: The runs.
+        split: Which scores.
+        rows: Theirs, by photo.
+        pairs: The photos to compare.
+    """
+    folds, others = (run.statement(split).get("folds", []) for run in (a, b))
+    if not (folds and others):
+        return None
+    fold_of, other_fold_of = ({pair.id: of_run[pair.id].metadata[TESTED_IN] for pair in pairs} for of_run in rows)
+    if fold_of != other_fold_of or len(set(fold_of.values())) < len(folds):
+        return None
+    by_fold = {
+        fold: [pair.b - pair.a for pair in pairs if fold_of[pair.id] == fold] for fold in sorted(set(fold_of.values()))
+    }
+    shares = [fold["pairs"] / fold["training_pairs"] for fold in folds]
+    return FoldDifferences(np.array([np.mean(differences) for differences in by_fold.values()]), float(np.mean(shares)))
+
+
+def compare_folds(folds: FoldDifferences, mean: float) -> tuple[Estimate, float]:
+    """A difference with the 95 % interval and the p-value of the corrected resampled t-test (Nadeau and Bengio 2003).
+
+    The models of two folds were trained on mostly the same photos, so that their scores vary less than those of models
+    trained on photos of their own. The correction adds the share of tested to trained photos to the variance of the mean.
+
+    Args:
+        folds: The differences of the folds.
+        mean: Of all photos; the folds' mean unless they are of different sizes.
+    """
+    count = len(folds.differences)
+    error = float(folds.differences.std(ddof=1)) * math.sqrt(1 / count + folds.tested_per_trained)
+    if np.ptp(folds.differences) == 0:
+        return Estimate(mean, mean, mean), 1.0 if mean == 0 else 0.0
+    reach = float(stdtrit(count - 1, 0.975)) * error
+    return Estimate(mean, mean - reach, mean + reach), float(2 * stdtr(count - 1, -abs(mean) / error))

@@ -1,0 +1,173 @@
+"""Cross-validation: a run for each fold, their photos scored together, and two of them compared fold by fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+import fgbg
+from discs import small_config, write_discs
+from fgbg.cli import main
+from fgbg.config import TrainConfig
+from fgbg.errors import UserError
+from fgbg.judge.bootstrap import estimate_mean
+from fgbg.judge.compare import SIGNIFICANT, compare_runs, describe_comparisons
+from fgbg.judge.folds import evaluate_folds
+from fgbg.judge.report import write_report
+from fgbg.judge.trainings import FoldDifferences, compare_folds
+from fgbg.rows import TESTED_IN, ScoreRow
+from fgbg.run import Run, create_run
+from fgbg.training.folds import train_folds
+from test_compare import STATEMENT
+
+pytestmark = pytest.mark.usefixtures("no_charts")
+FOLDS = 3
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`runs` with a fold each, on drawn discs."""
+    folder = tmp_path_factory.mktemp("folds")
+    config = replace(small_config(folder / "runs", epochs=1), data=str(write_discs(folder)), folds=FOLDS)
+    told: list[str] = []
+    train_folds(config, say=told.append)
+    assert told[0] == f"{folder / 'runs' / 'fold-0'}: fold 0 of 3 tests"
+    yield folder
+
+
+def test_each_photo_is_scored_once_by_the_model_that_did_not_see_it(home: Path) -> None:
+    folders = [home / "runs" / f"fold-{fold}" for fold in (2, 0, 1)]
+    evaluation, joint = evaluate_folds(folders, device="cpu", threads=1)
+    runs = [fgbg.open_run(home / "runs" / f"fold-{fold}") for fold in range(FOLDS)]
+    assert joint.folder == home / "runs", "the folder that holds them"
+    assert len(evaluation.rows) == 20
+    of_folds = {row.id: (row.dice, f"fold {fold}") for fold, run in enumerate(runs) for row in run.scores("test")}
+    assert {row.id: (row.dice, row.metadata[TESTED_IN]) for row in evaluation.rows} == of_folds
+    for fold, run in enumerate(runs):
+        trained = {photo["id"] for photo in run.split()["train"]}
+        assert not trained & {row.id for row in evaluation.rows if row.metadata[TESTED_IN] == f"fold {fold}"}
+    told = joint.statement("test")
+    assert evaluation.mean_dice == estimate_mean(np.array([row.dice for row in evaluation.rows]))
+    assert [fold["mean_dice"] for fold in told["folds"]] == [run.statement("test")["mean_dice"] for run in runs]
+    assert sum(fold["pairs"] for fold in told["folds"]) == told["pairs"] == 20
+    assert told["fingerprint"] == runs[0].fingerprint
+    assert {path.stem for path in joint.thumbnails("test").iterdir()} == {row.id for row in evaluation.rows}
+    assert "20 pairs, each in one of 3 folds" in evaluation.describe()
+    again, _ = evaluate_folds(folders, device="cpu", threads=1)
+    assert again.rows == evaluation.rows
+    assert joint.list_stale() == []
+
+
+def test_the_page_of_a_cross_validation(home: Path, tmp_path: Path) -> None:
+    _, joint = evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], device="cpu", threads=1)
+    page = write_report([joint], tmp_path / "report").page.read_text(encoding="utf-8")
+    assert "each photo is scored by the one model that did not see it" in page
+    assert "one model for each fold" in page
+
+
+def test_the_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder of the folds stands for all of them, to score and to go on."""
+    assert main(["evaluate", str(home / "runs"), "--device", "cpu"]) == 0
+    assert "fold by fold" in capsys.readouterr().out
+    assert main(["train", "--resume", "--out", str(home / "runs")]) == 0
+    out = capsys.readouterr().out
+    assert out.count("resuming") == FOLDS
+    assert out.endswith(f"score them: fgbg evaluate {home / 'runs'}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("evaluate {runs}/fold-0 {runs}/fold-2", "of 3 folds, 1 missing: name a run for each"),
+        ("evaluate {runs}/fold-0 {runs}/fold-0", "both test fold 0: name one run for each fold"),
+        ("evaluate {runs} figures", "figures: folds are scored on their own photos"),
+        ("evaluate {runs} --tta flip", "--tta: folds are scored as they are"),
+        (
+            "train {data} --folds 3 --out {runs}",
+            "holds folds already: choose another folder, or go on with them by --resume",
+        ),
+        ("train {data} --folds 3 --out {data}", "is not empty: choose another folder"),
+        ("predict {runs} {data} --out {home}/p", "holds no best.safetensors"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(home: Path, words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.format(runs=home / "runs", data=home / "discs", home=home).split()) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_one_training_tests_one_fold(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(small_config(tmp_path / "run", epochs=1), data=str(home / "discs"), folds=FOLDS)
+    with pytest.raises(UserError, match="--folds 3: one training tests one fold; name it by --fold 0, say"):
+        fgbg.train(config)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="several processes train one fold together"):
+        train_folds(config)
+
+
+# Compared fold by fold
+
+
+def make_folds(folder: Path, dices: Sequence[Sequence[float]], **settings: object) -> Run:
+    """The joint scores of a cross-validation: for each fold, the Dice of its photos."""
+    run = create_run(folder)
+    run.write_config(TrainConfig(out=str(folder), **settings))  # type: ignore[arg-type]
+    rows = [
+        ScoreRow(f"photo_{fold}_{place}", 4, 4, 1, 0, 0, 15, float(dice), 0.5, 0.5, metadata={TESTED_IN: f"fold {fold}"})
+        for fold, of_fold in enumerate(dices)
+        for place, dice in enumerate(of_fold)
+    ]
+    folds = [{"fold": fold, "pairs": len(of_fold), "training_pairs": 9} for fold, of_fold in enumerate(dices)]
+    run.write_scores("test", rows, STATEMENT | {"folds": folds})
+    return run
+
+
+def test_two_cross_validations_by_hand(tmp_path: Path) -> None:
+    """Folds of 4 photos, 9 trained: variance of the mean = s² (1/3 + 4/9)."""
+    gains = [0.01, 0.02, 0.06]
+    a = make_folds(tmp_path / "a", [[0.5] * 4] * 3)
+    b = make_folds(tmp_path / "b", [[0.5 + gain] * 4 for gain in gains], model="resnet34_unet")
+    (told,) = compare_runs([a, b])
+    error = math.sqrt(0.0007 * (1 / 3 + 4 / 9))  # squares about 0.03: 0.0004 + 0.0001 + 0.0009, halved
+    assert told.question == "folds"
+    assert told.sample == "3 folds"
+    assert told.difference.mean == pytest.approx(0.03)
+    assert told.difference.low == pytest.approx(0.03 - student.ppf(0.975, 2) * error)
+    assert told.p == pytest.approx(2 * student.sf(0.03 / error, 2))
+    assert told.verdict == "cannot tell"
+    assert "corrected t-test over 3 folds" in describe_comparisons([told], [a, b], "test")
+    (by_photos,) = compare_runs([a, b], question="model")
+    assert (by_photos.question, by_photos.verdict) == ("model", "B is better")
+    assert compare_runs([a, b], question="recipe") == [told]
+
+
+def test_folds_that_are_cut_differently_are_compared_by_photos(tmp_path: Path) -> None:
+    a = make_folds(tmp_path / "a", [[0.5] * 4] * 3)
+    b = make_folds(tmp_path / "b", [[0.6] * 4] * 3, model="resnet34_unet")
+    moved = [replace(row, metadata={TESTED_IN: "fold 0"}) if row.id == "photo_2_0" else row for row in b.scores("test")]
+    b.write_scores("test", moved, b.statement("test"))
+    assert compare_runs([a, b])[0].question == "model"
+
+
+def test_equal_folds_have_no_spread() -> None:
+    same = FoldDifferences(np.full(5, 0.1), 0.25)
+    assert compare_folds(same, 0.1) == ((0.1, 0.1, 0.1), 0.0)
+    assert compare_folds(FoldDifferences(np.zeros(5), 0.25), 0.0) == ((0.0, 0.0, 0.0), 1.0)
+
+
+def test_the_verdict_errs_rarely_where_trainings_share_photos() -> None:
+    """Folds' differences that hang together as Nadeau and Bengio assume: the plain t-test errs far more often."""
+    random, share = np.random.default_rng(0), 1 / 3
+    common = share / (1 + share)  # correlation of two folds' differences
+    wrong = plainly_wrong = 0
+    for _ in range(2000):
+        gaps = math.sqrt(common) * random.normal() + math.sqrt(1 - common) * random.normal(size=5)
+        wrong += compare_folds(FoldDifferences(gaps, share), float(gaps.mean()))[1] < SIGNIFICANT
+        plainly_wrong += compare_folds(FoldDifferences(gaps, 0.0), float(gaps.mean()))[1] < SIGNIFICANT
+    assert wrong / 2000 == pytest.approx(SIGNIFICANT, abs=0.015)
+    assert plainly_wrong / 2000 > 0.12
