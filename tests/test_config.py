@@ -234,7 +234,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("patience", -1),
     ("threads", -1),
     *[("folds", value) for value in (-1, 1, 2)],
-    *[("fold", value) for value in (-1, 1)],
+    *[("fold", value) for value in (-2, 1)],
     *[("object_values", value) for value in ((-1,), (1, 256))],
     *[("augment.flip", value) for value in (-0.1, 1.1, nan)],
     *[(f"augment.{name}", value) for name in ("cutmix", "mixup") for value in (-0.1, 1.1, nan)],
