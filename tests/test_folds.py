@@ -23,6 +23,7 @@ from fgbg.judge.report import write_report
 from fgbg.judge.trainings import FoldDifferences, compare_folds
 from fgbg.rows import TESTED_IN, ScoreRow
 from fgbg.run import Run, create_run
+from fgbg.storage import list_folds
 from fgbg.training.folds import train_folds
 from test_compare import STATEMENT
 
@@ -99,6 +100,21 @@ def test_the_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_mistakes_are_told_in_a_sentence(home: Path, words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words.format(runs=home / "runs", data=home / "discs", home=home).split()) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_joint_scores_are_no_training_to_go_on_with(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], device="cpu", threads=1)
+    before = {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*")}
+    assert main(["train", "--resume", "--fold", "0", "--out", str(home / "runs")]) == 2
+    assert "holds the scores of other runs, and no training to go on with" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*")} == before
+
+
+def test_folds_are_found_whatever_is_missing(tmp_path: Path) -> None:
+    for name in ("fold-10", "fold-2", "fold-old", "other"):
+        create_run(tmp_path / name).write_config(TrainConfig())
+    (tmp_path / "fold-3").mkdir()
+    assert [path.name for path in list_folds(tmp_path)] == ["fold-2", "fold-10"]
 
 
 def test_one_training_tests_one_fold(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

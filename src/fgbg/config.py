@@ -36,6 +36,7 @@ LOSS_OPTIONS = {
 """Settings that only some parts of a loss have, and those parts."""
 FEWEST_FOLDS = 3  # to test, to choose, to learn
 EVERY_FOLD = -1
+"""`fold` where each of them is to be trained."""
 
 
 @dataclass(frozen=True)

@@ -168,8 +168,13 @@ def leave_processes(status: int) -> NoReturn:
     os._exit(status)
 
 
+def count_processes() -> int:
+    """How many processes a launcher such as torchrun started for this one's work; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = count_processes()
     if world == 1:
         # Accelerate keeps its settings for the life of the process; a later run in it may need others.
         AcceleratorState._reset_state(reset_partial_state=True)

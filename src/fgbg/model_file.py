@@ -85,10 +85,14 @@ def parse_header(text: str | None, path: Path) -> ModelHeader:
         raise UserError(f"{path} has a header that cannot be understood ({error}): train or copy it again") from None
 
 
-def find_model_file(model: str | Path) -> Path:
+def find_model_file(model: str | Path, cure: str = "") -> Path:
     """The file of a MODEL: a run's best, the shipped one, or the file itself.
 
     The word `pets` always means the shipped model; for a folder of that name pass ./pets or a `Path`.
+
+    Args:
+        model: As a command takes it.
+        cure: How the sentence of an error ends; by default by what a MODEL is.
 
     Raises:
         UserError: It does not exist, or the run has no model yet.
@@ -102,10 +106,12 @@ def find_model_file(model: str | Path) -> Path:
     if path.is_dir():
         best = path / "best.safetensors"
         if not best.exists():
-            raise UserError(f"{path} holds no best.safetensors, which a run has that has finished an epoch: {MODEL_IS}")
+            raise UserError(
+                f"{path} holds no best.safetensors, which a run has that has finished an epoch: {cure or MODEL_IS}"
+            )
         return best
     if not path.exists():
-        raise UserError(f"{path} does not exist: {MODEL_IS}")
+        raise UserError(f"{path} does not exist: {cure or MODEL_IS}")
     return path
 
 

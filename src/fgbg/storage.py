@@ -199,10 +199,9 @@ def make_empty_folder(folder: Path) -> Path:
 
 def list_folds(folder: Path) -> list[Path]:
     """The runs of a cross-validation that `fgbg train --folds` wrote into a folder, in order; empty for other folders."""
-    runs: list[Path] = []
-    while is_run(run := folder / FOLD_FOLDER.format(len(runs))):
-        runs.append(run)
-    return runs
+    prefix = FOLD_FOLDER.format("")
+    numbers = [path.name.removeprefix(prefix) for path in folder.glob(f"{prefix}*") if is_run(path)]
+    return [folder / FOLD_FOLDER.format(number) for number in sorted(int(each) for each in numbers if each.isdecimal())]
 
 
 def is_run(folder: Path) -> bool:

@@ -125,6 +125,12 @@ class SampleSet:
         """The first digits of each photo's hash, by which runs and models recognise it."""
         return tuple(look.image_hash[:HASH_DIGITS] for look in self.inspections)
 
+    def rearrange(self, samples: Iterable[Sample]) -> SampleSet:
+        """The set with these of its samples, known by their ids, in this order; each keeps its inspection."""
+        look_of = {sample.id: look for sample, look in zip(self.samples, self.inspections, strict=True)}
+        samples = tuple(samples)
+        return replace(self, samples=samples, inspections=tuple(look_of[sample.id] for sample in samples))
+
     def of(self, split: str) -> SampleSet:
         """The samples of one split, in order."""
         keep = [index for index, sample in enumerate(self.samples) if sample.split == split]

@@ -125,6 +125,7 @@ def _measure_cut(levels: NDArray[np.uint8], body: NDArray[np.bool_]) -> float:
 
 
 def _measure_apart(levels: NDArray[np.uint8]) -> float:
+    """The share of the band farther than APART from object or from ground, on every `step`th pixel."""
     step = math.ceil(max(levels.shape) / APART_EDGE)
     small = levels[::step, ::step]
     band = small == BAND

@@ -9,8 +9,9 @@ cross-validations over the same folds ask about recipes too: their folds are the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,8 @@ def compare_runs(
     for run in runs:
         recipes.setdefault(_find_recipe(run, split), []).append(run)
     fewest = min(len(members) for members in recipes.values())
-    have_folds = all(run.statement(split).get("folds") for run in runs)
-    if question == "recipe" and (len(recipes) < 2 or fewest < FEWEST_SEEDS) and not have_folds:
+    folds = {run.folder: told for run in runs if (told := run.statement(split).get("folds"))}
+    if question == "recipe" and (len(recipes) < 2 or fewest < FEWEST_SEEDS) and len(folds) < len(runs):
         counts = ", ".join(f"{members[0].name}: {len(members)}" for members in recipes.values())
         raise UserError(
             f"--question recipe needs two recipes or more with {FEWEST_SEEDS} seeded runs each; "
@@ -67,8 +68,7 @@ def compare_runs(
     if question != "model" and len(recipes) > 1 and fewest >= FEWEST_SEEDS:
         comparisons = _compare_recipes(list(recipes.values()), scored)
     else:
-        folds_of = "" if question == "model" else split
-        comparisons = _compare_models(runs, list(recipes.values()), scored, seed, folds_of)
+        comparisons = _compare_models(runs, list(recipes.values()), scored, seed, {} if question == "model" else folds)
     adjusted = adjust_holm([each.p for each in comparisons])
     judged = [_judge(each, p) for each, p in zip(comparisons, adjusted, strict=True)]
     stale = [f"{run.name}: {told}" for run in runs if (told := run.find_stale(split))]
@@ -90,11 +90,17 @@ def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
 
 
 def _compare_models(
-    runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int, folds_of: str
+    runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int, folds: Mapping[Path, list[dict[str, Any]]]
 ) -> list[Comparison]:
     """Every pair of models; with several recipes, only pairs across recipes.
 
-    Cross-validations over the same folds are compared by their folds on the split `folds_of`, unless it is empty.
+    Args:
+        runs: The runs.
+        recipes: The same, by recipe.
+        scored: Their rows.
+        seed: Seed of the bootstrap.
+        folds: What the statements of cross-validations say of their folds, by run folder: two that cut the photos alike are
+            compared fold by fold.
     """
     labels = {str(run.folder.resolve()): label for label, run in name_runs(runs).items()}
     recipe_of = {str(run.folder.resolve()): place for place, members in enumerate(recipes) for run in members}
@@ -109,21 +115,22 @@ def _compare_models(
         test = check_difference(np.array([pair.b - pair.a for pair in pairs]), groups=groups, seed=seed)
         few = _say_few(test.units, groups)
         difference, p, sample = test.difference, test.p, f"{test.units} {'groups of photos' if groups else 'photos'}"
-        folds = pair_folds(first, other, folds_of, (scored[a], scored[b]), pairs) if folds_of else None
-        if folds:
-            difference, p = compare_folds(folds, test.difference.mean)
-            sample = f"{len(folds.differences)} folds"
-            notes += [f"fold by fold: {', '.join(f'{each:+.4f}' for each in folds.differences)}"]
+        are_folds = first.folder in folds and other.folder in folds
+        paired = pair_folds(scored[a], scored[b], pairs, folds[first.folder]) if are_folds else None
+        if paired:
+            difference, p = compare_folds(paired, test.difference.mean)
+            sample = f"{len(paired.differences)} folds"
+            notes += [f"fold by fold: {', '.join(f'{each:+.4f}' for each in paired.differences)}"]
         if all(pair.a == pair.b for pair in pairs):
             notes += ["both have the same score on every photo: they may be one and the same model"]
         elif same:
             notes += ["these are seeds of one recipe: what differs between them is chance"]
-        elif not folds:
+        elif not paired:
             notes += [f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"]
         comparisons.append(
             _count_wins(
                 pairs,
-                question="folds" if folds else "model",
+                question="folds" if paired else "model",
                 a=labels[a],
                 b=labels[b],
                 verdict="cannot tell" if few else "",

@@ -53,6 +53,11 @@ class Comparison:
     sample: str  # what the interval is over: "611 photos", "40 groups of photos", "3 and 3 seeds", "5 folds"
     notes: tuple[str, ...]
 
+    @property
+    def question_in_words(self) -> str:
+        """What was asked, without a question mark."""
+        return QUESTIONS[self.question]
+
     def most_changed(self, count: int = MOST_CHANGED) -> list[Pair]:
         """The photos whose Dice differs most, the largest change first."""
         return sorted(self.pairs, key=lambda pair: (-abs(pair.b - pair.a), pair.id))[:count]
@@ -74,7 +79,7 @@ class Comparison:
         ]
         return "\n".join(
             [
-                f"{QUESTIONS[self.question]}?",
+                f"{self.question_in_words}?",
                 f"  A  {self.a:{width}}  {self.mean_a:.4f}",
                 f"  B  {self.b:{width}}  {self.mean_b:.4f}",
                 f"  B - A {self.difference.signed()}  95 % interval, {method}; p {word_p(self.p)}{adjusted}",
@@ -92,7 +97,7 @@ class Comparison:
         difference = self.difference.to_json()
         told |= {"difference": difference["mean"], "interval": [difference["low"], difference["high"]]}
         told["pairs"] = [pair._asdict() for pair in self.pairs]
-        told["question_in_words"] = QUESTIONS[self.question]
+        told["question_in_words"] = self.question_in_words
         told["most_changed"] = [pair.id for pair in self.most_changed()]
         return told
 

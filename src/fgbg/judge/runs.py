@@ -208,9 +208,7 @@ def open_run_data(
         if named.fingerprint != run.fingerprint:
             has_lists = any(sample.split for sample in named.samples)
             return named.of(split if has_lists else ""), f"{named.name}_{split}"
-        look_of = {sample.id: look for sample, look in zip(named.samples, named.inspections, strict=True)}
-        samples = tuple(lock_splits(named.samples, locked))  # in the run's order
-        own = replace(named, samples=samples, inspections=tuple(look_of[sample.id] for sample in samples))
+        own = named.rearrange(lock_splits(named.samples, locked))
     else:
         own = open_samples(
             config.data,

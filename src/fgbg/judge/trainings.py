@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
 from fgbg.judge.bootstrap import Estimate
 from fgbg.judge.comparison import Pair
 from fgbg.rows import TESTED_IN, ScoreRow
-from fgbg.run import Run
 
 FEWEST_SEEDS = 3
 
@@ -42,20 +41,16 @@ class FoldDifferences(NamedTuple):
 
 
 def pair_folds(
-    a: Run, b: Run, split: str, rows: tuple[dict[str, ScoreRow], dict[str, ScoreRow]], pairs: Sequence[Pair]
+    a: Mapping[str, ScoreRow], b: Mapping[str, ScoreRow], pairs: Sequence[Pair], folds: Sequence[Mapping[str, Any]]
 ) -> FoldDifferences | None:
-    """The folds of two cross-validations that cut the photos alike; None for other runs.
+    """The folds of two cross-validations; None if they did not cut the photos alike.
 
     Args:
-        a, b: The runs.
-        split: Which scores.
-        rows: Theirs, by photo.
+        a, b: Their rows, by photo.
         pairs: The photos to compare.
+        folds: As the statement of either tells them.
     """
-    folds, others = (run.statement(split).get("folds", []) for run in (a, b))
-    if not (folds and others):
-        return None
-    fold_of, other_fold_of = ({pair.id: of_run[pair.id].metadata[TESTED_IN] for pair in pairs} for of_run in rows)
+    fold_of, other_fold_of = ({pair.id: rows[pair.id].metadata[TESTED_IN] for pair in pairs} for rows in (a, b))
     if fold_of != other_fold_of or len(set(fold_of.values())) < len(folds):
         return None
     by_fold = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from optuna.study import Study
 
 from fgbg.config import TrainConfig, read_config, to_toml
 from fgbg.data.samples import SampleSet
+from fgbg.engine import count_processes
 from fgbg.errors import UserError
 from fgbg.judge.page.wording import plural
 from fgbg.run import Run
@@ -56,7 +56,7 @@ def sweep(
     Raises:
         UserError: Anything in the settings, the search or the folder that cannot be used.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if count_processes() > 1:
         raise UserError("fgbg sweep works in one process: start it without torchrun, and train the best settings with it")
     if trials < 2:
         raise UserError(f"--trials {trials}: must be 2 or more; the first is the baseline")

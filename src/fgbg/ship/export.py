@@ -11,7 +11,7 @@ from torch import nn
 
 from fgbg.data.parallel import Progress
 from fgbg.errors import UserError, unknown_name
-from fgbg.model_file import HEADER_KEY, MODEL_IS, ModelHeader, find_model_file, write_header
+from fgbg.model_file import HEADER_KEY, ModelHeader, find_model_file, write_header
 from fgbg.models.checkpoint import load_model
 from fgbg.models.predictor import Predictor
 from fgbg.run import Run
@@ -78,7 +78,7 @@ def export_model(
     Raises:
         UserError: There is no such model, it cannot be exported, its answers differ, or `out` cannot be used.
     """
-    file, out = _find_trained(model), Path(out).expanduser()
+    file, out = find_model_file(model, cure="name a run or its best.safetensors"), Path(out).expanduser()
     _require_place(file, out, force)
     _require_weights(weights)
     predictor, header = load_model(file, network=network)
@@ -106,18 +106,6 @@ def export_model(
         return Export(out, parity, None, no_card)
     card = Card(name=out.stem, run=run, header=header, model=out, parity=parity, terms=terms, not_for=not_for)
     return Export(out, parity, write_card(card, out.with_suffix(".md")))
-
-
-def _find_trained(model: str | Path) -> Path:
-    """The file of a MODEL, of which an exported one is none to choose.
-
-    Raises:
-        UserError: It does not exist, or the run has no model yet.
-    """
-    try:
-        return find_model_file(model)
-    except UserError as error:
-        raise UserError(str(error).replace(MODEL_IS, "name a run or its best.safetensors")) from None
 
 
 def _why_no_card(run: Run | None) -> str:

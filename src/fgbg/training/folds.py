@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from fgbg.config import TrainConfig
+from fgbg.engine import count_processes
 from fgbg.errors import UserError
 from fgbg.run import Run
 from fgbg.storage import FOLD_FOLDER, free_name, is_run, list_folds, make_empty_folder, make_folder
@@ -23,10 +23,10 @@ def train_folds(config: TrainConfig, *, resume: bool = False, say: Callable[[str
         say: Gets a line before each fold, and after an interruption.
 
     Raises:
-        UserError: As `train`; or several processes train together.
+        UserError: As `train`; or several processes train together, or the folder holds something else.
     """
     folder = Path(config.out).expanduser() if config.out else free_name(Path("runs") / f"{config.model}-folds")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if count_processes() > 1:
         raise UserError(f"--folds {config.folds}: several processes train one fold together; name it by --fold 0, say")
     if list_folds(folder) and not resume:
         raise UserError(f"{folder} holds folds already: choose another folder, or go on with them by --resume")

@@ -15,6 +15,7 @@ from fgbg.data.samples import SampleSet
 from fgbg.data.split import find_overlaps
 from fgbg.engine import Engine
 from fgbg.errors import UserError
+from fgbg.judge.joint import JOINT
 from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
 from fgbg.run import Run, create_run, open_run
@@ -175,6 +176,8 @@ def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
         raise UserError("--out is needed: which run folder?")
     folder = Path(config.out).expanduser() if config.out else free_name(Path("runs") / config.model.replace(":", "-"))
     if resume:
+        if (folder / JOINT).exists():
+            raise UserError(f"{folder} holds the scores of other runs, and no training to go on with: name one of those")
         return open_run(folder)
     run = create_run(folder) if engine.is_main else Run(folder)
     engine.wait()
