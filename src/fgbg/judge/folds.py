@@ -144,7 +144,7 @@ def _join_statements(
         **summarise(rows, empty),
         "fingerprint": runs[0].fingerprint,
         "threshold": float(np.mean(thresholds)),
-        "threshold_reason": f"each fold's own, of which this is the mean: {', '.join(f'{each:g}' for each in thresholds)}",
+        "threshold_reason": f"each fold's own: {', '.join(f'{each:g}' for each in thresholds)}",
         "folds": [
             {
                 "fold": run.config.fold,

@@ -127,6 +127,7 @@ def describe_statement(told: dict[str, Any]) -> str:
     """The scores and every rule behind them, as lines to print."""
     folds = told.get("folds", [])
     tested = f", each in one of {len(folds)} folds" if folds else ""
+    threshold = "of each fold" if folds else f"{told['threshold']:g}"
     which = "one model a fold" if folds else f"epoch {told['epoch']}"
     over = f"{told['groups']} groups of photos" if told["groups"] else "photos"
     views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
@@ -138,7 +139,7 @@ def describe_statement(told: dict[str, Any]) -> str:
     of_how_many = "" if both == told["pairs"] else f"; mean over the {both:,} photos with both outlines"
     lines = [
         f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs{tested} · hash {told['fingerprint']}",
-        f"border = {told['border']} · threshold {told['threshold']:g} · fit {told['fit']} · "
+        f"border = {told['border']} · threshold {threshold} · fit {told['fit']} · "
         f"{told['network']} (width {told['width']}, {which}){views}",
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
         f"  Dice  mean over photos   {read_mean_dice(told)}  95 % bootstrap over {over}, at their own size",

@@ -153,6 +153,7 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
     get = statement.get
     groups, empty = get("groups") or 0, str(get("empty", "1"))
     over = f"{plural(groups, 'group')} of photos" if groups else "photos"
+    threshold = "of each fold" if get("folds") else f"{get('threshold', math.nan):g}"
     epoch = "one model for each fold" if get("folds") else f"weights of epoch {get('epoch', DASH)}"
     rules = [
         Fact(
@@ -164,7 +165,7 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
             "Scored", "each photo at its own size", f"then the mean; interval by 10,000 resamples of the {over} (bootstrap)"
         ),
         Fact("Border", str(get("border", DASH)), BORDERS.get(str(get("border")), "")),
-        Fact("Threshold", f"{get('threshold', math.nan):g}", str(get("threshold_reason") or "")),
+        Fact("Threshold", threshold, str(get("threshold_reason") or "")),
         Fact("Fit", str(get("fit", DASH)), FITS.get(str(get("fit")), "")),
         Fact("Empty photos", f"{get('both_empty_count', 0):,}", _describe_empties(statement, empty)),
         Fact(
