@@ -11,7 +11,6 @@ test Dice is compared over seeds.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import tyro
 from fgbg.cores import count_cores
 from fgbg.judge.trainings import compare_seeds
 from fgbg.run import Run, open_run
+from fgbg.storage import hash_file
 from timing import describe_machine
 
 GRADIENT = """
@@ -107,7 +107,7 @@ def score(run: Run, processes: int, threads: int) -> Run:
 
 def hash_rows(run: Run) -> str:
     """The hash of a run's test rows."""
-    return hashlib.sha256(run.scores_path("test").read_bytes()).hexdigest()[:12]
+    return hash_file(run.scores_path("test"))[:12]
 
 
 def tell_difference(first: Run, second: Run) -> str:

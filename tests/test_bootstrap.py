@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fgbg.judge import bootstrap
-from fgbg.judge.bootstrap import Estimate, check_difference, estimate_mean
+from fgbg.judge.bootstrap import Estimate, check_difference, estimate_mean, estimate_means
 
 
 def draw_scores(count: int, seed: int) -> np.ndarray:
@@ -93,6 +93,17 @@ def test_a_set_too_large_for_one_block_gets_the_interval_of_one_block(monkeypatc
     assert estimate_mean(scores) == in_blocks
     deviation = np.sqrt(0.9 * 0.1 / 11)  # of Beta(9, 1)
     assert in_blocks.high - in_blocks.low == pytest.approx(2 * 1.96 * deviation / np.sqrt(500), rel=0.15)
+
+
+def test_sets_estimated_together_get_the_intervals_of_each_alone() -> None:
+    sets = [draw_scores(count, seed) for seed, count in enumerate((40, 700, 40, 3, 40, 700, 41))]
+    together = estimate_means(sets)
+    for mine, alone in zip(together, map(estimate_mean, sets), strict=True):
+        assert mine == pytest.approx(alone, rel=1e-12)
+    assert together[3].high == math.inf
+    assert estimate_means([]) == []
+    with pytest.raises(ValueError, match="no scores"):
+        estimate_means([np.array([])] * 2)
 
 
 @settings(deadline=None, max_examples=15)

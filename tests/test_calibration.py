@@ -178,6 +178,12 @@ def test_what_is_kept_is_json_without_nan() -> None:
     assert len(calibration["threshold"]["scores"]) == len(calibration["threshold"]["candidates"]) == 99
 
 
+def test_photos_without_a_judged_pixel_calibrate_nothing() -> None:
+    ignored = [(torch.rand(4, 4), torch.full((4, 4), 255, dtype=torch.uint8))] * 3
+    with pytest.raises(UserError, match="no pixel of the 3 validation photos is judged"):
+        describe_calibration(tally(ignored), "dice", 3, "validation")
+
+
 def test_a_gain_of_few_groups_chooses_nothing() -> None:
     made = tally(photos(20, shift=-1.0)).by_threshold
     assert choose_threshold(made).value != 0.5

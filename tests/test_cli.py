@@ -273,13 +273,16 @@ def test_what_cannot_begin_leaves_no_folder(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "runs" / "x").exists()
 
 
-def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("verb", "cure"), [("train", "go on with --resume"), ("predict", "run it again")])
+def test_a_full_disk_is_said(
+    verb: str, cure: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device", "runs/x/last.pt")
 
-    monkeypatch.setitem(cli.VERBS, "train", (fail, ""))
-    assert run("train") == 2
-    assert "no space left while writing runs/x/last.pt: free some" in capsys.readouterr().err
+    monkeypatch.setitem(cli.VERBS, verb, (fail, ""))
+    assert run(verb) == 2
+    assert capsys.readouterr().err == f"fgbg: no space left while writing runs/x/last.pt: free some, then {cure}\n"
 
 
 def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:

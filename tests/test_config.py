@@ -194,7 +194,7 @@ def test_whole_numbers_do_for_fractions(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_broken_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--config .*none\.toml does not exist"):
+    with pytest.raises(UserError, match=r"none\.toml does not exist: it is where settings are read from"):
         read_config(tmp_path / "none.toml")
     with pytest.raises(UserError, match=r"does not exist"):
         read_config(tmp_path)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openpyxl
@@ -19,6 +20,7 @@ from fgbg.errors import UserError
 from fgbg.judge.calibration import CANDIDATES
 from fgbg.judge.compare import compare_runs
 from fgbg.judge.metrics import dice
+from fgbg.judge.page.gallery import read_pictures
 from fgbg.judge.page.render import render_page
 from fgbg.judge.report import write_report
 from fgbg.judge.runs import evaluate_run
@@ -209,6 +211,30 @@ def test_an_evaluation_that_fails_leaves_the_pictures_of_the_one_before(
     evaluate_run(run.folder, device="cpu", threads=1)
     assert read() == before
     assert not list(run.folder.glob(".*.partial"))
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_rows_never_stand_beside_pictures_of_another_scoring(
+    moment: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy_run(home / "first", tmp_path)
+    evaluate_run(run.folder, device="cpu", threads=1)
+    write = fgbg.Run.write_scores
+
+    def end(*arguments: Any) -> None:
+        if moment == "after":
+            write(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fgbg.Run, "write_scores", end)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_run(run.folder, device="cpu", threads=1)
+    assert run.scores("test"), "those before or the new ones, whole"
+    assert not run.thumbnails("test").exists()
+    assert read_pictures(run, run.scores("test")[0].id, "test") is None
+    evaluate_run(run.folder, device="cpu", threads=1)
+    assert read_pictures(run, run.scores("test")[0].id, "test")
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from fgbg.data.images import (
     INDEX,
@@ -226,6 +227,31 @@ class TestOrientation:
         np.testing.assert_array_equal(read_photo(path)[:, :, 0], upright)
         assert read_photo_size(path) == upright.shape
 
+    @pytest.mark.parametrize("late", [b"eXIf", b"zTXt"])
+    def test_an_orientation_behind_the_pixels_of_a_png_counts(self, late: bytes, tmp_path: Path) -> None:
+        """Some programs append it."""
+        exif, content = turned(6).tobytes(), save(noise(6, 9), tmp_path / "a.png").read_bytes()
+        if late == b"zTXt":  # as ImageMagick writes it: "exif", the length, and the bytes as hex digits
+            text = f"\nexif\n{len(exif):>8}\n{exif.hex()}\n".encode()
+            exif = b"Raw profile type exif\0\0" + zlib.compress(text)
+        else:
+            exif = exif.removeprefix(b"Exif\0\0")
+        chunk = struct.pack(">I", len(exif)) + late + exif + struct.pack(">I", zlib.crc32(late + exif))
+        (tmp_path / "a.png").write_bytes(content[:-12] + chunk + content[-12:])  # before the end's chunk
+        assert read_photo(tmp_path / "a.png").shape[:2] == read_photo_size(tmp_path / "a.png") == (9, 6)
+
+    @pytest.mark.parametrize("exif", [b"", turned(1), turned(6)])
+    def test_the_size_of_a_png_is_read_without_decoding_it(
+        self, exif: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = save(noise(6, 9), tmp_path / "a.png", **({"exif": exif} if exif else {}))
+
+        def refuse(image: Image.Image) -> None:
+            raise AssertionError("decoded")
+
+        monkeypatch.setattr(PngImageFile, "load", refuse)
+        assert read_photo_size(path) == ((9, 6) if exif == turned(6) else (6, 9))
+
 
 class TestVeryLargePhotos:
     @settings(deadline=None, max_examples=25, derandomize=True)
@@ -315,8 +341,11 @@ class TestWholePhotos:
     @pytest.mark.parametrize("form", ["PNG", "JPEG"])
     def test_what_follows_the_end_does_no_harm(self, form: str, tmp_path: Path) -> None:
         path = save(noise(40, 40, 3), tmp_path / "a.png", format=form)
+        with Image.open(path) as bare:
+            pixels = np.asarray(bare)
         path.write_bytes(path.read_bytes() + b"a note of the camera" * 20)
-        require_whole_photo(path)
+        assert require_whole_photo(path) is None, "not refused"
+        np.testing.assert_array_equal(read_photo(path), pixels)
 
     def test_a_photo_of_no_bytes_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "a.png").touch()
@@ -386,11 +415,14 @@ class TestUnreadable:
     def test_a_large_photo_below_that_limit_is_read_without_a_warning(
         self, read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        path = save(noise(10, 10), tmp_path / "a.png")
+        grey = noise(10, 10)
+        path = save(grey, tmp_path / "a.png")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            read(path)
+            found = read(path)
+        expected = {read_photo: np.stack([grey] * 3, -1), read_mask_values: grey, read_photo_size: (10, 10)}
+        np.testing.assert_array_equal(found, expected[read])
 
 
 def test_a_cut_off_exif_block_is_said_or_passed_over(tmp_path: Path) -> None:
@@ -399,6 +431,15 @@ def test_a_cut_off_exif_block_is_said_or_passed_over(tmp_path: Path) -> None:
         assert read_photo(path).shape == (6, 9, 3)
     except UserError as error:
         assert "a.png is damaged" in str(error)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".DNG"])
+def test_a_format_that_is_not_read_is_said_with_the_cure(suffix: str, tmp_path: Path) -> None:
+    """A raw photo begins like a TIFF, whose first page is its preview."""
+    path = tmp_path / f"a{suffix}"
+    save(noise(6, 9), tmp_path / "a.tif").rename(path)
+    with pytest.raises(UserError, match=rf"a{suffix}: {suffix} is a format that is not read: convert it to JPEG or PNG"):
+        read_photo_size(path)
 
 
 def test_a_program_is_no_photo(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 import fgbg
 from discs import make_samples, small_config, write_discs
 from fgbg.config import TrainConfig
+from fgbg.data.masks import TRIMAP
 from fgbg.data.samples import Sample, understand_samples
 from fgbg.data.split import NEAR_DUPLICATES, find_overlaps, group_samples, refuse_one_sided, refuse_overlaps, split_set
 from fgbg.data.split_rules import split_by_group, split_folds
@@ -328,7 +329,10 @@ def test_masks_that_are_all_object_or_all_ground_are_refused(value: int, split: 
 def test_a_band_is_object_or_ground() -> None:
     trimap = [replace(sample, mask=np.where(sample.mask, 3, 2).astype(np.uint8)) for sample in make_samples(8)]
     trimap[0] = replace(trimap[0], mask=np.ones_like(trimap[0].mask))
-    refuse_one_sided(understand_samples("own", trimap))
+    assert refuse_one_sided(understand_samples("own", trimap)) is None, "not refused"
+    bare = [replace(sample, mask=np.where(sample.mask == 3, 2, sample.mask)) for sample in trimap]
+    with pytest.raises(UserError, match="none of the 6 training masks has a pixel that is object"):
+        refuse_one_sided(understand_samples("own", bare, encoding=TRIMAP))  # it was the band that counted
 
 
 @pytest.mark.long

@@ -279,7 +279,7 @@ class TestBorder:
 
     @pytest.mark.parametrize("border", ["foreground", "background", "ignore"])
     def test_every_rule_is_allowed_with_a_band(self, border: str) -> None:
-        check_border(border, TRIMAP)
+        assert check_border(border, TRIMAP) is None, "not refused"
 
     def test_the_default_rule_is_allowed_without_a_band(self) -> None:
-        check_border("foreground", ZERO_ONE)
+        assert check_border("foreground", ZERO_ONE) is None, "not refused"

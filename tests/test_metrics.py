@@ -196,6 +196,16 @@ def test_counts_do_not_overflow_8_or_16_bits() -> None:
         assert count_pixels(guess[None], target[None]).TP.tolist() == [200_000]
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.float64, float])
+def test_counts_may_be_numbers_of_any_kind(kind: type) -> None:
+    """As a table's cells are, or sums over photos."""
+    counts = Counts(TP=kind(3), FP=kind(1), FN=kind(2), TN=kind(4))
+    scores = [score(counts) for score in (dice_of, iou_of, precision_of, recall_of, specificity_of)]
+    assert scores == [6 / 9, 3 / 6, 3 / 4, 3 / 5, 4 / 5]
+    nothing = Counts(kind(0), kind(0), kind(0), kind(4))
+    assert [score(nothing, empty=0.5) for score in (dice_of, iou_of, precision_of, recall_of)] == [0.5] * 4
+
+
 def test_the_inputs_stay_as_they_were() -> None:
     prediction, target = draw("#.#"), np.array([[1, 1, 255]], np.uint8)
     kept = prediction.copy(), target.copy()

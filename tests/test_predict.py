@@ -504,6 +504,35 @@ def test_a_broken_photo_is_named_and_the_others_are_written(red_model: Path, tmp
         np.testing.assert_array_equal(read(tmp_path / "out" / f"{index}.png"), LEFT * 255)
 
 
+def test_a_name_as_long_as_names_may_be(red_model: Path, tmp_path: Path) -> None:
+    photo = write(tmp_path / "photos" / f"{'é' * 125}a.png")
+    assert len(os.fsencode(photo.name)) == 255
+    assert run(red_model, photo.parent, out=tmp_path / "out").written == [tmp_path / "out" / photo.name]
+    assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_a_file_of_several_pages_is_left_out(red_model: Path, tmp_path: Path) -> None:
+    page = Image.fromarray(paint(LEFT))
+    page.save(tmp_path / "a.tif", save_all=True, append_images=[page])
+    write(tmp_path / "b.png")
+    outcome = run(red_model, tmp_path / "a.tif", tmp_path / "b.png", out=tmp_path / "out")
+    assert outcome.written == [tmp_path / "out" / "b.png"]
+    assert outcome.failed[tmp_path / "a.tif"].startswith(f"{tmp_path / 'a.tif'} has 2 pages, of which only the first")
+    with pytest.raises(UserError, match="2 pages"):
+        fgbg.load(red_model)(tmp_path / "a.tif")
+
+
+def test_a_photo_that_is_not_read_is_not_taken_for_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.heic").write_bytes(b"")
+    assert cli.main(["predict", "a.heic", "--out", "masks"]) == 2
+    assert (
+        capsys.readouterr().err == "left out: a.heic: .heic is a format that is not read: convert it to JPEG or PNG first\n"
+    )
+
+
 def test_only_broken_photos_write_nothing(red_model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no photo")
     outcome = run(red_model, tmp_path / "a.png", out=tmp_path / "out")

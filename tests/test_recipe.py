@@ -199,6 +199,8 @@ def test_parts_must_come_out_even(tmp_path: Path) -> None:
 def test_the_size_grows_over_the_first_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config(tmp_path / "run", size=96, start_size=32, epochs=8, width=2)
     assert [size_in(epoch, config) for epoch in range(1, 9)] == [32, 32, 64, 64, 96, 96, 96, 96]
+    assert size_in(1, replace(config, epochs=1)) == 96, "no time to grow"
+    assert [size_in(epoch, replace(config, epochs=2)) for epoch in (1, 2)] == [32, 96]
     seen: list[int] = []
     call = PairedAugmentation.__call__
 

@@ -30,12 +30,11 @@ from fgbg.judge.page.svg import Axis, path, round_ticks, tag
 from fgbg.judge.page.tables import (
     count_failures,
     rank_by_spread,
-    tabulate_changes,
-    tabulate_comparisons,
     tabulate_failures,
     tabulate_slices,
 )
 from fgbg.judge.page.wording import DASH, describe_doubt, list_rules, list_spread, percent, word
+from fgbg.judge.ranking import pick_extremes, rank_rows
 from fgbg.judge.report import write_record, write_report
 from fgbg.judge.slices import Slice, slice_rows
 from fgbg.rows import ScoreRow
@@ -149,7 +148,7 @@ def test_pictures_stay_within_their_budget(run: Run) -> None:
     budget = sum(sizes.values()) // 2
     some = choose_pictures(run, rows, "test", budget)
     assert 0 < sum(sizes[key] for key in some) <= budget
-    ranked = [row.id for row in gallery.rank_rows(rows)]
+    ranked = [row.id for row in rank_rows(rows)]
     assert list(some)[:2] == [ranked[0], ranked[-1]]  # the worst, then the best
     # 611 photos of 128 px take at most 10 kB each, before base64 adds a third.
     assert gallery.PICTURE_BUDGET_BYTES * 4 / 3 < 7_000_000
@@ -198,7 +197,7 @@ def test_every_photo_is_in_the_page(page: Page, run: Run) -> None:
 
 def test_worst_median_and_best_are_there_without_a_script(page: Page, run: Run) -> None:
     picks = page.text[page.text.index('id="picks"') : page.text.index("<dialog")]
-    ranked = gallery.rank_rows(run.scores("test"))
+    ranked = rank_rows(run.scores("test"))
     assert re.findall(r'class="name">([^<]*)<', picks)[:8] == [row.id for row in ranked[:8]]
     assert re.findall(r'class="name">([^<]*)<', picks)[-8:] == [row.id for row in ranked[:-9:-1]]
     assert picks.count("<img") == 2 * 24
@@ -460,11 +459,20 @@ def test_failures_are_counted() -> None:
 
 def test_tables_have_a_cell_for_each_column(run: Run, other: Run) -> None:
     rows = run.scores("test")
-    both = {"a": rows, "b": other.scores("test")}
-    tables = [tabulate_failures(rows), tabulate_slices(slice_rows(rows)), tabulate_changes(both), tabulate_comparisons([])]
-    for table in tables:
+    for table in (tabulate_failures(rows), tabulate_slices(slice_rows(rows))):
         assert all(len(line) == len(table.columns) for line in table.rows)
-    assert len(tables[2].rows) == COUNT
+    ranked = rank_by_spread({"a": rows, "b": other.scores("test")})
+    assert all(len(values) == 2 for _, values, _ in ranked)
+    assert len(ranked) == COUNT
+
+
+def test_the_extremes_by_hand() -> None:
+    dices = [0.5, 0.9, math.nan, 0.1, 0.9, 0.7, 0.3]  # ranked: 3, 6, 0, 5, 1, 4, since of equal ones the name decides
+    picked = pick_extremes([row(number, dice) for number, dice in enumerate(dices)], 2)
+    found = {kind: [each.id.removeprefix("photo_") for each in rows] for kind, rows in picked.items()}
+    assert found == {"worst": ["3", "6"], "median": ["0", "5"], "best": ["4", "1"]}
+    alone = pick_extremes([row(0, 0.5), row(1, math.nan)], 3)
+    assert [[each.id for each in rows] for rows in alone.values()] == [["photo_0"]] * 3  # it is all of them
 
 
 def test_photos_by_how_far_runs_are_apart() -> None:

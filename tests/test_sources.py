@@ -537,6 +537,17 @@ class TestTables:
         (tmp_path / "keep.txt").write_text("".join(f"photo_{index:02}\n" for index in range(5)))
         assert refusal(folder, only=tmp_path / "keep.txt") == sentence
 
+    def test_a_list_of_photos_to_keep_names_them_as_other_lists_may(self, make_folder, tmp_path: Path) -> None:
+        """With the file ending, and with accents composed or apart."""
+        folder = make_folder(4)
+        for kind in ("images", "masks"):
+            (folder / kind / "photo_03.png").rename(folder / kind / f"{unicodedata.normalize('NFD', 'é')}.png")
+        (tmp_path / "keep.txt").write_text("photo_00\nphoto_01.png\nphoto_02.JPG\né\n", encoding="utf-8")
+        kept = open_samples(folder, only=tmp_path / "keep.txt").samples
+        assert sorted(sample.id for sample in kept) == ["e\u0301", "photo_00", "photo_01", "photo_02"]
+        (tmp_path / "keep.txt").write_text("photo_00\nphoto_9.png\n")
+        assert "keep.txt lists photo_9.png, which the data do not have" in refusal(folder, only=tmp_path / "keep.txt")
+
     def test_photos_that_groups_forget_are_counted_and_named(self, make_folder) -> None:
         folder = make_folder(6)
         (folder / "groups.csv").write_text("id,group\nphoto_00,P1\nphoto_01,P1\nphoto_02,P2\nphoto_03,\n")
@@ -626,6 +637,12 @@ class TestFingerprint:
         assert one.fingerprint == copy.fingerprint
         assert open_samples(make_folder(5, name="other", seed=1)).fingerprint != one.fingerprint
         assert open_samples(make_folder(4, name="fewer")).fingerprint != one.fingerprint
+
+    def test_it_is_computed_once_and_a_part_of_the_set_has_its_own(self) -> None:
+        samples = understand_samples("a", own_samples(4))
+        assert samples.fingerprint is samples.fingerprint
+        part, first = samples.rearrange(samples.samples[:2]), understand_samples("b", own_samples(2))
+        assert part.fingerprint == first.fingerprint != samples.fingerprint
 
     def test_the_order_of_samples_does_not_count(self) -> None:
         samples = own_samples(4)

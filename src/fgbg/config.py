@@ -342,7 +342,7 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
     """
     base = base or TrainConfig()
     if not path.is_file():
-        raise UserError(f"--config {path} does not exist")
+        raise UserError(f"{path} does not exist: it is where settings are read from, as TOML")
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -209,9 +209,8 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _resolve_precision(precision: str, device: torch.device) -> str:
-    has_bf16 = {"cuda": _cuda_has_bf16, "cpu": _cpu_has_bf16}.get(device.type, lambda: False)
     if precision == "auto":
-        return "bf16" if has_bf16() else "fp32"
+        return "bf16" if _has_bf16(device) else "fp32"
     if precision == "bf16" and device.type == "mps":
         raise UserError("--precision bf16: not on mps; use --precision auto")
     return precision
@@ -225,12 +224,12 @@ def name_cpu() -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
-def _cuda_has_bf16() -> bool:
-    return torch.cuda.get_device_capability()[0] >= 8  # Ampere; older GPUs emulate it, slowly
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies in bf16 (AVX512-BF16 or AMX); emulated bf16 is slower than fp32."""
+def _has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies in bf16; emulated bf16 is slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8  # Ampere
+    if device.type != "cpu":
+        return False
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

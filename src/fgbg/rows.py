@@ -83,15 +83,13 @@ def read_rows(path: Path) -> list[ScoreRow]:
     with path.open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
     own = header[len(_COLUMNS) :]  # by position: a metadata column may be named like a score
-    return [
-        ScoreRow(
-            **{name: _read_value(kind, value) for (name, kind), value in zip(_COLUMNS.items(), line, strict=False)},
-            metadata=dict(zip(own, line[len(_COLUMNS) :], strict=True)),
-        )
-        for line in lines
-    ]
+    cells = list(zip(*lines, strict=True))
+    scores = [_read_column(kind, column) for kind, column in zip(_COLUMNS.values(), cells, strict=False)]
+    metadata = (dict(zip(own, line[len(_COLUMNS) :], strict=True)) for line in lines)
+    return [ScoreRow(*values, metadata=told) for *values, told in zip(*scores, metadata, strict=True)]
 
 
-def _read_value(kind: type, text: str) -> Any:
-    value = kind(text)
-    return math.nan if kind is float and math.isnan(value) else value  # one NaN object, so that rows read twice are equal
+def _read_column(kind: type, texts: Sequence[str]) -> list[Any]:
+    values = list(map(kind, texts))
+    # One NaN object, so that rows read twice are equal.
+    return [math.nan if math.isnan(value) else value for value in values] if kind is float else values

@@ -28,6 +28,10 @@ PARTIAL = ".*.partial"
 """Name of a file until it is complete."""
 
 
+LONGEST_NAME = 255
+"""Bytes that a file's name may have, on all common disks."""
+
+
 def cache_folder() -> Path:
     """The user's cache folder for fgbg (decoded images, drawn figures, downloads), or the one that FGBG_CACHE names.
 
@@ -142,9 +146,16 @@ def _hold_cache_lock(folder: Path) -> AbstractContextManager[None]:
     return hold_lock(locks / folder.name, waits=True)
 
 
-def aside_of(path: Path) -> Path:
-    """Where a file or folder is written until it is complete."""
-    return path.with_name(PARTIAL.replace("*", path.name))
+def aside_of(path: Path, *, writer: str = "") -> Path:
+    """Where a file or folder is written until it is complete: beside it, under a name that is not too long either.
+
+    Args:
+        path: Where it is to appear.
+        writer: What tells its writer from others that may write to the same place at the same time.
+    """
+    names = (path.name, hashlib.sha256(os.fsencode(path.name)).hexdigest())
+    asides = [path.with_name(PARTIAL.replace("*", name + writer)) for name in names]
+    return asides[0] if len(os.fsencode(asides[0].name)) <= LONGEST_NAME else asides[1]
 
 
 FULL_DISK_BYTES = 1_000_000  # if less than this is free after a failed write, the full disk was the reason

@@ -1,4 +1,4 @@
-"""Constants and literal types shared by the whole package."""
+"""Constants, literal types and the counted noun, shared by the whole package."""
 
 from __future__ import annotations
 
@@ -32,3 +32,12 @@ Arithmetic = Literal["fp32", "int8"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel of photos in 0..1, by which networks expect their input normalised."""
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A counted noun.
+
+    >>> plural(1, "photo"), plural(1200, "photo")
+    ('1 photo', '1,200 photos')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

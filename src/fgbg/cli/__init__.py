@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:
-        sentence = _explain_os_error(error)
+        sentence = _explain_os_error(error, "go on with --resume" if argv[:1] == ["train"] else "run it again")
         if sentence is None:
             raise
         return _complain(sentence)
@@ -80,14 +80,15 @@ def _complain(sentence: str) -> int:
     return EXIT_MISTAKE
 
 
-def _explain_os_error(error: OSError) -> str | None:
-    """A sentence for errors of disk and permissions; None for those that the user cannot fix."""
+def _explain_os_error(error: OSError, go_on: str) -> str | None:
+    """A sentence for errors of disk and permissions, with how to go on; None for those that the user cannot fix."""
     where = error.filename or "a file"
     return {
-        errno.ENOSPC: f"no space left while writing {where}: free some, then go on (a run: --resume)",
-        errno.EDQUOT: f"the disk quota is used up while writing {where}: free some, then go on (a run: --resume)",
+        errno.ENOSPC: f"no space left while writing {where}: free some, then {go_on}",
+        errno.EDQUOT: f"the disk quota is used up while writing {where}: free some, then {go_on}",
         errno.EFBIG: f"{where} would be larger than this process or disk may have files: raise the limit (ulimit -f), "
-        "then go on (a run: --resume)",
+        f"then {go_on}",
+        errno.ENAMETOOLONG: f"{where}: the name is longer than a disk takes: shorten it",
         errno.EACCES: f"{where} may not be read or written: check its permissions",
         errno.EROFS: f"{where} is on a read-only disk: choose another place",
     }.get(error.errno or 0)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fgbg.data.annotations import Outlined, Shape
-from fgbg.data.images import EXIF_ORIENTATION, open_image, read_photo_size
+from fgbg.data.images import EXIF_ORIENTATION, open_image, read_orientation, read_photo_size
 from fgbg.data.rle import unpack_runs
 from fgbg.errors import UserError
 
@@ -38,7 +38,7 @@ def read_pose(photo: Path) -> Pose:
         UserError: The file cannot be read as an image.
     """
     with open_image(photo) as image:
-        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        orientation = read_orientation(image, photo)
     return Pose(*read_photo_size(photo), orientation)
 
 

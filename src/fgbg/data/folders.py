@@ -13,6 +13,7 @@ from fgbg.data.images import list_images
 from fgbg.data.overlooked import list_image_folders
 from fgbg.data.samples import Sample, name_some
 from fgbg.errors import UserError
+from fgbg.words import plural
 
 LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of a list -> split
 FOLDER_SPLITS = {**LIST_SPLITS, "valid": "validation", "validation": "validation"}  # other tools' names for a folder
@@ -69,7 +70,7 @@ def read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
 
 def say_unlisted(names: Sequence[str]) -> str:
     """A remark about photos that are on no list; empty if there are none."""
-    return f"{_count_photos(names)} on no list left out ({name_some(names)})" if names else ""
+    return f"{plural(len(names), 'photo')} on no list left out ({name_some(names)})" if names else ""
 
 
 def say_ungrouped(samples: Sequence[Sample]) -> str:
@@ -77,11 +78,7 @@ def say_ungrouped(samples: Sequence[Sample]) -> str:
     names = [sample.id for sample in samples if not sample.group]
     if not names or len(names) == len(samples):
         return ""
-    return f"groups.csv names no group for {_count_photos(names)} ({name_some(names)})"
-
-
-def _count_photos(names: Sequence[str]) -> str:
-    return "1 photo" if len(names) == 1 else f"{len(names)} photos"
+    return f"groups.csv names no group for {plural(len(names), 'photo')} ({name_some(names)})"
 
 
 def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
@@ -140,7 +137,7 @@ def list_spellings(name: str) -> list[str]:
     return list(dict.fromkeys([name, compose(name), unicodedata.normalize("NFD", name)]))
 
 
-def _find_id(name: str, by_name: Mapping[str, str]) -> str | None:
+def find_id(name: str, by_name: Mapping[str, str]) -> str | None:
     """The id that a line of a list or table names, with or without the file ending; None if it is none of them.
 
     Args:
@@ -160,7 +157,7 @@ def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[
     split_of: dict[str, str] = {}
     for split, path in lists.items():
         for line in filter(None, map(str.strip, read_text(path).splitlines())):
-            sample_id = _find_id(line, by_name)
+            sample_id = find_id(line, by_name)
             if sample_id is None:
                 fault(
                     "missing-image",
@@ -231,7 +228,7 @@ def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[
         name = (row.pop("id") or "").strip()
         if not name and not any("".join(value or "") for value in row.values()):
             continue  # a line of nothing but commas, as spreadsheets leave them at the end
-        sample_id = _find_id(name, by_name)
+        sample_id = find_id(name, by_name)
         if sample_id is None:
             sentence = f"{path} has a row for '{name}', which is none of the photos: ids are names of photos"
             fault("missing-image", [path.parent / "images" / name], sentence)

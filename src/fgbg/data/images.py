@@ -5,6 +5,7 @@ Only the first frame or page of a file (GIF, TIFF, WebP, PNG) is read.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from fgbg.errors import UserError
 from fgbg.quiet import without_warnings
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+PHOTO_LIKE = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw"})
+"""Suffixes of photos that are not read: their user should hear of them. Of a raw one, Pillow would read the preview."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")  # a JPEG may hold more pictures (MPO): the first is read
 """The formats a file is read as, whatever its name. Pillow knows more, such as EPS, which it has Ghostscript execute."""
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error)
@@ -31,6 +34,8 @@ _TRANSPOSED = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and h
 EXIF_ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_WHITE, _TIFF_PLANES, _TIFF_FORMAT = 258, 262, 284, 339
 _WHOLE_ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}  # how a JPEG and a PNG begin and end
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_METADATA = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})  # the texts may hold what older programs wrote as EXIF
 _CURE = "save it as 8-bit grey with two values, such as 0 and 255"
 
 GREY, INDEX, ALPHA = "grey values", "palette indices", "an alpha channel"
@@ -119,8 +124,29 @@ def read_photo_size(path: Path) -> tuple[int, int]:
     with open_image(path) as image:
         width, height = image.size
         # For a TIFF, Pillow reports the upright size.
-        turned = image.format != "TIFF" and image.getexif().get(EXIF_ORIENTATION) in _TRANSPOSED
+        turned = image.format != "TIFF" and read_orientation(image, path) in _TRANSPOSED
     return (width, height) if turned else (height, width)
+
+
+def read_orientation(image: ImageFile, path: Path) -> int:
+    """An opened photo's EXIF orientation, 1 to 8, without decoding it: 1 is upright, as is a photo that has none."""
+    if image.format == "PNG" and "exif" not in image.info and not _has_metadata_behind_pixels(path):
+        return 1  # Pillow would decode all pixels to look behind them
+    return image.getexif().get(EXIF_ORIENTATION, 1)
+
+
+def _has_metadata_behind_pixels(png: Path) -> bool:
+    """Whether a PNG has a chunk that may hold an orientation behind its first chunk of pixels."""
+    with png.open("rb") as file:
+        file.seek(len(_PNG_SIGNATURE))
+        pixels_began = False
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if pixels_began and kind in _PNG_METADATA:
+                return True
+            pixels_began |= kind == b"IDAT"
+            file.seek(length + 4, os.SEEK_CUR)  # over its content and checksum
+    return False
 
 
 def require_whole_photo(path: Path) -> None:
@@ -225,8 +251,10 @@ def open_image(path: Path) -> Iterator[ImageFile]:
     """Open and decode an image file; every failure is reported in one sentence.
 
     Raises:
-        UserError: The file is missing, not an image, truncated, implausibly large, or would be misread.
+        UserError: The file is missing, not an image that is read, truncated, implausibly large, or would be misread.
     """
+    if path.suffix.lower() in PHOTO_LIKE and path.is_file():
+        raise UserError(f"{path}: {path.suffix} is a format that is not read: convert it to JPEG or PNG first")
     try:
         # Pillow warns from 89 megapixels on, which a photo may well have; from 179 on it refuses, and so do we.
         # It also warns about unreadable metadata, which do not affect the pixels.

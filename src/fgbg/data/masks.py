@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.images import ALPHA, EMPTY, GREY
+from fgbg.data.images import ALPHA, EMPTY, GREY, StoredMask
 from fgbg.errors import UserError
 from fgbg.words import BAND, GROUND, NOT_JUDGED, OBJECT, Border
 
@@ -163,6 +163,16 @@ def _is_near_binary(histogram: NDArray[np.int64]) -> bool:
     near = low[: NEAR_BINARY_TOLERANCE + 1].sum() + high[: NEAR_BINARY_TOLERANCE + 1].sum()
     noisy = all((half > 0).sum() >= 3 and 2 * half[:NOISE_PEAK].sum() > half.sum() for half in (low, high))
     return bool(noisy and near >= NEAR_BINARY_SHARE * histogram.sum())
+
+
+def count_values(stored: StoredMask) -> tuple[NDArray[np.int64], str, int]:
+    """The (256,) pixel counts of one mask, how its values are stored, and `find_even_grey`.
+
+    Grey values that are all 0 are `EMPTY`: they do not tell how the set's other masks store the object.
+    """
+    histogram = np.bincount(stored.values.ravel(), minlength=256)
+    place = stored.place if stored.place != GREY or histogram[1:].any() else EMPTY
+    return histogram, place, find_even_grey(stored.values)
 
 
 def find_even_grey(values: NDArray[np.uint8]) -> int:

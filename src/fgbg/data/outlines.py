@@ -24,6 +24,7 @@ from fgbg.data.parallel import map_in_order
 from fgbg.data.samples import Sample, name_some, refuse_long_ids
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, hash_file, make_once
+from fgbg.words import plural
 
 FORMAT = 2  # part of every key: increment it when the drawing changes, so that old masks are not found
 ALL = "all"
@@ -82,14 +83,10 @@ def _remark(kind: str, photos: Sequence[Outlined], crowds: int) -> list[str]:
             if kind == "LabelMe"
             else "not in the annotations left out"
         )
-        said.append(f"{_count(len(strange), 'photo')} {why} ({name_some(strange)})")
+        said.append(f"{plural(len(strange), 'photo')} {why} ({name_some(strange)})")
     if crowds:
-        said.append(f"{_count(crowds, 'crowd region')} drawn as the band, see --border")
+        said.append(f"{plural(crowds, 'crowd region')} drawn as the band, see --border")
     return said
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def choose_categories(photos: Sequence[Outlined], wanted: Sequence[str], folder: Path) -> list[str]:

@@ -6,13 +6,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.data.images import EMPTY, GREY, StoredMask, read_mask, read_photo, read_photo_size, require_whole_photo
-from fgbg.data.masks import MaskEncoding, check_places, find_even_grey, understand_masks
+from fgbg.data.masks import MaskEncoding, check_places, count_values, understand_masks
 from fgbg.data.overlooked import refuse_few_bits, refuse_pages
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
@@ -21,7 +22,7 @@ from fgbg.words import HASH_DIGITS
 
 SPLITS = ("train", "validation", "test")
 LONGEST_ID = 200  # bytes: file systems allow 255, and files written for a sample add to its id
-LIGHT_PIXELS = 3_000_000  # up to here a photo takes one place in the read-ahead queue; 100 megapixels fill it
+PIXELS_PER_PLACE = 3_000_000  # of a photo, for each place it takes in the read-ahead queue; 100 megapixels fill it
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class SampleSet:
     encoding: MaskEncoding
     remark: str = ""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """12 hex digits of a SHA-256 over every id and the bytes of every file: the same set, the same digits."""
         digest = hashlib.sha256()
@@ -141,8 +142,8 @@ class SampleSet:
         )
 
     def weigh(self, index: int) -> float:
-        """Number of places that a sample takes in the read-ahead queue: 1, and more from `LIGHT_PIXELS` on."""
-        return max(1.0, self.inspections[index].height * self.inspections[index].width / LIGHT_PIXELS)
+        """Number of places that a sample takes in the read-ahead queue: 1, and more from `PIXELS_PER_PLACE` on."""
+        return max(1.0, self.inspections[index].height * self.inspections[index].width / PIXELS_PER_PLACE)
 
     def read_levels(self, index: int) -> NDArray[np.uint8]:
         """Levels (height, width) of one sample: 0 ground, 1 object, 2 band."""
@@ -221,7 +222,7 @@ def inspect_sample(sample: Sample) -> Inspection:
     _check_array(f"image of {sample.id}", sample.image, ("uint8",), "height, width, 3")
     _check_array(f"mask of {sample.id}", sample.mask, ("uint8", "bool"), "height, width")
     stored = sample.read_stored_mask()
-    values = stored.values
+    rows, columns = stored.values.shape
     if isinstance(sample.image, Path):
         height, width = read_photo_size(sample.image)
         require_whole_photo(sample.image)
@@ -230,15 +231,12 @@ def inspect_sample(sample: Sample) -> Inspection:
         height, width = sample.image.shape[:2]
     if isinstance(sample.mask, Path):
         refuse_pages(sample.mask)
-    if values.shape != (height, width):
+    if (rows, columns) != (height, width):
         raise UserError(
-            f"mask of {sample.id} is {values.shape[1]}×{values.shape[0]} pixels, its photo {width}×{height}: "
-            "they must be the same size"
+            f"mask of {sample.id} is {columns}×{rows} pixels, its photo {width}×{height}: they must be the same size"
         )
-    histogram = np.bincount(values.ravel(), minlength=256)
-    place = stored.place if stored.place != GREY or histogram[1:].any() else EMPTY
-    counts, grey = thin_histogram(histogram), find_even_grey(values)
-    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, *counts, place, grey)
+    histogram, place, grey = count_values(stored)
+    return Inspection(_hash(sample.image), _hash(sample.mask), height, width, *thin_histogram(histogram), place, grey)
 
 
 def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str, ...], shape: str) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.duplicates import take_fingerprint
-from fgbg.data.images import EMPTY, GREY, open_image, read_mask, read_photo, read_photo_size
-from fgbg.data.masks import MaskEncoding, find_even_grey
+from fgbg.data.images import open_image, read_mask, read_photo, read_photo_size
+from fgbg.data.masks import MaskEncoding, count_values
 from fgbg.data.samples import Sample
 from fgbg.doctor.alignment import Alignment, measure_alignment
 from fgbg.doctor.encodings import Stored
@@ -73,11 +73,9 @@ def look_at_mask(path: Path, results: Results) -> MaskLook:
             stored = read_mask(path)
         except UserError as error:
             return MaskLook(content_hash, error=_shorten(str(error), path))
-        counts = np.bincount(stored.values.ravel(), minlength=256)
-        place = stored.place if stored.place != GREY or counts[1:].any() else EMPTY
+        counts, place, grey = count_values(stored)
         height, width = stored.values.shape
         told = {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
-        grey = find_even_grey(stored.values)
         kept = {"height": height, "width": width, "place": place, "counts": told, "even_grey": grey}, b""
         results.keep(key, *kept)
     look, _ = kept

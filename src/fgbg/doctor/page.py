@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fgbg.data.samples import Sample
@@ -17,8 +16,9 @@ from fgbg.doctor.inventory import relative_name
 from fgbg.doctor.problems import KINDS, Kind, Problem
 from fgbg.doctor.wording import MEASURES, say_verdict
 from fgbg.errors import UserError
-from fgbg.judge.page.wording import plural
+from fgbg.judge.page.templates import open_templates
 from fgbg.storage import replace_when_whole
+from fgbg.words import plural
 
 HERE = Path(__file__).parent
 REPORT_STYLE = HERE.parent / "judge" / "page" / "report.css"  # one style for all pages
@@ -76,10 +76,6 @@ def require_page_name(path: Path) -> None:
 
 def render_page(audit: Audit) -> str:
     """The whole page as text."""
-    # All names are user input: everything that is not Markup is escaped.
-    made = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     style = REPORT_STYLE.read_text(encoding="utf-8") + (HERE / "check.css").read_text(encoding="utf-8")
     content: dict[str, Any] = {
         "audit": audit,
@@ -90,7 +86,7 @@ def render_page(audit: Audit) -> str:
         "plural": plural,
         "style": Markup(style),
     }
-    return made.get_template("check.html.j2").render(content)
+    return open_templates(HERE).get_template("check.html.j2").render(content)
 
 
 def _list_sections(audit: Audit) -> list[Section]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from fgbg.doctor.audit import QUANTILES, Audit
 from fgbg.doctor.problems import KINDS
-from fgbg.judge.page.wording import plural
+from fgbg.words import plural
 
 FIRST = 5  # problems printed per kind; the page and --json have all
 MEASURES: Mapping[str, tuple[str, str]] = {

@@ -177,7 +177,13 @@ _LOGITS = (LOGIT_EDGES[:-1] + LOGIT_EDGES[1:]) / 2
 def describe_calibration(
     histograms: Histograms, objective: str, pairs: int, split: str, groups: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Everything above, as stored in calibration.json."""
+    """Everything above, as stored in calibration.json.
+
+    Raises:
+        UserError: Not a single pixel is judged, or the objective asks for the recall of objects and there are none.
+    """
+    if not histograms.by_logit.any():
+        raise UserError(f"no pixel of the {pairs} {split} photos is judged: their masks hold nothing but a border to ignore")
     choice = choose_threshold(histograms.by_threshold, objective, groups=groups)
     before = measure_reliability(histograms.by_logit)
     temperature = fit_temperature(histograms.by_logit)

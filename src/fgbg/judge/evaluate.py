@@ -20,7 +20,7 @@ from fgbg.judge.distances import measure_outlines
 from fgbg.judge.doubt import expect_dice
 from fgbg.judge.failures import name_failure
 from fgbg.judge.metrics import dice_of, iou_of
-from fgbg.judge.photo_pictures import keep_pictures, save_pictures
+from fgbg.judge.photo_pictures import keep_pictures, save_pictures, write_scores
 from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, Scorer, score_photos
 from fgbg.judge.statement import describe_statement, make_statement
 from fgbg.judge.suspicion import is_label_suspected, suspect_label
@@ -107,9 +107,9 @@ def evaluate(
         gathered = {row.id: row for row in engine.gather(judged, lambda row: row.id)}
         rows = [gathered[sample.id] for sample in samples.samples]
         statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
-    statement |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
-    if run is not None and engine.is_main:
-        run.write_scores(label, rows, statement)
+        statement |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
+        if run is not None and engine.is_main:
+            write_scores(run, label, rows, statement)
     return Evaluation(rows, statement)
 
 

@@ -16,7 +16,7 @@ from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation
 from fgbg.judge.joint import JOINT, open_joint_folder, tell_member
-from fgbg.judge.photo_pictures import keep_pictures
+from fgbg.judge.photo_pictures import keep_pictures, write_scores
 from fgbg.judge.recipe import settings_of_recipe
 from fgbg.judge.runs import evaluate_run, open_scorable
 from fgbg.judge.statement import summarise
@@ -80,7 +80,7 @@ def evaluate_folds(
                     (run.predictions(split), run.thumbnails(split), run.outcomes(split)), pictures, strict=True
                 ):
                     shutil.copytree(own, together, dirs_exist_ok=True)
-            joint.write_scores(split, rows, statement)
+            write_scores(joint, split, rows, statement)
     return Evaluation(rows, statement), joint
 
 

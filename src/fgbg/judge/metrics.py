@@ -6,6 +6,7 @@ Every function takes NumPy arrays or tensors, one image (height, width) or a bat
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -198,7 +199,7 @@ def _both_empty(counts: Counts) -> Any:
 
 
 def _ratio(part: Any, whole: Any, undefined: float) -> Any:
-    if isinstance(whole, int):
+    if isinstance(whole, numbers.Real):  # Python's or NumPy's
         return part / whole if whole else undefined
     if isinstance(whole, np.ndarray):
         return np.where(whole == 0, undefined, part / np.maximum(whole, 1))
@@ -206,7 +207,7 @@ def _ratio(part: Any, whole: Any, undefined: float) -> Any:
 
 
 def _replace(score: Any, where: Any, value: float) -> Any:
-    if isinstance(where, bool):
+    if isinstance(where, bool | np.bool_):
         return value if where else score
     if isinstance(where, np.ndarray):
         return np.where(where, value, score)

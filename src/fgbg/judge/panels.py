@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from fgbg.data.masks import apply_border
 from fgbg.data.samples import SampleSet
 from fgbg.judge.evaluate import Evaluation
 from fgbg.judge.pictures import Panel, draw_panels
+from fgbg.judge.ranking import pick_extremes
 from fgbg.judge.score import Scorer
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
@@ -32,14 +31,8 @@ def draw_best_and_worst(run: Run, label: str, predictor: Scorer, samples: Sample
 
 def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], border: Border) -> Iterator[Panel]:
     """The worst, the median and the best photos with prediction and truth, one at a time since they may be large."""
-    ranked = sorted((row for row in rows if not np.isnan(row.dice)), key=lambda row: (row.dice, row.id))
     kinds: dict[str, tuple[str, ScoreRow]] = {}
-    middle = max(0, len(ranked) // 2 - PANELS // 2)
-    for kind, picked in (
-        ("worst", ranked[:PANELS]),
-        ("median", ranked[middle : middle + PANELS]),
-        ("best", ranked[: -PANELS - 1 : -1]),
-    ):
+    for kind, picked in pick_extremes(rows, PANELS).items():
         for row in picked:
             kinds.setdefault(row.id, (kind, row))  # in a tiny set one photo may be both worst and best
     places = {sample.id: index for index, sample in enumerate(samples.samples)}

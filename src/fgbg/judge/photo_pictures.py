@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from fgbg.engine import Engine
 from fgbg.judge.outcomes import make_outcome, save_outcome
 from fgbg.judge.score import ScoredPhoto
+from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.storage import aside_of
 
@@ -29,16 +30,16 @@ class PictureFolders(NamedTuple):
 
 @contextmanager
 def keep_pictures(run: Run, label: str, engine: Engine) -> Iterator[PictureFolders]:
-    """Folders to save pictures in, which replace those of an earlier evaluation once the context ends without an error.
+    """Folders to save pictures in, which become the run's once the context ends without an error.
 
-    So pictures and rows are always of one evaluation, even if the process is killed.
+    Rows are written within it, by `write_scores`: after a kill at any moment they have their own pictures or none.
 
     Args:
         run: Where they are kept.
         label: What is scored: a split, or other data.
         engine: All its processes save into the same folders.
     """
-    whole = PictureFolders(run.predictions(label), run.thumbnails(label), run.outcomes(label))
+    whole = _find_folders(run, label)
     aside = PictureFolders(*map(aside_of, whole))
     if engine.is_main:
         for folder in aside:
@@ -50,12 +51,22 @@ def keep_pictures(run: Run, label: str, engine: Engine) -> Iterator[PictureFolde
         engine.wait()
         if engine.is_main:
             for new, old in zip(aside, whole, strict=True):
-                shutil.rmtree(old, ignore_errors=True)
                 new.rename(old)
     finally:
         if engine.is_main:
             for folder in aside:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_scores(run: Run, label: str, rows: Sequence[ScoreRow], statement: Mapping[str, Any]) -> None:
+    """Write rows and statement in place of those of an earlier evaluation, whose pictures go first."""
+    for folder in _find_folders(run, label):
+        shutil.rmtree(folder, ignore_errors=True)
+    run.write_scores(label, rows, statement)
+
+
+def _find_folders(run: Run, label: str) -> PictureFolders:
+    return PictureFolders(run.predictions(label), run.thumbnails(label), run.outcomes(label))
 
 
 def save_pictures(folders: PictureFolders, sample_id: str, scored: ScoredPhoto) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fgbg.judge.bootstrap import Estimate, estimate_mean, find_groups
+from fgbg.judge.bootstrap import Estimate, estimate_mean, estimate_means, find_groups
 from fgbg.rows import ScoreRow
 
 THIRDS = ("low", "middle", "high")
@@ -49,7 +49,7 @@ def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
     groups of photos.
     """
     rows = [row for row in rows if not math.isnan(row.dice)]
-    slices = []
+    slices: list[_Part] = []
     for trait, (title, meaning) in TRAITS.items():
         values = {row.id: getattr(row, trait) for row in rows if not math.isnan(getattr(row, trait))}
         if trait == "touches_frame":
@@ -65,12 +65,35 @@ def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
             slices += _slice_by_number(rows, column, column, "", numbers)
         elif len(set(words.values())) <= MOST_VALUES or _repeats(words):
             slices += _slice_by_word(rows, column, column, "", words)
-    return slices
+    return _estimate_dice(slices)
+
+
+class _Part(NamedTuple):
+    """A slice without its score."""
+
+    trait: str
+    title: str
+    meaning: str
+    value: str
+    low: float
+    high: float
+    members: list[ScoreRow]
+
+
+def _estimate_dice(parts: Sequence[_Part]) -> list[Slice]:
+    """The parts with their mean Dice; those without groups are estimated together, which is faster."""
+    scores = [np.array([row.dice for row in part.members]) for part in parts]
+    groups = [find_groups(part.members) for part in parts]
+    alone = iter(estimate_means([each for each, group in zip(scores, groups, strict=True) if group is None]))
+    return [
+        Slice(*part[:-1], tuple(row.id for row in part.members), estimate_mean(each, groups=group) if group else next(alone))
+        for part, each, group in zip(parts, scores, groups, strict=True)
+    ]
 
 
 def _slice_by_number(
     rows: Sequence[ScoreRow], trait: str, title: str, meaning: str, values: dict[str, float]
-) -> list[Slice]:
+) -> list[_Part]:
     """Thirds of equal photo count; a trait with fewer than three distinct values makes no slices."""
     if len(set(values.values())) < len(THIRDS):
         return []
@@ -87,17 +110,15 @@ def _slice_by_word(
     meaning: str,
     words: dict[str, str],
     values: dict[str, float] | None = None,
-) -> list[Slice]:
+) -> list[_Part]:
     slices = []
     for word in sorted(set(words.values())):
         members = [row for row in rows if words.get(row.id) == word]
         groups = find_groups(members)
         if len(set(groups) if groups else members) < FEWEST_IMAGES:
             continue
-        ids = tuple(row.id for row in members)
-        numbers = [values[sample_id] for sample_id in ids] if values else [math.nan]
-        dice = estimate_mean(np.array([row.dice for row in members]), groups=groups)
-        slices.append(Slice(trait, title, meaning, word, min(numbers), max(numbers), ids, dice))
+        numbers = [values[row.id] for row in members] if values else [math.nan]
+        slices.append(_Part(trait, title, meaning, word, min(numbers), max(numbers), members))
     return slices if len(slices) > 1 else []
 
 

@@ -15,11 +15,12 @@ from PIL import Image
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from fgbg.data.augment_table import LUMA
 from fgbg.judge.distances import measure_contour
 from fgbg.words import NOT_JUDGED, OBJECT
 
 LONGEST_EDGE = 512  # pixels: traits of larger photos are measured on a reduced copy, so that size is not mistaken for detail
-LUMA_THOUSANDTHS = np.array([299, 587, 114])  # ITU-R BT.601
+LUMA_THOUSANDTHS = np.rint(1000 * LUMA).astype(np.int64)
 COLOUR_BINS = 8  # per channel
 COLOUR_BLUR = 0.7  # bins: makes neighbouring colours count as alike even if a small object has few pixels
 BAND_SHARE = 0.25  # of the object's equivalent diameter: how wide the band around it is

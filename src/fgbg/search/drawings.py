@@ -10,9 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from fgbg.judge.page.svg import Axis, Frame, draw_grid, line, path, picture, round_ticks, tag, text, word_tick
-from fgbg.judge.page.wording import plural
 from fgbg.search.fields import Choice, Field
 from fgbg.search.results import Sweep, TrialRecord, say_value
+from fgbg.words import plural
 
 WIDTH, HEIGHT = 440, 250
 WIDE = 920

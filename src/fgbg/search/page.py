@@ -7,15 +7,16 @@ import csv
 import hashlib
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fgbg.config import flatten, to_toml
 from fgbg.judge import page as report
-from fgbg.judge.page.wording import plural, word
+from fgbg.judge.page.templates import open_templates
+from fgbg.judge.page.wording import word
 from fgbg.search.drawings import draw_course, draw_field, draw_share
 from fgbg.search.results import BEST, PAGE, STATES, TABLE, Sweep, say_seconds, say_value
 from fgbg.storage import replace_when_whole
+from fgbg.words import plural
 
 HERE = Path(__file__).parent
 REPORT = Path(report.__file__).parent  # one style for all pages, and one script to sort tables
@@ -42,14 +43,11 @@ def write_results(sweep: Sweep) -> None:
 
 def render_page(sweep: Sweep) -> str:
     """The whole page. At least the baseline must have finished."""
-    # All names are user input: everything that is not Markup is escaped.
-    made = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    made.filters |= {"word": word, "say": say_value, "seconds": say_seconds}
+    templates = open_templates(HERE)
+    templates.filters |= {"word": word, "say": say_value, "seconds": say_seconds}
     script = (REPORT / "report.js").read_text(encoding="utf-8")
     style = (REPORT / "report.css").read_text(encoding="utf-8") + (HERE / "sweep.css").read_text(encoding="utf-8")
-    return made.get_template("sweep.html.j2").render(
+    return templates.get_template("sweep.html.j2").render(
         sweep=sweep,
         unchanged=flatten(sweep.base),
         states={state: meaning for state, meaning in STATES.items() if any(each.state == state for each in sweep.trials)},

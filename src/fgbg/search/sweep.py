@@ -16,7 +16,6 @@ from fgbg.config import TrainConfig, read_config, to_toml
 from fgbg.data.samples import SampleSet
 from fgbg.engine import count_processes
 from fgbg.errors import UserError
-from fgbg.judge.page.wording import plural
 from fgbg.run import Run
 from fgbg.search.page import write_results
 from fgbg.search.results import BASE, SPACE, Sweep, say_seconds, trial_folders
@@ -27,6 +26,7 @@ from fgbg.storage import LOCK, PARTIAL, make_empty_folder, make_folder, replace_
 from fgbg.training.build import understand_data
 from fgbg.training.prepare import HALVES, find_same_dice
 from fgbg.training.resume import RESUMABLE
+from fgbg.words import plural
 
 MAY_CHANGE = RESUMABLE - {"epochs", "patience"}
 """Settings that may differ when a search is continued."""

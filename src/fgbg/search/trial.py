@@ -24,7 +24,7 @@ from fgbg.search.space import Space, apply_values
 from fgbg.search.study import SENTENCE, count_combinations, is_repeat, next_trial, suggest_values
 from fgbg.storage import is_run
 from fgbg.training.build import understand_data
-from fgbg.training.prepare import Training, prepare_training
+from fgbg.training.prepare import Training, prepare_training, say_nothing
 from fgbg.training.track import open_tracker
 from fgbg.training.train import run_epochs
 
@@ -110,8 +110,8 @@ def _prepare_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, l
     is_begun = is_run(run.folder)
     if not is_begun and run.folder.exists():
         shutil.rmtree(run.folder)  # a kill came before it was a complete run folder
-    with prepare_training(config, resume=is_begun, say=search.say if loud else _say_nothing) as training:
-        yield replace(training, say=_say_nothing)
+    with prepare_training(config, resume=is_begun, say=search.say if loud else say_nothing) as training:
+        yield replace(training, say=say_nothing)
 
 
 def _all_epochs(training: Training) -> Iterator[EpochRecord]:
@@ -146,7 +146,3 @@ def drop_weights(search: Search, record: TrialRecord) -> None:
         run.best.unlink(missing_ok=True)
     elif record.state == "refused" and run.folder.exists():
         shutil.rmtree(run.folder)
-
-
-def _say_nothing(_: str) -> None:
-    """A trial is reported in one line, when it has ended."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import shlex
@@ -19,7 +18,7 @@ from fgbg.judge.slices import slice_rows
 from fgbg.model_file import ModelHeader
 from fgbg.run import Run
 from fgbg.ship.parity import Parity
-from fgbg.storage import replace_when_whole
+from fgbg.storage import hash_file, replace_when_whole
 
 NOT_SAID = "Not stated."
 PURPOSE = "Separates the object of a photo from its background"
@@ -173,7 +172,7 @@ def _say_making(card: Card) -> str:
         ),
         Fact("Versions", versions or "not known"),
         Fact("Weights of epoch", f"{card.header.epoch}", f"validation Dice {card.header.validation_dice:.4f}"),
-        Fact("File", card.model.name, f"{card.model.stat().st_size / 1e6:.1f} MB, SHA-256 {_hash(card.model)}"),
+        Fact("File", card.model.name, f"{card.model.stat().st_size / 1e6:.1f} MB, SHA-256 {hash_file(card.model)}"),
         Fact(
             "Parity",
             f"{card.parity.disagreeing_share:.5%} of the pixels differ from the model that was scored",
@@ -182,7 +181,3 @@ def _say_making(card: Card) -> str:
         ),
     ]
     return _list_facts(facts)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

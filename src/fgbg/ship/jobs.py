@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fgbg.data.images import IMAGE_SUFFIXES
+from fgbg.data.images import IMAGE_SUFFIXES, PHOTO_LIKE
 from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 
 RECORD = ".fgbg.json"
 """The file that marks a folder of predictions: it says what made them."""
-
-PHOTO_LIKE = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw"})
-"""Suffixes of photos that are not read: a folder's user should hear of them."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.images import IMAGE_SUFFIXES
+from fgbg.data.images import IMAGE_SUFFIXES, PHOTO_LIKE
 from fgbg.errors import UserError
 from fgbg.model_file import PETS, ModelHeader, find_model_file, require_one_fit
 from fgbg.ship.onnx_model import OnnxModel
@@ -162,14 +162,15 @@ AT_A_TIME = 4  # photos whose answers wait for the last member's: bounds memory
 def names_model(name: str) -> bool:
     """Whether the first of several inputs is a MODEL rather than a photo or a folder of photos.
 
-    A name that does not exist counts as one too, unless it looks like a photo's: the error then says what a MODEL is.
+    A name that does not exist counts as one too, unless it looks like a photo's, be it one that is not read: the error then
+    says what a MODEL is.
     """
     path = Path(name).expanduser()
     if needs_ray(name):
         return False
     if name != PETS and path.is_dir():
         return is_run(path) or (path / "best.safetensors").exists()
-    return path.suffix.lower() not in IMAGE_SUFFIXES
+    return path.suffix.lower() not in IMAGE_SUFFIXES | PHOTO_LIKE
 
 
 def needs_ray(name: str) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.images import LARGEST_PHOTO_PIXELS, decode_photo, reduce_large, to_upright_rgb
-from fgbg.data.overlooked import refuse_few_bits, refuse_few_bits_of
+from fgbg.data.overlooked import refuse_few_bits, refuse_few_bits_of, refuse_pages
 from fgbg.errors import UserError
 from fgbg.memory import give_back_memory
 
@@ -44,7 +44,8 @@ def open_photo(photo: AnyPhoto) -> Photo:
     """Decode a photo alone; a file of more than 24 MP is reduced.
 
     Raises:
-        UserError: It cannot be read, has 16 bits and uses 14 or fewer, or is an array of another type or shape.
+        UserError: It cannot be read, is a file of several pages, has 16 bits and uses 14 or fewer, or is an array of another
+            type or shape.
     """
     if isinstance(photo, Photo):
         return photo
@@ -63,8 +64,9 @@ def open_file(path: Path) -> Photo:
     """As `open_photo`, for one of several photos, whose bits were judged together (`refuse_few_bits`).
 
     Raises:
-        UserError: It cannot be read.
+        UserError: It cannot be read, or has several pages.
     """
+    refuse_pages(path)
     whole = decode_photo(path)
     height, width = whole.height, whole.width
     pixels = np.asarray(reduce_large(whole, LARGEST_PHOTO_PIXELS))

@@ -27,7 +27,7 @@ from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_file, weigh_pixels
 from fgbg.ship.provenance import Ledger, Provenance, begin_folder, existing_files, find_ledger, hash_model
 from fgbg.ship.refine import parse_steps
-from fgbg.storage import PARTIAL, make_folder
+from fgbg.storage import PARTIAL, aside_of, make_folder
 
 Result = TypeVar("Result")
 
@@ -158,8 +158,7 @@ def predict_files(
     def write(photo: Opened, grades: NDArray[np.uint8]) -> Path:
         target = photo.job.target
         target.parent.mkdir(parents=True, exist_ok=True)
-        # With the process id, since another `fgbg predict` may be writing the same file.
-        aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        aside = aside_of(target, writer=f".{os.getpid()}")  # another `fgbg predict` may be writing the same file
         try:
             with aside.open("wb") as file:
                 write_picture(kind, photo.job.source, photo.pixels, grades, file)

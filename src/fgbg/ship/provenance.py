@@ -17,7 +17,7 @@ from fgbg.errors import UserError
 from fgbg.model_file import find_model_file
 from fgbg.ship.jobs import RECORD, Job, identify_photo, other_target
 from fgbg.ship.load import part_names
-from fgbg.storage import make_folder, replace_when_whole
+from fgbg.storage import hash_file, make_folder, replace_when_whole
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
@@ -47,11 +47,7 @@ class Provenance:
 
 def hash_model(name: str) -> str:
     """Twelve hex digits of the SHA-256 of each file of a MODEL, separated by commas."""
-    hashes = []
-    for part in part_names(name):
-        with find_model_file(part).open("rb") as content:
-            hashes.append(hashlib.file_digest(content, "sha256").hexdigest()[:12])
-    return ",".join(hashes)
+    return ",".join(hash_file(find_model_file(part))[:12] for part in part_names(name))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fgbg.data.augment_table import LUMA
 from fgbg.data.parallel import map_in_order
 from fgbg.errors import UserError
 from fgbg.model_file import ModelHeader
@@ -30,7 +31,6 @@ SPECK = 1e-3  # of the photo's area: parts and holes below it are specks
 AT_A_TIME = 4  # answers that wait: bounds memory
 EDGE_CELLS = 2  # how far `edges` looks, in pixels of the network's own answer, which resolve no finer outline
 EDGE_CONTRAST = 0.03  # of the photo, 0 to 1: edges well above it are followed, anything below counts as flat
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow makes grey
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def follow_edges(probability: Probability, view: View) -> Probability:
         blurred: NDArray[np.float32] = ndimage.uniform_filter(values, reach, mode="nearest")
         return blurred
 
-    grey = (view.pixels @ _LUMA / 255).astype(np.float32)
+    grey = (view.pixels @ LUMA / 255).astype(np.float32)
     grey_mean, mean = blur(grey), blur(probability)
     contrast = blur(grey * grey) - grey_mean**2 + np.float32(EDGE_CONTRAST**2)
     slope = (blur(grey * probability) - grey_mean * mean) / contrast

@@ -12,7 +12,15 @@ from PIL import Image
 
 from fgbg.data.parallel import Progress
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import FEWEST_UNITS, Estimate, Test, adjust_holm, check_difference, estimate_mean, find_groups
+from fgbg.judge.bootstrap import (
+    FEWEST_UNITS,
+    Estimate,
+    PairedTest,
+    adjust_holm,
+    check_difference,
+    estimate_mean,
+    find_groups,
+)
 from fgbg.judge.distances import boundary_iou_of
 from fgbg.judge.metrics import count_pixels, dice_of
 from fgbg.judge.runs import open_run_data
@@ -31,7 +39,7 @@ class Effect:
     """What one step, or several in order, change."""
 
     steps: tuple[str, ...]
-    dice: Test  # paired over photos
+    dice: PairedTest  # over photos
     p_holm: float  # of the Dice, adjusted for all that were tried at once
     boundary_iou: Estimate  # the difference, paired over photos
     better: int  # photos

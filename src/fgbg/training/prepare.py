@@ -61,7 +61,7 @@ def prepare_training(
     own = own or OwnParts()
     require_tracker(config.track)
     engine = Engine(config.device, config.precision, config.threads)
-    say = say if engine.is_main else _say_nothing
+    say = say if engine.is_main else say_nothing
     if own.model is not None:
         config = replace(config, model=f"own:{type(own.model).__name__}")
     else:
@@ -219,5 +219,5 @@ def _join(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*first, *second)))
 
 
-def _say_nothing(_: str) -> None:
-    """`say` in all but the main process."""
+def say_nothing(_: str) -> None:
+    """`say` in all but the main process, and in a search's trials: each is reported in one line, when it has ended."""

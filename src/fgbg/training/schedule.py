@@ -43,10 +43,12 @@ def rate_at(step: int, steps: int, *, schedule: Schedule, warmup_steps: int = 0)
 def size_in(epoch: int, config: TrainConfig) -> int:
     """The image edge of an epoch: from `start_size` to `size` over the first half of the run, in steps of 32 px.
 
+    A run of one epoch has no time to grow and is trained at `size`.
+
     >>> [size_in(epoch, TrainConfig(start_size=64, size=128, epochs=8)) for epoch in (1, 2, 3, 4, 5, 8)]
     [64, 64, 96, 96, 128, 128]
     """
-    if not config.start_size:
+    if not config.start_size or config.epochs == 1:
         return config.size
     progress = min(1.0, (epoch - 1) / (config.epochs / 2))
     grown = (config.size - config.start_size) * progress

@@ -13,10 +13,11 @@ from markupsafe import Markup
 
 from fgbg.judge.bootstrap import Estimate
 from fgbg.judge.page.svg import Axis, Frame, draw_grid, line, path, picture, round_ticks, tag, text
-from fgbg.judge.page.wording import known_scores, plural, word
+from fgbg.judge.page.wording import known_scores, word
 from fgbg.judge.slices import Slice
 from fgbg.record import EpochRecord
 from fgbg.rows import ScoreRow
+from fgbg.words import plural
 
 BARS = 20  # in the histogram
 RUN_HUES = 8  # in the style sheet

@@ -15,6 +15,7 @@ from fgbg.judge.metrics import Counts, precision_of, recall_of
 from fgbg.judge.outcomes import COLOURS
 from fgbg.judge.page.drawings import slice_key
 from fgbg.judge.page.versus import embed
+from fgbg.judge.ranking import pick_extremes, rank_rows
 from fgbg.judge.slices import TRAITS, Slice
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
@@ -63,20 +64,12 @@ class Pick(NamedTuple):
 
 def pick_photos(run: Run, rows: Sequence[ScoreRow], split: str) -> dict[str, list[Pick]]:
     """The worst, the median and the best photos."""
-    ranked = rank_rows(rows)
-    middle = max(0, len(ranked) // 2 - PICKED // 2)
-    chosen = {"Worst": ranked[:PICKED], "Median": ranked[middle : middle + PICKED], "Best": ranked[: -PICKED - 1 : -1]}
 
     def pick(row: ScoreRow) -> Pick:
         pair = read_pictures(run, row.id, split)
         return Pick(row, embed(pair[0], "webp"), embed(pair[1], "png")) if pair else Pick(row, "", "")
 
-    return {kind: [pick(row) for row in picked] for kind, picked in chosen.items() if picked}
-
-
-def rank_rows(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
-    """The photos that have a score, from the worst to the best."""
-    return sorted((row for row in rows if not math.isnan(row.dice)), key=lambda row: (row.dice, row.id))
+    return {kind: [pick(row) for row in picked] for kind, picked in pick_extremes(rows, PICKED).items() if picked}
 
 
 def read_pictures(run: Run, sample_id: str, split: str) -> tuple[bytes, bytes] | None:

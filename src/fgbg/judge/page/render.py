@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from fgbg.config import flatten
@@ -20,10 +20,12 @@ from fgbg.judge.failures import FAILURES
 from fgbg.judge.names import name_runs
 from fgbg.judge.outcomes import COLOURS, OUTCOMES
 from fgbg.judge.page import drawings, gallery, tables, versus, wording
+from fgbg.judge.page.templates import open_templates
 from fgbg.judge.slices import Slice, slice_rows
 from fgbg.record import EpochRecord
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
+from fgbg.words import plural
 
 HERE = Path(__file__).parent
 OUTCOME_MEANINGS = (
@@ -159,10 +161,8 @@ def _list_environment(run: Run) -> list[tuple[str, str]]:
 
 
 def _environment() -> Environment:
-    """The Jinja environment. Names are users' strings, so everything but Markup is escaped."""
-    made = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    """The Jinja environment, with everything that the template calls."""
+    made = open_templates(HERE)
     made.filters |= {
         "word": wording.word,
         "word_p": word_p,
@@ -170,7 +170,7 @@ def _environment() -> Environment:
         "brief": wording.brief,
     }
     made.globals |= {
-        "plural": wording.plural,
+        "plural": plural,
         "describe_meaning": wording.describe_meaning,
         "describe_doubt": wording.describe_doubt,
         "describe_unscored": wording.describe_unscored,

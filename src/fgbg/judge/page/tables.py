@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,36 +67,6 @@ def tabulate_slices(slices: Sequence[Slice]) -> Table:
         lines.append((each.title, each.value, len(each.ids), *each.dice, *ends, each.meaning))
     columns = ("Trait", "Slice", "Photos", "Mean Dice", "95 % low", "95 % high", "From", "To", "Meaning")
     return Table("Slices", columns, lines)
-
-
-def tabulate_comparisons(comparisons: Sequence[Any]) -> Table:
-    """One row per comparison; takes the result of `compare_runs`."""
-    lines: list[tuple[Cell, ...]] = [
-        (
-            each.question,
-            each.a,
-            each.b,
-            each.verdict,
-            each.mean_a,
-            each.mean_b,
-            *each.difference,
-            each.p,
-            each.p_holm,
-            each.wins,
-            each.ties,
-            each.losses,
-            "; ".join(each.notes),
-        )
-        for each in comparisons
-    ]
-    columns = ("Question", "A", "B", "Verdict", "Mean Dice A", "Mean Dice B", "B less A", "95 % low", "95 % high")
-    return Table("Comparison", (*columns, "p", "p (Holm)", "B better", "Equal", "B worse", "Notes"), lines)
-
-
-def tabulate_changes(rows: Mapping[str, Sequence[ScoreRow]]) -> Table:
-    """The Dice of every photo that all runs scored, one column per run, and their spread; largest spread first."""
-    lines: list[tuple[Cell, ...]] = [(sample_id, *values, spread) for sample_id, values, spread in rank_by_spread(rows)]
-    return Table("Photos by difference", ("Photo", *rows, "Apart"), lines)
 
 
 def rank_by_spread(rows: Mapping[str, Sequence[ScoreRow]]) -> list[tuple[str, list[float], float]]:

@@ -18,10 +18,10 @@ from fgbg.judge.charts import shorten
 from fgbg.judge.outcomes import COLOURS
 from fgbg.judge.page.svg import Axis, Frame, draw_grid, line, picture, round_ticks, tag, text, word_tick
 from fgbg.judge.page.tables import rank_by_spread
-from fgbg.judge.page.wording import plural
 from fgbg.judge.slices import Slice
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
+from fgbg.words import plural
 
 CHANGED_PHOTOS = 60
 LONGEST_LABEL = 30  # characters that fit in a drawing

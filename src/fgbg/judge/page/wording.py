@@ -12,6 +12,7 @@ import numpy as np
 from fgbg.data.samples import SPLITS
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
+from fgbg.words import plural
 
 DASH = "–"
 
@@ -66,15 +67,6 @@ def brief(value: float) -> str:
     if not math.isfinite(value):
         return DASH
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """A counted noun.
-
-    >>> plural(1, "photo"), plural(1200, "photo")
-    ('1 photo', '1,200 photos')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def known_scores(rows: Sequence[ScoreRow]) -> list[float]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from fgbg.data.images import IMAGE_SUFFIXES
+from fgbg.data.images import IMAGE_SUFFIXES, PHOTO_LIKE
 from fgbg.errors import UserError
-from fgbg.ship.jobs import PHOTO_LIKE, Job, Skipped, assign_targets, describe_photo, plan_jobs
+from fgbg.ship.jobs import Job, Skipped, assign_targets, describe_photo, plan_jobs
 from fgbg.ship.load import needs_ray
 from fgbg.ship.scale.store import Store, open_store
 from fgbg.ship.scale.table import Table, open_table, read_ids
