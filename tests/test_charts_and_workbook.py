@@ -20,6 +20,7 @@ from fgbg.errors import UserError
 from fgbg.judge import charts, pictures
 from fgbg.judge.charts import Summary, draw_charts, shorten, summarise_series
 from fgbg.judge.pictures import CELL, GREY, MARGIN, Panel, draw_panels
+from fgbg.judge.results import read_results
 from fgbg.judge.workbook import write_workbook
 from fgbg.record import EpochRecord
 from fgbg.rows import ScoreRow
@@ -54,7 +55,7 @@ def make_run(folder: Path, losses: list[float], **settings: Any) -> Run:
 
 
 def open_book(runs: list[Run], folder: Path) -> Workbook:
-    write_workbook(runs, folder / "performance.xlsx")
+    write_workbook(read_results(runs), folder / "performance.xlsx")
     return load_workbook(folder / "performance.xlsx")
 
 
@@ -372,7 +373,7 @@ def test_a_workbook_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     run.write_scores("test", [], STATEMENT)
     (run.folder / "scores_test.json").write_text("{")
     with pytest.raises(UserError, match=r"scores_test\.json beside it is damaged"):
-        write_workbook([run], tmp_path / "performance.xlsx")
+        write_workbook(read_results([run]), tmp_path / "performance.xlsx")
     assert (tmp_path / "performance.xlsx").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["performance.xlsx"]
 

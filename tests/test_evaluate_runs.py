@@ -23,6 +23,7 @@ from fgbg.judge.metrics import dice
 from fgbg.judge.page.gallery import read_pictures
 from fgbg.judge.page.render import render_page
 from fgbg.judge.report import write_report
+from fgbg.judge.results import read_results
 from fgbg.judge.runs import evaluate_run
 from fgbg.judge.together import evaluate_together
 from fgbg.models.checkpoint import load_model, read_header, replace_header
@@ -261,7 +262,7 @@ def test_scores_of_an_epoch_that_is_no_longer_the_best_are_said_to_be_old(
     assert f"note: {told}" in capsys.readouterr().out
     (comparison,) = compare_runs([run, fgbg.open_run(scored_copy(home / "second", tmp_path))])
     assert any(told in note for note in comparison.notes)
-    assert told in render_page([run], "test").replace("&#39;", "'")
+    assert told in render_page(read_results([run]), "test").replace("&#39;", "'")
     with unchecked():  # sizes that are only known later cannot be checked by comparing them
         exported = export_model(run.folder, tmp_path / "old.onnx", weights="single")
     assert exported.card is None

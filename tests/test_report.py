@@ -36,6 +36,7 @@ from fgbg.judge.page.tables import (
 from fgbg.judge.page.wording import DASH, describe_doubt, list_rules, list_spread, percent, word
 from fgbg.judge.ranking import pick_extremes, rank_rows
 from fgbg.judge.report import write_record, write_report
+from fgbg.judge.results import read_results
 from fgbg.judge.slices import Slice, slice_rows
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
@@ -103,12 +104,12 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def page(run: Run) -> Page:
-    return Page(render_page([run], "test"))
+    return Page(render_page(read_results([run]), "test"))
 
 
 @pytest.fixture(scope="module")
 def pair(run: Run, other: Run) -> Page:
-    return Page(render_page([run, other], "test"))
+    return Page(render_page(read_results([run, other]), "test"))
 
 
 # One file
@@ -156,7 +157,7 @@ def test_pictures_stay_within_their_budget(run: Run) -> None:
 
 def test_a_page_whose_pictures_did_not_fit_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "PICTURE_BUDGET_BYTES", 3000)
-    page = Page(render_page([run], "test"))
+    page = Page(render_page(read_results([run]), "test"))
     shown = [photo for photo in page.data["photos"] if photo["picture"] >= 0]
     assert 0 < len(shown) == len(page.data["pictures"]) < COUNT
     assert f"Pictures of {len(shown)} photo" in page.words
@@ -264,7 +265,7 @@ def test_the_gallery_needs_no_pictures(tmp_path: Path) -> None:
     for folder in (run.thumbnails("test"), run.outcomes("test")):
         for file in folder.iterdir():
             file.unlink()
-    page = Page(render_page([run], "test"))
+    page = Page(render_page(read_results([run]), "test"))
     assert page.data["pictures"] == []
     assert "This run folder has no pictures" in page.words
 
@@ -273,7 +274,7 @@ def test_an_installed_copy_knows_no_commit(tmp_path: Path) -> None:
     run = write_fake_run(tmp_path / "run", count=10)
     path = run.folder / "environment.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"commit": None, "dirty": None}))
-    page = Page(render_page([run], "test"))
+    page = Page(render_page(read_results([run]), "test"))
     assert "None" not in page.words
     assert "not known" in page.words
 
@@ -285,7 +286,7 @@ def test_numbers_that_are_not_there_are_dashes(tmp_path: Path) -> None:
     for key in ("mean_boundary_iou", "mean_hausdorff95", "uncertainty_correlation", "threshold_reason", "tta", "members"):
         told.pop(key)
     run.write_scores("test", rows, told | {"mean_recall": None})
-    page = Page(render_page([run], "test"))
+    page = Page(render_page(read_results([run]), "test"))
     assert page.data["photos"][0]["values"][0] is None
     assert DASH in page.words
     assert "nan" not in page.words.lower().split()
@@ -298,7 +299,7 @@ def test_numbers_that_are_not_there_are_dashes(tmp_path: Path) -> None:
 def test_no_name_can_break_out(tmp_path: Path) -> None:
     run = write_fake_run(tmp_path / "<b>bold & co", count=10, names=["A&B"], model="unet")
     rescore(run, {"id": BAD_NAME, "metadata": {BAD_NAME: BAD_NAME}, "group": BAD_NAME, "failure": BAD_NAME})
-    page = Page(render_page([run], "test"))
+    page = Page(render_page(read_results([run]), "test"))
     assert [script.get("id") or script.get("type") for script in page.of("script")] == ["photos", None]
     assert page.of("b") == [each for each in page.of("b") if each == {}]
     assert all((image.get("src") or "").startswith("data:") for image in page.of("img"))
@@ -312,7 +313,7 @@ def test_no_name_can_break_out_of_a_comparison(tmp_path: Path) -> None:
     for run in runs:
         rows = [replace(row, id=f"{BAD_NAME}{number}") for number, row in enumerate(run.scores("test"))]
         run.write_scores("test", rows, run.statement("test"))
-    page = Page(render_page(runs, "test"))
+    page = Page(render_page(read_results(runs), "test"))
     assert len(page.of("script")) == 1
     assert not any("onx" in attributes for _, attributes in page.tags)
 
@@ -395,7 +396,7 @@ def test_a_run_named_twice_is_refused(run: Run, tmp_path: Path) -> None:
 
 def test_other_data_have_a_page_of_their_own(tmp_path: Path) -> None:
     run = write_fake_run(tmp_path / "run", count=10, split="nuclei_test", calibrated=False)
-    page = Page(render_page([run], "nuclei_test"))
+    page = Page(render_page(read_results([run]), "nuclei_test"))
     assert "fgbg evaluate" in page.words  # for the calibration
     assert len(page.data["photos"]) == 10
 
@@ -423,7 +424,7 @@ def test_photos_stand_in_the_order_of_their_difference(pair: Page, run: Run, oth
 
 def test_runs_that_cannot_be_compared_say_why(run: Run, tmp_path: Path) -> None:
     unscored = write_fake_run(tmp_path / "unscored", count=0)
-    page = Page(render_page([run, unscored], "test"))
+    page = Page(render_page(read_results([run, unscored]), "test"))
     assert "No verdict" in page.words
     assert "fgbg evaluate" in page.words
     assert f"{run.statement('test')['mean_dice']:.4f}" in page.words
@@ -433,7 +434,7 @@ def test_runs_that_cannot_be_compared_say_why(run: Run, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_three_runs_have_three_comparisons(run: Run, other: Run, tmp_path: Path) -> None:
     third = write_fake_run(tmp_path / "third", count=COUNT, seed=3, width=32)
-    page = Page(render_page([run, other, third], "test"))
+    page = Page(render_page(read_results([run, other, third]), "test"))
     assert len([1 for name, each in page.tags if name == "article" and each.get("class") == "verdict"]) == 3
     assert page.text.count("run-2") > 3
 
@@ -546,7 +547,7 @@ def test_markup_is_escaped_in_text_and_attributes() -> None:
 
 def test_one_photo_has_no_interval_to_draw(tmp_path: Path) -> None:
     runs = [write_fake_run(tmp_path / name, count=1, seed=seed, model=name) for seed, name in enumerate(("unet", "linknet"))]
-    assert "cannot tell" in Page(render_page(runs, "test")).words
+    assert "cannot tell" in Page(render_page(read_results(runs), "test")).words
 
 
 @pytest.mark.long
@@ -556,7 +557,7 @@ def test_an_overlap_that_was_allowed_is_compared_where_it_is_allowed_again(tmp_p
     ]
     told = runs[0].statement("test") | {"overlap": "2 photos trained this model"}
     runs[0].write_scores("test", runs[0].scores("test"), told)
-    assert "go on with --allow-overlap" in Page(render_page(runs, "test")).words
+    assert "go on with --allow-overlap" in Page(render_page(read_results(runs), "test")).words
     write_report(runs, tmp_path / "out", allow_overlap=True)
     page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert "go on with --allow-overlap" not in page.words

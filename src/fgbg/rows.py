@@ -86,7 +86,7 @@ def read_rows(path: Path) -> list[ScoreRow]:
     cells = list(zip(*lines, strict=True))
     scores = [_read_column(kind, column) for kind, column in zip(_COLUMNS.values(), cells, strict=False)]
     metadata = (dict(zip(own, line[len(_COLUMNS) :], strict=True)) for line in lines)
-    return [ScoreRow(*values, metadata=told) for *values, told in zip(*scores, metadata, strict=True)]
+    return [ScoreRow(*values) for values in zip(*scores, metadata, strict=True)]  # metadata is the last field
 
 
 def _read_column(kind: type, texts: Sequence[str]) -> list[Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from fgbg.data.samples import SPLITS
 from fgbg.errors import UserError
 from fgbg.judge.charts import draw_charts
+from fgbg.judge.results import Results, read_results
 from fgbg.judge.workbook import write_workbook
 from fgbg.run import Run
 from fgbg.storage import replace_when_whole
@@ -41,7 +42,8 @@ def write_record(runs: Sequence[Run], folder: Path) -> Record:
     for run in runs:
         if not run.epochs():
             raise UserError(f"{run.folder} has no finished epoch yet: nothing to report")
-    return _write_files(runs, folder, all_scores=False)  # the epochs must not be lost over scores of an earlier time
+    # The epochs must not be lost over scores of an earlier time.
+    return _write_files(read_results(runs, all_scores=False), folder)
 
 
 def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allow_overlap: bool = False) -> Report:
@@ -71,8 +73,9 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allo
                 f"{run.folder} has neither a finished epoch nor {split} scores: let fgbg train finish an epoch, or run "
                 f"fgbg evaluate {run.folder} {f'--split {split}' if split in SPLITS else 'DATA'}"
             )
-    text = render_page(runs, split, allow_overlap=allow_overlap)
-    record = _write_files(runs, folder, allow_overlap=allow_overlap)
+    results = read_results(runs, allow_overlap=allow_overlap)
+    text = render_page(results, split)
+    record = _write_files(results, folder)
     with replace_when_whole(folder / "report.html") as aside:
         aside.write_text(text, encoding="utf-8")
     return Report(folder / "report.html", record.workbook, record.charts)
@@ -83,8 +86,8 @@ def _require_runs(runs: Sequence[Run]) -> None:
         raise UserError("which runs? Name one run folder or more")
 
 
-def _write_files(runs: Sequence[Run], folder: Path, *, all_scores: bool = True, allow_overlap: bool = False) -> Record:
+def _write_files(results: Results, folder: Path) -> Record:
     folder.mkdir(parents=True, exist_ok=True)
     workbook = folder / "performance.xlsx"
-    write_workbook(runs, workbook, all_scores=all_scores, allow_overlap=allow_overlap)
-    return Record(workbook, draw_charts(runs, folder / "charts"))
+    write_workbook(results, workbook)
+    return Record(workbook, draw_charts(list(results.runs.values()), folder / "charts"))

@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from fgbg.config import flatten
 from fgbg.judge.book import Book, write_cell
 from fgbg.judge.charts import CHARTS, PALETTE, SERIES, TABLE_HEADER, summarise_series
-from fgbg.judge.names import name_runs
-from fgbg.judge.workbook_scores import list_scored, write_comparisons, write_failures, write_scores, write_slices
+from fgbg.judge.results import Results
+from fgbg.judge.workbook_scores import write_comparisons, write_failures, write_scores, write_slices
 from fgbg.run import Run
 from fgbg.storage import replace_when_whole
 
 PHOTO_SERIES = {"Val Dice (photo size)": "val_dice_photo"}
 
 
-def write_workbook(runs: Sequence[Run], path: Path, *, all_scores: bool = True, allow_overlap: bool = False) -> None:
+def write_workbook(results: Results, path: Path) -> None:
     """Write the workbook; `path` is replaced only when the new file is whole. Its folder must exist.
 
     Sheets: Record, Charts, Summary, Settings, Scores, one "Scores RUN SPLIT" for each split scored in each run, Slices,
     Failures and, for several runs, Comparison.
 
     Args:
-        runs: One or more.
+        results: Of one run or more.
         path: The file.
-        all_scores: Whether scores that cannot be read are an error; otherwise they are left out.
-        allow_overlap: Compare even scores of photos that a model has seen.
 
     Raises:
-        UserError: Scores were changed, or were written by another version.
+        UserError: Scores were changed since they were read.
     """
-    named = name_runs(runs)
-    scored = list_scored(named, all_scores=all_scores)
+    named = results.runs
     with replace_when_whole(path) as aside:
         book = Book(aside)
         _write_record(book, named)
         _write_charts(book, named)
         _write_summary(book, named)
         _write_settings(book, named)
-        write_scores(book, scored)
-        write_slices(book, scored)
-        write_failures(book, scored)
-        write_comparisons(book, scored, runs, allow_overlap=allow_overlap)
+        write_scores(book, results.scored)
+        write_slices(book, results.scored)
+        write_failures(book, results.scored)
+        write_comparisons(book, results)
         book.file.close()
 
 

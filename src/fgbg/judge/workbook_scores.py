@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from fgbg.errors import UserError
 from fgbg.judge.book import Book, write_cell
-from fgbg.judge.compare import compare_runs
 from fgbg.judge.failures import FAILURES
-from fgbg.judge.slices import slice_rows
+from fgbg.judge.results import Results, Scored
 from fgbg.rows import ScoreRow
-from fgbg.run import Run
 
 STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "Mean Dice": "mean_dice",
@@ -47,45 +43,13 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
 ROW_COLUMNS = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]
 
 
-class Scored(NamedTuple):
-    """A run and one of the sets of photos that it was scored on."""
-
-    label: str
-    run: Run
-    split: str
-
-
-def list_scored(named: Mapping[str, Run], *, all_scores: bool) -> list[Scored]:
-    """Every scored set of every run.
-
-    Args:
-        named: The runs by label.
-        all_scores: Whether scores that cannot be read are an error; otherwise they are left out.
-
-    Raises:
-        UserError: Scores were changed, or were written by another version.
-    """
-    found = []
-    for label, run in named.items():
-        for split in run.scored():
-            try:
-                run.statement(split)
-            except UserError:
-                if all_scores:
-                    raise
-            else:
-                found.append(Scored(label, run, split))
-    return found
-
-
 def write_scores(book: Book, scored: Sequence[Scored]) -> None:
     """The scores of each split, and a sheet of its images."""
     sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, "Images in sheet"])
     sheet.set_column(len(STATEMENT), len(STATEMENT) + 2, 32)  # data, its hash and the sheet's name are long
-    for row, (label, run, split) in enumerate(scored, start=1):
-        statement = run.statement(split)
-        images = _write_images(book, f"Scores {label} {split}", run.scores(split))
-        values = [label, split, *(statement.get(key) for key in STATEMENT.values()), images]
+    for row, each in enumerate(scored, start=1):
+        images = _write_images(book, f"Scores {each.label} {each.split}", each.rows)
+        values = [each.label, each.split, *(each.statement.get(key) for key in STATEMENT.values()), images]
         for column, value in enumerate(values):
             write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
 
@@ -106,9 +70,10 @@ def write_slices(book: Book, scored: Sequence[Scored]) -> None:
         "Trait measures",
     ]
     sheet = book.add_sheet("Slices", titles)
-    slices = [(label, split, each) for label, run, split in scored for each in slice_rows(run.scores(split))]
-    for row, (label, split, each) in enumerate(slices, start=1):
-        values = [label, split, each.title, each.value, each.low, each.high, len(each.ids), *each.dice, each.meaning]
+    slices = [(told, each) for told in scored for each in told.slices]
+    for row, (told, each) in enumerate(slices, start=1):
+        values = [told.label, told.split, each.title, each.value, each.low, each.high]
+        values += [len(each.ids), *each.dice, each.meaning]
         for column, value in enumerate(values):
             write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
 
@@ -116,16 +81,16 @@ def write_slices(book: Book, scored: Sequence[Scored]) -> None:
 def write_failures(book: Book, scored: Sequence[Scored]) -> None:
     """How many photos failed in which way."""
     sheet = book.add_sheet("Failures", ["Model", "Split", *FAILURES])
-    for row, (label, run, split) in enumerate(scored, start=1):
-        counts = Counter(image.failure for image in run.scores(split))
-        for column, value in enumerate([label, split, *(counts[kind] for kind in FAILURES)]):
+    for row, each in enumerate(scored, start=1):
+        counts = Counter(image.failure for image in each.rows)
+        for column, value in enumerate([each.label, each.split, *(counts[kind] for kind in FAILURES)]):
             write_cell(sheet, row, column, value)
 
 
-def write_comparisons(book: Book, scored: Sequence[Scored], runs: Sequence[Run], *, allow_overlap: bool) -> None:
+def write_comparisons(book: Book, results: Results) -> None:
     """Whether one run is better than another, for each split that all were scored on; or why they cannot be compared."""
-    counts = Counter(each.split for each in scored)
-    splits = [split for split, count in counts.items() if count == len(runs) > 1]
+    counts = Counter(each.split for each in results.scored)
+    splits = [split for split, count in counts.items() if count == len(results.runs) > 1]
     if not splits:
         return
     titles = [
@@ -144,12 +109,10 @@ def write_comparisons(book: Book, scored: Sequence[Scored], runs: Sequence[Run],
     sheet = book.add_sheet("Comparison", titles)
     row = 0
     for split in splits:
-        try:
-            comparisons = compare_runs(runs, split=split, allow_overlap=allow_overlap)
-        except UserError as error:
+        comparisons, refusal = results.compare(split)
+        if refusal:
             row += 1
-            write_cell(sheet, row, 0, f"{split}: {error}")
-            continue
+            write_cell(sheet, row, 0, f"{split}: {refusal}")
         for each in comparisons:
             row += 1
             values = [each.a, each.b, split, each.question, each.verdict, each.mean_a, each.mean_b, *each.difference]

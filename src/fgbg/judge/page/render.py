@@ -15,13 +15,13 @@ from markupsafe import Markup
 
 from fgbg.config import flatten
 from fgbg.judge.bootstrap import Estimate, read_mean_dice
-from fgbg.judge.comparison import word_p
+from fgbg.judge.comparison import Comparison, word_p
 from fgbg.judge.failures import FAILURES
-from fgbg.judge.names import name_runs
 from fgbg.judge.outcomes import COLOURS, OUTCOMES
 from fgbg.judge.page import drawings, gallery, tables, versus, wording
 from fgbg.judge.page.templates import open_templates
-from fgbg.judge.slices import Slice, slice_rows
+from fgbg.judge.results import Results, Scored
+from fgbg.judge.slices import Slice
 from fgbg.record import EpochRecord
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
@@ -63,22 +63,22 @@ class Chapter:
         return next((record for record in reversed(self.epochs) if record.best), None)
 
 
-def render_page(runs: Sequence[Run], split: str, *, allow_overlap: bool = False) -> str:
+def render_page(results: Results, split: str) -> str:
     """Render the whole page.
 
     Args:
-        runs: One or more, each with epochs or scores.
+        results: Of one run or more, each with epochs or scores.
         split: Which scores: `test`, `validation`, or the label of other data that was scored.
-        allow_overlap: Compare even scores of photos that a model has seen.
     """
     chapters = [
-        _read_chapter(run, label, f"run-{number}", split) for number, (label, run) in enumerate(name_runs(runs).items())
+        _read_chapter(run, label, f"run-{number}", results.find(label, split))
+        for number, (label, run) in enumerate(results.runs.items())
     ]
     content: dict[str, Any] = {"chapters": chapters, "split": split, "several": len(chapters) > 1}
     content["has_unjudged"] = any((chapter.statement or {}).get("border") == "ignore" for chapter in chapters)
     content["statement"] = next((chapter.statement for chapter in chapters if chapter.statement), None)
     if len(chapters) > 1:
-        content |= _compare_chapters(chapters, split, allow_overlap=allow_overlap)
+        content |= _compare_chapters(chapters, split, *results.compare(split))
     else:
         content |= _open_gallery(chapters[0], split)
     script = (HERE / "report.js").read_text(encoding="utf-8")
@@ -88,17 +88,15 @@ def render_page(runs: Sequence[Run], split: str, *, allow_overlap: bool = False)
     return _environment().get_template("report.html.j2").render(content)
 
 
-def _read_chapter(run: Run, label: str, anchor: str, split: str) -> Chapter:
-    scored = run.scores_path(split).exists()
-    rows = run.scores(split) if scored else []
+def _read_chapter(run: Run, label: str, anchor: str, scored: Scored | None) -> Chapter:
     return Chapter(
         run=run,
         label=label,
         anchor=anchor,
         epochs=run.epochs(),
-        statement=run.statement(split) if scored else None,
-        rows=rows,
-        slices=slice_rows(rows),
+        statement=scored.statement if scored else None,
+        rows=scored.rows if scored else [],
+        slices=scored.slices if scored else [],
         calibration=run.calibration(),
         settings={name: _say_setting(value) for name, value in flatten(run.config).items() if value not in ("", ())},
         environment=_list_environment(run),
@@ -118,10 +116,11 @@ def _open_gallery(chapter: Chapter, split: str) -> dict[str, Any]:
     }
 
 
-def _compare_chapters(chapters: Sequence[Chapter], split: str, *, allow_overlap: bool) -> dict[str, Any]:
+def _compare_chapters(
+    chapters: Sequence[Chapter], split: str, comparisons: Sequence[Comparison], refusal: str
+) -> dict[str, Any]:
     """What the page shows when it compares several runs."""
     scored = [chapter for chapter in chapters if chapter.statement]
-    comparisons, refusal = versus.compare([chapter.run for chapter in chapters], split, allow_overlap=allow_overlap)
     comparable = bool(comparisons) and len(scored) > 1
     named = {chapter.label: chapter.run for chapter in scored}
     changed = versus.list_changed(named, {chapter.label: chapter.rows for chapter in scored}, split) if comparable else []

@@ -12,7 +12,6 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate
 from fgbg.judge.charts import shorten
 from fgbg.judge.outcomes import COLOURS
@@ -56,16 +55,6 @@ class SliceRow(NamedTuple):
     value: str
     photos: int
     estimates: list[Estimate | None]
-
-
-def compare(runs: Sequence[Run], split: str, *, allow_overlap: bool) -> tuple[list[Any], str]:
-    """The comparisons of the runs; or none, and a sentence that says why they cannot be compared."""
-    from fgbg.judge.compare import compare_runs
-
-    try:
-        return list(compare_runs(runs, split=split, allow_overlap=allow_overlap)), ""
-    except UserError as error:
-        return [], str(error)
 
 
 def list_changed(named: Mapping[str, Run], rows: Mapping[str, Sequence[ScoreRow]], split: str) -> list[Changed]:
