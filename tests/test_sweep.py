@@ -44,6 +44,7 @@ from fgbg.search.space import apply_values, check_space, read_space, read_space_
 from fgbg.search.study import spread_values
 from fgbg.storage import hold_lock
 from fgbg.training import train as training
+from fgbg.training import writer
 from fgbg.training.loop import Trained, Validated
 from fgbg.training.state import Progress
 
@@ -119,7 +120,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, prepared: training.Training) -> Call
         monkeypatch.setattr(trials_of, "prepare_training", prepare)
         monkeypatch.setattr(training, "train_epoch", train)
         monkeypatch.setattr(training, "validate", validate)
-        monkeypatch.setattr(training, "save_state", lambda path, *_: path.write_text("last"))
+        monkeypatch.setattr(writer, "save_state", lambda path, *_: path.write_text("last"))
 
     return set_curve
 

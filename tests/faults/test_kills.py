@@ -24,10 +24,10 @@ pytestmark = pytest.mark.long
 
 MOMENTS = {
     "before the first step": ("fgbg.training.loop:take_step", 1),
-    "between the first epoch's line and its state": ("fgbg.training.train:save_state", 1),
-    "between the last epoch's line and its state": ("fgbg.training.train:save_state", 4),
-    "between the first state and its model": ("fgbg.training.train:save_model", 1),
-    "between a later state and its model": ("fgbg.training.train:save_model", 2),
+    "between the first epoch's line and its state": ("fgbg.training.writer:save_state", 1),
+    "between the last epoch's line and its state": ("fgbg.training.writer:save_state", 4),
+    "between the first state and its model": ("fgbg.training.writer:save_weights", 1),
+    "between a later state and its model": ("fgbg.training.writer:save_weights", 2),
     # Synced before the first epoch: record, settings, environment, split; in an epoch: line, state and, if best, model.
     "before the first state has its name": ("fgbg.storage:os.fsync", 6),
     "before the first model has its name": ("fgbg.storage:os.fsync", 7),

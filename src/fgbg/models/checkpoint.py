@@ -23,12 +23,17 @@ from fgbg.storage import replace_when_whole
 
 def save_model(path: Path, network: nn.Module, header: ModelHeader) -> None:
     """Write the network's weights and the header; `path` is replaced only once the new file is complete."""
-    weights = {
+    save_weights(path, network.state_dict(), header)
+
+
+def save_weights(path: Path, weights: Mapping[str, torch.Tensor], header: ModelHeader) -> None:
+    """As `save_model`, of a network's `state_dict`."""
+    copies = {
         # A copy each: safetensors refuses tensors that share memory, and a network may share a layer.
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
+        for name, tensor in weights.items()
     }
-    _write(path, weights, header)
+    _write(path, copies, header)
 
 
 def replace_header(path: Path, header: ModelHeader) -> None:

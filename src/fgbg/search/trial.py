@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,9 @@ def _train_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, lou
     with (
         _prepare_trial(search, trial, values, loud=loud) as training,
         open_tracker(training.run, training.tracker, after_epoch=training.progress.epoch) as track,
+        closing(_all_epochs(training)) as records,
     ):
-        for record in _all_epochs(training):
+        for record in records:
             if record.epoch > training.progress.epoch:
                 track(record)
             if record.epoch not in reported:
@@ -114,7 +115,7 @@ def _prepare_trial(search: Search, trial: Trial, values: Mapping[str, Any], *, l
         yield replace(training, say=say_nothing)
 
 
-def _all_epochs(training: Training) -> Iterator[EpochRecord]:
+def _all_epochs(training: Training) -> Generator[EpochRecord, None, None]:
     """The epochs that an interrupted trial has recorded, then those that are trained now."""
     yield from training.run.epochs()
     yield from run_epochs(training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -25,9 +26,9 @@ class Progress:
     settings: Mapping[str, Any] = field(default_factory=dict)  # by name, as trained with so far
 
 
-def save_state(path: Path, learner: Learner, progress: Progress) -> None:
-    """Write `last.pt`. It is replaced only once the new state is complete on disk."""
-    state = {
+def collect_state(learner: Learner, progress: Progress) -> dict[str, Any]:
+    """What `last.pt` holds. The tensors are those that training goes on to change."""
+    return {
         "network": learner.predictor.network.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "average": learner.average.state_dict() if learner.average else None,
@@ -35,9 +36,36 @@ def save_state(path: Path, learner: Learner, progress: Progress) -> None:
         "best_score": progress.best_score,
         "settings": dict(progress.settings),
     }
+
+
+def copy_to_memory(values: Any, earlier: Any = None) -> Any:
+    """Nested dictionaries and lists of tensors, copied to the processor's memory.
+
+    Args:
+        values: The dictionaries and lists; what is no tensor is kept as it is.
+        earlier: What an earlier call returned: its tensors are written over where they fit.
+    """
+    if isinstance(values, torch.Tensor):
+        fits = isinstance(earlier, torch.Tensor) and (earlier.shape, earlier.dtype) == (values.shape, values.dtype)
+        kept = earlier if fits else torch.empty_like(values, device="cpu", pin_memory=values.is_cuda)
+        return kept.copy_(values.detach())
+    if isinstance(values, dict):
+        copied = copy.copy(values)  # an OrderedDict of weights has attributes, such as the versions of its layers
+        by_name = earlier if isinstance(earlier, dict) else {}
+        for name, value in values.items():
+            copied[name] = copy_to_memory(value, by_name.get(name))
+        return copied
+    if isinstance(values, list):
+        before = earlier if isinstance(earlier, list) and len(earlier) == len(values) else [None] * len(values)
+        return [copy_to_memory(value, known) for value, known in zip(values, before, strict=True)]
+    return values
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write `last.pt`. It is replaced only once the new state is complete on disk."""
     with replace_when_whole(path) as aside, aside.open("wb") as file:
         try:
-            torch.save(state, file)
+            torch.save(dict(state), file)
         except RuntimeError as error:  # after a failed write torch still closes its archive, and fails again
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None

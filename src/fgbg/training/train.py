@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from torch import nn
@@ -28,8 +29,9 @@ from fgbg.training.losses import Loss
 from fgbg.training.prepare import Training, prepare_training
 from fgbg.training.resume import best_before
 from fgbg.training.schedule import size_in
-from fgbg.training.state import Progress, save_state
+from fgbg.training.state import Progress
 from fgbg.training.track import open_tracker
+from fgbg.training.writer import EpochWriter
 
 HARDLY = 0.02  # mean recall or specificity below which a model gives one answer everywhere
 ONE_ANSWER = {"mean_specificity": "calls nearly everything object", "mean_recall": "finds nearly nothing"}
@@ -76,8 +78,11 @@ def _train_and_record(training: Training) -> None:
     """Train all epochs and choose the threshold; however it ends, write workbook and charts of the epochs so far."""
     run, engine = training.run, training.learner.engine
     try:
-        with open_tracker(run, training.tracker, after_epoch=training.progress.epoch) as track:
-            for record in run_epochs(training):
+        with (
+            open_tracker(run, training.tracker, after_epoch=training.progress.epoch) as track,
+            closing(run_epochs(training)) as records,
+        ):
+            for record in records:
                 track(record)
         _choose_threshold(training)
         for stale in run.list_stale():  # a resumed run may have been scored before
@@ -96,19 +101,25 @@ def _train_and_record(training: Training) -> None:
             write_record([run], run.folder)
 
 
-def run_epochs(training: Training) -> Iterator[EpochRecord]:
-    """Train, validate, save and record each epoch; its record is yielded once everything is on disk.
+def run_epochs(training: Training) -> Generator[EpochRecord, None, None]:
+    """Train, validate and record each epoch, and yield its record; it is written while the next epoch is trained.
 
-    Ends after the last epoch, or after `patience` epochs without improvement. The caller may stop iterating earlier: the
-    run can be resumed.
+    Ends after the last epoch, or after `patience` epochs without improvement, when everything is on the disk. The caller may
+    close it earlier, which waits for that too: the run can be resumed.
     """
+    with EpochWriter(training.run, training.header) as writer:
+        yield from _train_epochs(training, writer)
+    training.learner.engine.wait()  # other processes read the model next
+
+
+def _train_epochs(training: Training, writer: EpochWriter) -> Generator[EpochRecord, None, None]:
     run, config, learner, progress = training.run, training.config, training.learner, training.progress
-    header = training.header
     best_epoch = best_before(run.epochs(), progress.epoch)
     if learner.engine.is_main and best_epoch == progress.epoch > 0:
-        _restore_best(run, learner, header)
+        _restore_best(run, learner, training.header)
     for epoch in range(progress.epoch + 1, config.epochs + 1):
         if learner.engine.has_lost_its_launcher:
+            writer.wait()
             raise UserError(f"what started the processes of this training has died; stopped {_describe_stop(run)}")
         if config.patience and epoch - 1 - best_epoch >= config.patience:
             training.say(f"stopping: {config.patience} epochs brought nothing better than epoch {best_epoch}")
@@ -136,28 +147,18 @@ def run_epochs(training: Training) -> Iterator[EpochRecord]:
             own_metric=validated.own_metric,
         )
         if learner.engine.is_main:
-            # In this order a kill cannot leave a best model that the record lacks: once the state is written the epoch has
-            # ended, and if it was the best, its weights are in the state too.
-            run.append_epoch(record)
-            save_state(run.last, learner, progress)
-            if is_best:
-                _save_best(run, learner, header, record)
+            writer.write(learner, progress, record)
             training.say(_describe_epoch(record, config.epochs))
         learner.engine.wait()
         yield record
-
-
-def _save_best(run: Run, learner: Learner, header: ModelHeader, record: EpochRecord) -> None:
-    """Save the learner's weights, which are those of that epoch, as the run's model."""
-    header = replace(header, epoch=record.epoch, validation_dice=record.val_dice_photo)
-    save_model(run.best, learner.judged.network, header)
 
 
 def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
     """Write the best model, if a kill right after saving the state of its epoch prevented it."""
     record = run.epochs()[-1]
     if not run.best.exists() or read_header(run.best).epoch != record.epoch:
-        _save_best(run, learner, header, record)
+        header = replace(header, epoch=record.epoch, validation_dice=record.val_dice_photo)
+        save_model(run.best, learner.judged.network, header)
 
 
 def _describe_stop(run: Run) -> str:

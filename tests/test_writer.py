@@ -1,0 +1,155 @@
+"""Saving an epoch while the next one is trained: the same files as when training waits, and no error goes unnoticed."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import fgbg
+from discs import make_samples, small_config
+from fgbg.models.checkpoint import read_header
+from fgbg.training import loop, writer
+from fgbg.training.build import OwnParts
+from fgbg.training.prepare import prepare_training
+from fgbg.training.state import copy_to_memory, save_state
+from fgbg.training.train import run_epochs
+from fgbg.training.writer import EpochWriter
+
+pytestmark = pytest.mark.usefixtures("no_charts")
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_an_epoch_is_written_as_it_ended_while_the_next_one_trains(
+    ema: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each state is held back until the next epoch has taken its steps."""
+    trained, written = threading.Semaphore(0), []
+    train_epoch = loop.train_epoch
+
+    def train_and_tell(*arguments: Any) -> Any:
+        result = train_epoch(*arguments)
+        trained.release()
+        return result
+
+    def save_late(path: Path, state: Any) -> None:
+        if state["epoch"] < 3:
+            trained.acquire()  # of the epoch itself
+            assert trained.acquire(timeout=60), "training waits for the disk"
+            trained.release()
+        written.append(state["epoch"])
+        save_state(path, state)
+        path.with_name(f"after-{state['epoch']}.pt").write_bytes(path.read_bytes())
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fgbg.training.train.train_epoch", train_and_tell)
+        patched.setattr(writer, "save_state", save_late)
+        late = fgbg.train(small_config(tmp_path / "late", ema=ema), samples=make_samples())
+    assert written == [1, 2, 3]
+
+    def wait_and_save(self: EpochWriter, *arguments: Any) -> None:
+        write(self, *arguments)
+        self.wait()
+        path = self.run.last
+        path.with_name(f"after-{arguments[1].epoch}.pt").write_bytes(path.read_bytes())
+
+    write = EpochWriter.write
+    monkeypatch.setattr(EpochWriter, "write", wait_and_save)
+    waiting = fgbg.train(small_config(tmp_path / "waiting", ema=ema), samples=make_samples())
+    for epoch in (1, 2, 3):
+        first, second = (torch.load(run.folder / f"after-{epoch}.pt", weights_only=True) for run in (late, waiting))
+        assert first["epoch"] == second["epoch"] == epoch
+        assert_same(first["network"], second["network"])
+        assert_same(first["average"] or {}, second["average"] or {})
+        for number, moments in first["optimizer"]["state"].items():
+            assert_same(moments, second["optimizer"]["state"][number])
+    assert_same(load_file(late.best), load_file(waiting.best))
+    assert read_header(late.best).epoch == read_header(waiting.best).epoch
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+@pytest.mark.parametrize("fails_in", [1, 3])
+def test_a_write_that_fails_ends_the_training_and_it_goes_on_later(
+    fails_in: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, state: Any) -> None:
+        if state["epoch"] == fails_in:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save_state(path, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "save_state", fail)
+        with pytest.raises(OSError, match=r"No space left on device: .*last\.pt"):
+            fgbg.train(small_config(tmp_path / "run"), samples=make_samples())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fgbg-writer")]
+    resumed = fgbg.train(small_config(tmp_path / "run"), samples=make_samples(), resume=True)
+    whole = fgbg.train(small_config(tmp_path / "whole"), samples=make_samples())
+    assert [record.train_loss for record in resumed.epochs()] == [record.train_loss for record in whole.epochs()]
+    assert_same(load_file(resumed.best), load_file(whole.best))
+
+
+def test_who_stops_after_an_epoch_finds_it_on_the_disk(tmp_path: Path) -> None:
+    with prepare_training(small_config(tmp_path / "run"), OwnParts(samples=make_samples())) as training:
+        records = run_epochs(training)
+        assert next(records).epoch == 1
+        records.close()
+        assert [record.epoch for record in training.run.epochs()] == [1]
+        assert torch.load(training.run.last, weights_only=True)["epoch"] == read_header(training.run.best).epoch == 1
+
+
+def test_ctrl_c_while_training_waits_for_the_disk_loses_no_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_write, wait = threading.Event(), EpochWriter.wait
+
+    def save_late(path: Path, state: Any) -> None:
+        may_write.wait(60)
+        save_state(path, state)
+
+    def interrupt(self: EpochWriter) -> None:
+        monkeypatch.setattr(EpochWriter, "wait", wait)
+        may_write.set()
+        raise KeyboardInterrupt
+
+    def begin_to_interrupt(*arguments: Any) -> Any:
+        if arguments[1] == 2:
+            monkeypatch.setattr(EpochWriter, "wait", interrupt)
+        return train_epoch(*arguments)
+
+    train_epoch = loop.train_epoch
+    monkeypatch.setattr("fgbg.training.train.train_epoch", begin_to_interrupt)
+    monkeypatch.setattr(writer, "save_state", save_late)
+    with pytest.raises(KeyboardInterrupt):
+        fgbg.train(small_config(tmp_path / "run"), samples=make_samples())
+    run = fgbg.open_run(tmp_path / "run")
+    assert [record.epoch for record in run.epochs()] == [1]
+    assert torch.load(run.last, weights_only=True)["epoch"] == 1
+
+
+def test_copies_keep_their_memory_and_share_none_with_what_was_copied() -> None:
+    weights = OrderedDict(a=torch.ones(2, 3), b=torch.tensor(4))
+    weights._metadata = {"": {"version": 2}}  # type: ignore[attr-defined]
+    values = {"network": weights, "groups": [{"lr": 0.1, "params": [0, 1]}], "epoch": 1, "average": None}
+    first = copy_to_memory(values)
+    weights["a"] += 1
+    assert first["network"]["a"].tolist() == [[1.0] * 3] * 2
+    assert first["network"]._metadata == {"": {"version": 2}}
+    assert {name: first[name] for name in ("groups", "epoch", "average")} == {
+        "groups": [{"lr": 0.1, "params": [0, 1]}],
+        "epoch": 1,
+        "average": None,
+    }
+    second = copy_to_memory(values, first)
+    assert second["network"]["a"].data_ptr() == first["network"]["a"].data_ptr()
+    assert second["network"]["a"].tolist() == [[2.0] * 3] * 2
+    weights["a"] = torch.ones(5)
+    assert copy_to_memory(values, second)["network"]["a"].tolist() == [1.0] * 5, "memory that does not fit is not used"
