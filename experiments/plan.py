@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgbg.config import TrainConfig, read_preset
+from fgbg.config import TrainConfig
+from fgbg.config_file import read_preset
 from fgbg.data.augment_ranges import AugmentRanges
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from fgbg.config import check_objective
+from fgbg.config_rules import check_objective
 from fgbg.errors import UserError
 from fgbg.judge.calibration import (
     CANDIDATES,

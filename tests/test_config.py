@@ -12,19 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgbg.config import (
-    LOSS_OPTIONS,
-    LOSS_WEIGHTS,
-    LOSSES,
-    TrainConfig,
-    flatten,
-    read_config,
-    read_preset,
-    require_loss_options,
-    to_toml,
-)
+from fgbg.config import TrainConfig, flatten, require_loss_options
+from fgbg.config_file import read_config, read_preset, to_toml
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.errors import UserError
+from fgbg.loss_names import LOSS_OPTIONS, LOSS_WEIGHTS, LOSSES
 from fgbg.training.losses import make_loss
 from fgbg.words import Border, Fit
 from trivial import unchecked

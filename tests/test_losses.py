@@ -17,7 +17,7 @@ from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn import functional as F
 
-import fgbg.config
+import fgbg.loss_names
 from fgbg.training.losses import (
     Loss,
     Reduction,
@@ -288,7 +288,7 @@ def test_an_image_with_nothing_to_judge_is_zero_and_teaches_nothing(loss: Callab
 # Means over images
 
 
-@pytest.mark.parametrize("name", fgbg.config.LOSSES)
+@pytest.mark.parametrize("name", fgbg.loss_names.LOSSES)
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 2**31))
 def test_a_batchs_loss_is_the_mean_of_its_images(name: str, seed: int) -> None:

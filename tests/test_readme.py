@@ -18,7 +18,7 @@ from fgbg.cli.judging import CompareArguments, EvaluateArguments, ReportArgument
 from fgbg.cli.shipping import ExportArguments, PredictArguments, ServeArguments
 from fgbg.cli.training import TrainArguments
 from fgbg.cli.verb import parse
-from fgbg.config import read_config
+from fgbg.config_file import read_config
 from fgbg.data.figures import draw_figures
 from fgbg.run import open_run
 from fgbg.storage import cache_folder

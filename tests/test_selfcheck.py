@@ -20,9 +20,10 @@ from torch.nn import functional as F
 import fgbg
 from discs import make_samples, small_config, write_discs
 from fgbg import cli
-from fgbg.config import LOSSES, read_preset
+from fgbg.config_file import read_preset
 from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.engine import Engine
+from fgbg.loss_names import LOSSES
 from fgbg.run import Run
 from fgbg.training.build import OwnParts, build_learner, understand_data
 from fgbg.training.checks.augmentation import check_targets

@@ -31,7 +31,8 @@ from discs import write_discs
 from fgbg import cli
 from fgbg.cli.training import TrainArguments, read_defaults
 from fgbg.cli.verb import parse
-from fgbg.config import TrainConfig, flatten, read_config
+from fgbg.config import TrainConfig, flatten
+from fgbg.config_file import read_config
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.run import create_run, open_run
 from fgbg.search import sweep as sweeps

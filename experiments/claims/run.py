@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fgbg.config import TrainConfig, read_config
+from fgbg.config import TrainConfig
+from fgbg.config_file import read_config
 from fgbg.data.figures import draw_figure, draw_figures
 from fgbg.judge.runs import evaluate_run
 from fgbg.training.train import train

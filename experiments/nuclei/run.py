@@ -14,7 +14,8 @@ import os
 import sys
 from pathlib import Path
 
-from fgbg.config import TrainConfig, read_config
+from fgbg.config import TrainConfig
+from fgbg.config_file import read_config
 from fgbg.judge.runs import evaluate_run
 from fgbg.training.train import train
 

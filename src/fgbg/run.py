@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgbg.config import TrainConfig, read_config, to_toml
+from fgbg.config import TrainConfig
+from fgbg.config_file import read_config, to_toml
 from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.data.split import Locked
 from fgbg.environment import describe_environment

@@ -15,7 +15,9 @@ from typing import Any
 from tyro.conf import UseAppendAction
 
 from fgbg.cli.verb import is_main, parse, require_extra
-from fgbg.config import EVERY_FOLD, TrainConfig, read_config, read_preset
+from fgbg.config import TrainConfig
+from fgbg.config_file import read_config, read_preset
+from fgbg.config_rules import EVERY_FOLD
 from fgbg.storage import list_folds
 
 

@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from torch import Tensor
 
-from fgbg.config import check_objective
+from fgbg.config_rules import check_objective
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import FEWEST_UNITS, Estimate, estimate_mean
 from fgbg.judge.metrics import Counts, dice_of, iou_of
@@ -75,7 +75,7 @@ def choose_threshold(
 
     Args:
         by_threshold: (photos, 2, candidates + 1), as in `Histograms`.
-        objective: See `fgbg.config.OBJECTIVES`.
+        objective: See `fgbg.config_rules.OBJECTIVES`.
         groups: (photos,) the units that the bootstrap draws, see `find_groups`.
     """
     counts = count_at_candidates(by_threshold)

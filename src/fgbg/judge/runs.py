@@ -53,7 +53,7 @@ def evaluate_run(
         empty: The score where truth and prediction are both empty.
         device: Where to compute.
         threads: CPU threads; 0 shares the cores.
-        threshold_for: What the threshold is chosen for, see `fgbg.config.OBJECTIVES`; unchanged by default.
+        threshold_for: What the threshold is chosen for, see `fgbg.config_rules.OBJECTIVES`; unchanged by default.
         allow_overlap: Score even photos that the model has seen.
         object_values: Which stored mask values are object in `data`, if that is ambiguous.
         categories: Which COCO categories or LabelMe labels are object in `data`; those of the run by default.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from fgbg.config import flatten, to_toml
+from fgbg.config import flatten
+from fgbg.config_file import to_toml
 from fgbg.judge import page as report
 from fgbg.judge.page.templates import open_templates
 from fgbg.judge.page.wording import word

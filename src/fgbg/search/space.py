@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fgbg.config import LOSS_OPTIONS, TrainConfig, flatten, has_option, require_loss_option, require_loss_options
+from fgbg.config import TrainConfig, flatten, require_loss_options
 from fgbg.errors import UserError
+from fgbg.loss_names import LOSS_OPTIONS, has_option, require_loss_option
 from fgbg.models import require_model
 from fgbg.search.fields import GRAMMAR, Choice, Field, kinds_of_fields, read_field
 from fgbg.storage import replace_when_whole

@@ -12,7 +12,8 @@ from typing import Any
 
 from optuna.study import Study
 
-from fgbg.config import TrainConfig, read_config, to_toml
+from fgbg.config import TrainConfig
+from fgbg.config_file import read_config, to_toml
 from fgbg.data.samples import SampleSet
 from fgbg.engine import count_processes
 from fgbg.errors import UserError

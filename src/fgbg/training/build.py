@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from fgbg.config import EVERY_FOLD, TrainConfig
+from fgbg.config import TrainConfig
+from fgbg.config_rules import EVERY_FOLD
 from fgbg.data.augment import Augment, PairedAugmentation
 from fgbg.data.cache import SQUARE_MARGIN, cache_photos, cache_squares
 from fgbg.data.masks import check_border

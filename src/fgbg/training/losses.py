@@ -158,7 +158,7 @@ def make_loss(
     """The configured loss: a weighted sum of a pixel part and an overlap part.
 
     Args:
-        name: Both parts, as `bce_dice` or `focal_lovasz`; see `fgbg.config.LOSSES`.
+        name: Both parts, as `bce_dice` or `focal_lovasz`; see `fgbg.loss_names.LOSSES`.
         bce_weight: Weight of the pixel part.
         overlap_weight: Weight of the overlap part.
         false_positive_weight: For `tversky` and `focal_tversky` only.
