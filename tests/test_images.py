@@ -16,15 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from fgbg.data.images import (
-    INDEX,
-    list_images,
-    read_mask,
-    read_mask_values,
-    read_photo,
-    read_photo_size,
-    require_whole_photo,
-)
+from fgbg.data.images import list_images, read_photo, read_photo_size, require_whole_photo
+from fgbg.data.mask_files import INDEX, read_mask, read_mask_values
 from fgbg.errors import UserError
 
 ORIENTATION = 0x0112

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.config import TrainConfig
-from fgbg.data.images import BLACK_AND_WHITE, GREY, INDEX
+from fgbg.data.mask_files import BLACK_AND_WHITE, GREY, INDEX
 from fgbg.data.masks import NEAR_BINARY, ZERO_255, apply_border
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.errors import UserError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.images import ALPHA, EMPTY, GREY, StoredMask
+from fgbg.data.mask_files import ALPHA, EMPTY, GREY, StoredMask
 from fgbg.errors import UserError
 from fgbg.words import BAND, GROUND, NOT_JUDGED, OBJECT, Border
 

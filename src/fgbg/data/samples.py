@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.images import EMPTY, GREY, StoredMask, read_mask, read_photo, read_photo_size, require_whole_photo
+from fgbg.data.images import read_photo, read_photo_size, require_whole_photo
+from fgbg.data.mask_files import EMPTY, GREY, StoredMask, read_mask
 from fgbg.data.masks import MaskEncoding, check_places, count_values, understand_masks
 from fgbg.data.overlooked import refuse_few_bits, refuse_pages
 from fgbg.data.parallel import Progress, map_in_order

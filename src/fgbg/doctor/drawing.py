@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from fgbg.data.images import read_mask_values, read_photo
+from fgbg.data.images import read_photo
+from fgbg.data.mask_files import read_mask_values
 from fgbg.data.masks import MaskEncoding
 from fgbg.data.samples import Sample
 from fgbg.doctor.alignment import move_mask

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.images import EMPTY
+from fgbg.data.mask_files import EMPTY
 from fgbg.data.masks import (
     NEAR_BINARY,
     TRIMAP,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.duplicates import take_fingerprint
-from fgbg.data.images import open_image, read_mask, read_photo, read_photo_size
+from fgbg.data.images import open_image, read_photo, read_photo_size
+from fgbg.data.mask_files import read_mask
 from fgbg.data.masks import MaskEncoding, count_values
 from fgbg.data.samples import Sample
 from fgbg.doctor.alignment import Alignment, measure_alignment
