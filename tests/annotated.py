@@ -23,9 +23,13 @@ def write_photo(path: Path, pixels: NDArray[np.uint8] | None = None, orientation
 
 
 def write_coco(
-    path: Path, photos: dict[str, Sequence[tuple[str, Any]]], size: tuple[int, int] = (5, 6), crowd: bool = False
+    path: Path,
+    photos: dict[str, Sequence[tuple[str, Any]]],
+    size: tuple[int, int] = (5, 6),
+    *,
+    crowds: Sequence[str] = (),
 ) -> None:
-    """Photos by file name, each with its categories and segmentations."""
+    """Photos by file name, each with its categories and segmentations; in those of `crowds` each is a crowd."""
     names = sorted({name for shapes in photos.values() for name, _ in shapes} | {"unused"})
     content: dict[str, Any] = {
         "images": [
@@ -38,9 +42,9 @@ def write_coco(
                 "image_id": 10 + index,
                 "category_id": 100 + names.index(name),
                 "segmentation": outline,
-                "iscrowd": int(crowd),
+                "iscrowd": int(photo in crowds),
             }
-            for index, shapes in enumerate(photos.values())
+            for index, (photo, shapes) in enumerate(photos.items())
             for name, outline in shapes
         ],
     }
@@ -48,11 +52,11 @@ def write_coco(
     path.write_text(json.dumps(content))
 
 
-def many(tmp_path: Path, shapes: Sequence[tuple[str, Any]], count: int = 12) -> Path:
+def many(tmp_path: Path, shapes: Sequence[tuple[str, Any]], count: int = 12, *, crowds: Sequence[str] = ()) -> Path:
     """A COCO folder of so many photos, each with these shapes but the last, which has none."""
     folder = tmp_path / "data"
     names = [f"{index:02}.png" for index in range(count)]
     for index, name in enumerate(names):
         write_photo(folder / "images" / name, np.full((5, 6, 3), index, np.uint8))
-    write_coco(folder / "annotations.json", {name: shapes if name != names[-1] else [] for name in names})
+    write_coco(folder / "annotations.json", {name: shapes if name != names[-1] else [] for name in names}, crowds=crowds)
     return folder

@@ -97,8 +97,9 @@ def test_masks_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not list((tmp_path / "cache" / "masks").glob("*partial*"))
 
 
-def test_splits_as_exporters_name_them(tmp_path: Path) -> None:
-    for part in ("train", "valid", "test"):
+@pytest.mark.parametrize("validation", ["valid", "val", "validation"])
+def test_splits_as_exporters_name_them(validation: str, tmp_path: Path) -> None:
+    for part in ("train", validation, "test"):
         for index in range(3):
             write_photo(tmp_path / "data" / part / f"{index}.png", np.full((5, 6, 3), index + 10 * len(part), np.uint8))
         write_coco(
@@ -163,6 +164,13 @@ def test_a_photo_that_nothing_was_outlined_in_is_no_problem(tmp_path: Path) -> N
     audit = fgbg.check(many(tmp_path, [("cat", SQUARE)]))
     assert audit.of("empty-mask") == []
     assert "1 photo without an outline is all ground" in audit.understood
+
+
+def test_a_photo_of_a_crowd_alone_is_no_problem(tmp_path: Path) -> None:
+    """Its mask holds the band alone, which is what a crowd is drawn as."""
+    audit = fgbg.check(many(tmp_path, [("cat", SQUARE)], crowds=["03.png"]))
+    assert audit.of("empty-mask") == []
+    assert "1 crowd region drawn as the band" in audit.understood
 
 
 def test_a_problem_of_a_drawn_mask_names_the_photo(tmp_path: Path) -> None:

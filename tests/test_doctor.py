@@ -586,8 +586,10 @@ def test_photos_that_use_12_bits_of_16_are_named_together(drawn: Path) -> None:
     for index in range(2):
         grey = np.asarray(Image.open(image(drawn, index)).convert("L")).astype(np.uint16)
         Image.fromarray(grey * 16).save(image(drawn, index))
-    (problem,) = check_data(drawn).problems
-    assert (problem.kind, len(problem.files), problem.left_out) == ("few-bits", 2, ())
+    audit = check_data(drawn)
+    (problem,) = audit.problems
+    assert (problem.kind, len(problem.files), problem.left_out) == ("few-bits", 2, ("figure_00000", "figure_00001"))
+    assert audit.clean_ids() == [f"figure_{index:05}" for index in range(2, FIGURES)]
     assert "no value above 4,095, and would be read nearly black: multiply their values by 16" in problem.detail
 
 

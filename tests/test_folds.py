@@ -102,6 +102,26 @@ def test_mistakes_are_told_in_a_sentence(home: Path, words: str, sentence: str, 
     assert sentence in capsys.readouterr().err
 
 
+def test_a_cross_validation_that_cannot_begin_leaves_no_folder(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(home / "discs"), "--folds", "3", "--batch-size", "400", "--out"]
+    assert main([*words, str(tmp_path / "runs" / "new")]) == 2
+    assert "batch" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "new").exists()
+    (tmp_path / "mine").mkdir()
+    assert main([*words, str(tmp_path / "mine")]) == 2
+    assert (tmp_path / "mine").is_dir(), "a folder that was there stays"
+
+
+@pytest.mark.parametrize("fold", [-1, 3])
+def test_a_fold_that_is_none_is_refused_wherever_one_is_cut(home: Path, fold: int) -> None:
+    sentence = f"--fold {fold}: name one from 0 to 2, of --folds 3"
+    with pytest.raises(UserError, match=sentence):
+        fgbg.open_samples(home / "discs", folds=3, fold=fold)
+    assert f"not split: {sentence}" in fgbg.check(home / "discs", folds=3, fold=fold).remarks
+
+
 def test_joint_scores_are_no_training_to_go_on_with(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], device="cpu", threads=1)
     before = {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*")}

@@ -145,8 +145,9 @@ def test_a_plain_pickle_is_refused_without_a_warning(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("not weights at all")
     (tmp_path / "empty.pth").write_bytes(b"")
     for name in ("plain.pth", "text.pth", "empty.pth"):
-        with pytest.raises(fgbg.UserError, match="cannot be read as weights"):
+        with pytest.raises(fgbg.UserError, match="cannot be read as weights") as refused:
             fill_tiny(build_tiny(), tmp_path / name)
+        assert "weights_only" not in str(refused.value), "torch's advice, which would run what is in the file"
 
 
 def test_torchvisions_resnet34_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,6 +223,16 @@ def test_soft_edges_leave_what_is_far_from_the_outline(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # the library compiles itself when it is first used: a minute
+def test_soft_edges_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """pymatting prints how its preconditioner failed before it found one, as it does for stripes."""
+    rows, columns = np.mgrid[:120, :160]
+    mask = ((rows // 20 + columns // 20) % 2 == 0).astype(np.uint8) * np.uint8(255)
+    stripes = (columns // 3 % 2 * 255).astype(np.uint8)
+    matte(Image.fromarray(stripes).convert("RGB"), mask)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow  # the library compiles itself when it is first used: a minute
 def test_soft_edges_follow_hair_that_the_mask_cut_off() -> None:
     mask = np.zeros((100, 100), np.uint8)
     mask[40:60, 20:80] = 255
@@ -298,6 +308,15 @@ def test_several_steps_that_help_are_measured_together(red_run: Run, monkeypatch
     assert trial.recommended == ("largest", "specks")
     assert [each.steps for each in trial.effects] == [*((step,) for step in STEPS), trial.recommended]
     assert "--refine largest,specks" in trial.describe()
+
+
+def test_named_steps_that_help_together_are_recommended_together(red_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fgbg.ship.refine_trial.FEWEST_UNITS", 2)
+    monkeypatch.setattr("fgbg.ship.refine_trial.RISK", 2.0)
+    trial = try_steps(red_run, steps=("specks", "largest"))
+    assert [each.verdict for each in trial.effects] == ["helps"]
+    assert trial.recommended == ("specks", "largest")
+    assert "recommended: --refine specks,largest" in trial.describe()
 
 
 def test_steps_are_tried_on_a_photo_whose_only_object_is_not_judged(red_run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 GROUND, OBJECT, BAND = 0, 1, 2
@@ -41,3 +42,13 @@ def plural(count: int, one: str, many: str = "") -> str:
     ('1 photo', '1,200 photos')
     """
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def name_some(names: Sequence[str], most: int = 5) -> str:
+    """The names, or the first few and how many more.
+
+    >>> name_some(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from fgbg.data.images import list_images
 from fgbg.data.overlooked import list_image_folders
-from fgbg.data.samples import Sample, name_some
+from fgbg.data.samples import Sample
 from fgbg.errors import UserError
-from fgbg.words import plural
+from fgbg.words import name_some, plural
 
 LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of a list -> split
 FOLDER_SPLITS = {**LIST_SPLITS, "valid": "validation", "validation": "validation"}  # other tools' names for a folder

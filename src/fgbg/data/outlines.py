@@ -17,14 +17,15 @@ from fgbg.data.annotations import Outlined, find_annotations, list_categories
 from fgbg.data.coco import read_coco
 from fgbg.data.draw_outlines import CROWD, GROUND, OBJECT, Pose, draw_mask, read_pose, require_size, turn_upright
 from fgbg.data.folders import compose
+from fgbg.data.ids import refuse_long_ids
 from fgbg.data.images import list_images
 from fgbg.data.labelme import read_labelme
 from fgbg.data.masks import MaskEncoding
 from fgbg.data.parallel import map_in_order
-from fgbg.data.samples import Sample, name_some, refuse_long_ids
+from fgbg.data.samples import Sample
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, hash_file, make_once
-from fgbg.words import plural
+from fgbg.words import name_some, plural
 
 FORMAT = 2  # part of every key: increment it when the drawing changes, so that old masks are not found
 ALL = "all"
@@ -36,7 +37,7 @@ class OutlinedSet(NamedTuple):
     samples: list[Sample]
     encoding: MaskEncoding  # what the drawn masks' values mean
     missing: list[Path]  # photos that are named but do not exist
-    bare: frozenset[str]  # ids of photos without an outline, which means that they show no object
+    bare: frozenset[str]  # ids of photos in which no single object is outlined, which means that they show none, or a crowd
     remark: str  # about the set, for the user
 
 
@@ -62,7 +63,7 @@ def open_outlined(folder: Path, categories: Sequence[str]) -> OutlinedSet:
     samples = [Sample(photo.id, photo.photo, masks / f"{photo.id}.png", split=photo.split) for photo in there]
     crowds = sum(shape.is_crowd for photo in there for shape in photo.shapes)
     encoding = MaskEncoding(f"{kind} outlines of {', '.join(chosen)}", (OBJECT,), (GROUND,), (CROWD,) if crowds else ())
-    bare = frozenset(photo.id for photo in there if not photo.shapes)
+    bare = frozenset(photo.id for photo in there if all(shape.is_crowd for shape in photo.shapes))
     return OutlinedSet(samples, encoding, missing, bare, "; ".join(_remark(kind, there, crowds)))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fgbg.data.ids import require_usable_ids
 from fgbg.data.images import read_photo, read_photo_size, require_whole_photo
 from fgbg.data.mask_files import EMPTY, GREY, StoredMask, read_mask
 from fgbg.data.masks import MaskEncoding, check_places, count_values, understand_masks
@@ -22,7 +23,6 @@ from fgbg.storage import hash_file
 from fgbg.words import HASH_DIGITS
 
 SPLITS = ("train", "validation", "test")
-LONGEST_ID = 200  # bytes: file systems allow 255, and files written for a sample add to its id
 PIXELS_PER_PLACE = 3_000_000  # of a photo, for each place it takes in the read-ahead queue; 100 megapixels fill it
 
 
@@ -191,18 +191,7 @@ def understand_samples(
     """
     if not samples:
         raise UserError(f"{name} holds no pairs of a photo and a mask")
-    strange = [
-        sample.id for sample in samples if not sample.id or Path(sample.id).name != sample.id or sample.id.startswith(".")
-    ]
-    if strange:
-        raise UserError(f"{name_some(strange)}: an id names files, so it may not be empty, hold '/' or begin with '.'")
-    unwritable = [make_printable(sample.id) for sample in samples if make_printable(sample.id) != sample.id]
-    if unwritable:
-        raise UserError(f"{name_some(unwritable)}: a name that is not in UTF-8 cannot be kept; rename the files")
-    refuse_long_ids([sample.id for sample in samples])
-    twice = [sample_id for sample_id, count in Counter(sample.id for sample in samples).items() if count > 1]
-    if twice:
-        raise UserError(f"{name} has {name_some(twice)} more than once: give every pair a name of its own")
+    require_usable_ids([sample.id for sample in samples], name)
     inspections = tuple(map_in_order(inspect_sample, samples, progress, "reading the set"))
     refuse_few_bits(sample.image for sample in samples if isinstance(sample.image, Path))
     check_places({look.place: f"mask of {sample.id}" for sample, look in zip(samples, inspections, strict=True)})
@@ -249,41 +238,6 @@ def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str,
         raise UserError(f"{name} is {array.dtype} {array.shape}: must be {' or '.join(types)} ({shape})")
     if not array.size:
         raise UserError(f"{name} has no pixels {array.shape}: leave it out")
-
-
-def make_printable(name: str) -> str:
-    """A file's name with everything that is not valid UTF-8 shown as escape sequences.
-
-    >>> make_printable("caf\\udce9")
-    'caf\\\\udce9'
-    """
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def is_long(sample_id: str) -> bool:
-    """Whether an id, in UTF-8, is too long for the names of files that are made of it."""
-    return len(sample_id.encode("utf-8", "surrogatepass")) > LONGEST_ID
-
-
-def refuse_long_ids(ids: Sequence[str]) -> None:
-    """Refuse ids of which no files can be named.
-
-    Raises:
-        UserError: One is too long.
-    """
-    long = [f"{sample_id[:20]}…" for sample_id in ids if is_long(sample_id)]
-    if long:
-        raise UserError(f"{name_some(long)}: an id names files, so it may be no longer than {LONGEST_ID} bytes; shorten it")
-
-
-def name_some(names: Sequence[str], most: int = 5) -> str:
-    """The names, or the first few and how many more.
-
-    >>> name_some(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _hash(source: Path | NDArray[np.generic]) -> str:

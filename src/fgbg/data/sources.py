@@ -27,11 +27,12 @@ from fgbg.data.masks import TRIMAP, MaskEncoding
 from fgbg.data.outlines import open_outlined
 from fgbg.data.oxford import find_oxford, is_oxford, read_oxford
 from fgbg.data.parallel import Progress
-from fgbg.data.samples import Sample, SampleSet, name_some, understand_samples
+from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.split import Locked, lock_splits, split_set
 from fgbg.data.split_rules import split_lab, split_official
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, fill_once
+from fgbg.words import name_some
 
 SplitRule = Literal["official", "lab"]
 TERMS = {  # on what terms the photos of the sets that have a name may be used

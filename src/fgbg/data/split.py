@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from fgbg.data.parallel import Progress
-from fgbg.data.samples import SPLITS, Sample, SampleSet, name_some
+from fgbg.data.samples import SPLITS, Sample, SampleSet
 from fgbg.data.split_rules import hold_out_validation, name_group, split_by_group, split_folds
 from fgbg.errors import UserError
+from fgbg.words import name_some
 
 NEAR_DUPLICATES = "near-duplicates"
 
@@ -50,6 +51,8 @@ def split_set(
     grouped = group_samples(samples, group_by, progress) if group_by else samples
     shares, together = grouped.object_shares.tolist(), _name_copies(grouped)
     if folds:
+        if not 0 <= fold < folds:
+            raise UserError(f"--fold {fold}: name one from 0 to {folds - 1}, of --folds {folds}")
         split = split_folds(grouped.samples, folds=folds, fold=fold, seed=seed, object_shares=shares, together=together)
         said = f"part {fold} of {folds} tests, seed {seed}" + (", whatever the lists say" if is_listed else "")
     elif not is_listed:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fgbg.data.samples import LONGEST_ID, Sample, is_long, make_printable, name_some
+from fgbg.data.ids import LONGEST_ID, is_long, make_printable
+from fgbg.data.samples import Sample
 from fgbg.data.sources import Listing, SplitRule, list_samples
 from fgbg.doctor.problems import Problem
 from fgbg.errors import UserError
+from fgbg.words import name_some
 
 ALONE = {
     "missing-mask": "no mask belongs to this photo",

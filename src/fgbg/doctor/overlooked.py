@@ -37,5 +37,5 @@ def name_overlooked(
     depth = find_depth(deep)
     if depth < 16:
         names = tuple(files[photos[path]][0] for path in deep)
-        problems.append(Problem("few-bits", names, say_depth(names, depth)))
+        problems.append(Problem("few-bits", names, say_depth(names, depth), tuple(photos[path] for path in deep)))
     return problems

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
+from fgbg.words import name_some
 
 _MUST_AGREE = ("split", "border", "empty", "score_space")
 

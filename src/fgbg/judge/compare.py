@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
@@ -26,6 +25,7 @@ from fgbg.judge.recipe import settings_of_recipe
 from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_seeds, pair_folds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
+from fgbg.words import name_some
 
 SIGNIFICANT = 0.05
 

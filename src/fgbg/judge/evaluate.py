@@ -11,7 +11,7 @@ import numpy as np
 
 from fgbg.data.masks import apply_border, check_border
 from fgbg.data.parallel import Progress, map_in_order
-from fgbg.data.samples import Sample, SampleSet, name_some
+from fgbg.data.samples import Sample, SampleSet
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate, read_mean_dice
@@ -28,7 +28,7 @@ from fgbg.judge.traits import measure_traits
 from fgbg.model_file import ModelHeader
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
-from fgbg.words import Border
+from fgbg.words import Border, name_some
 
 MEASURED_AHEAD = 4  # scored photos waiting to be measured: bounds memory where photos are large
 

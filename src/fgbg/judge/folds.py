@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fgbg.data.samples import name_some
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation
@@ -23,7 +22,7 @@ from fgbg.judge.statement import summarise
 from fgbg.rows import TESTED_IN, ScoreRow
 from fgbg.run import Run
 from fgbg.storage import holds_nothing
-from fgbg.words import Border
+from fgbg.words import Border, name_some
 
 
 def evaluate_folds(

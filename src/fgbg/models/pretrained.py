@@ -175,7 +175,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols: what matters is whether it can be read
             content = torch.load(path, map_location="cpu", weights_only=True)  # nothing in the file can run code
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except pickle.UnpicklingError:  # its message tells how to run what the file holds
+        raise UserError(
+            f"--pretrained {path}: cannot be read as weights: it is damaged, or holds more than tensors, which could "
+            "run any code; save the network's state_dict alone"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--pretrained {path}: cannot be read as weights ({reason})") from None
     for key in ("state_dict", "model"):  # as training scripts wrap them

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fgbg.data.images import IMAGE_SUFFIXES, PHOTO_LIKE
-from fgbg.data.samples import name_some
 from fgbg.errors import UserError
+from fgbg.words import name_some
 
 RECORD = ".fgbg.json"
 """The file that marks a folder of predictions: it says what made them."""

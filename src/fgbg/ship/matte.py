@@ -100,6 +100,8 @@ def _estimate(
     from pymatting import estimate_alpha_cf, estimate_foreground_ml, ichol
     from scipy import ndimage
 
+    # It prints which shifts failed before the one that it took: nothing to act on, and stdout is the command's.
+    ichol.__globals__["print"] = lambda *_: None
     is_object = ndimage.distance_transform_edt(inside) > reach
     is_ground = ndimage.distance_transform_edt(~inside) > reach
     if not is_object.any():  # a thin object: its middle is still known

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import find_model_file
 from fgbg.ship.jobs import RECORD, Job, identify_photo, other_target
 from fgbg.ship.load import part_names
 from fgbg.storage import hash_file, make_folder, replace_when_whole
+from fgbg.words import name_some
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 

@@ -72,9 +72,11 @@ class Trial:
 
     @property
     def recommended(self) -> tuple[str, ...]:
-        """The steps that help by themselves, in the order of `STEPS`."""
-        helping = {each.steps[0] for each in self.effects if len(each.steps) == 1 and each.verdict == "helps"}
-        return tuple(step for step in STEPS if step in helping)
+        """The steps that help by themselves, in the order of `STEPS`; or those that were tried only together, if they do."""
+        helping = [each.steps for each in self.effects if each.verdict == "helps"]
+        if all(len(each.steps) > 1 or each.steps == (MATTE,) for each in self.effects):
+            return next((steps for steps in helping if len(steps) > 1), ())
+        return tuple(step for step in STEPS if (step,) in helping)
 
     def describe(self) -> str:
         """A table, and what follows from it, as lines to print."""
@@ -152,7 +154,7 @@ def try_steps(
     name = f"{split} photos of {samples.name}"
     dice, outline = (estimate_mean(plain[:, column], groups=groups) for column in (0, 1))
     trial = Trial(str(run.folder), split, name, len(scores), model.threshold, dice, outline, effects)
-    if len(trial.recommended) > 1:
+    if len(trial.recommended) > 1 and not steps:
         together = measure([trial.recommended])
         effects += _judge([trial.recommended], together[:, 1:] - together[:, :1], groups)
     return trial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def train_folds(config: TrainConfig, *, resume: bool = False, say: Callable[[str
         raise UserError(f"--folds {config.folds}: several processes train one fold together; name it by --fold 0, say")
     if list_folds(folder) and not resume:
         raise UserError(f"{folder} holds folds already: choose another folder, or go on with them by --resume")
+    is_new = not folder.exists()
     make_folder(folder) if resume else make_empty_folder(folder)
     runs = []
     try:
@@ -38,6 +40,11 @@ def train_folds(config: TrainConfig, *, resume: bool = False, say: Callable[[str
             say(f"{out}: fold {fold} of {config.folds} tests")
             runs.append(train(replace(config, fold=fold, out=str(out)), resume=resume and is_run(out)))
             say("")
+    except UserError:
+        if is_new:
+            with suppress(OSError):  # it holds a fold
+                folder.rmdir()
+        raise
     except KeyboardInterrupt:
         say(f"go on with all folds: fgbg train --resume --out {folder}")
         raise

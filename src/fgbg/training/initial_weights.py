@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fgbg.config import TrainConfig
-from fgbg.data.samples import SampleSet, name_some
+from fgbg.data.samples import SampleSet
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import find_seen_photos
@@ -19,7 +19,7 @@ from fgbg.models import StridePadding, build_network, describe_model, name_encod
 from fgbg.models.checkpoint import load_model, read_header
 from fgbg.models.pretrained import Pretrained, load_pretrained
 from fgbg.models.zoo import LIBRARY
-from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, name_some
 
 
 @dataclass(frozen=True)

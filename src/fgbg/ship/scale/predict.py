@@ -10,7 +10,6 @@ import fgbg
 from fgbg.cores import count_cores
 from fgbg.data.overlooked import refuse_few_bits
 from fgbg.data.parallel import show_progress
-from fgbg.data.samples import name_some
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.ship.jobs import names_picture
@@ -25,6 +24,7 @@ from fgbg.ship.scale.flow import compute
 from fgbg.ship.scale.parts import drop_rows, find_rows
 from fgbg.ship.scale.plan import Plan, Row, plan_rows
 from fgbg.ship.scale.worker import RUNS, AnyKind, Order
+from fgbg.words import name_some
 
 
 def predict_at_scale(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from fgbg.data.patches import PatchStore
-from fgbg.data.samples import SPLITS, SampleSet, name_some
+from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.data.training_store import TrainingStore
 from fgbg.training.checks.finding import Finding, doubted, passed
-from fgbg.words import GROUND, OBJECT
+from fgbg.words import GROUND, OBJECT, name_some
 
 LOOKED_AT = 64  # masks, spread over the training set
 FRAME_SHARE = 0.8  # share of the frame that must be object before labels are taken for inverted

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fgbg.data.samples import SPLITS, name_some
+from fgbg.data.samples import SPLITS
 from fgbg.judge.joint import JOINT
 from fgbg.judge.metrics import Counts, dice_of
 from fgbg.model_file import ModelHeader
@@ -15,6 +15,7 @@ from fgbg.models.checkpoint import read_header
 from fgbg.rows import ScoreRow
 from fgbg.run import Run, open_run
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
+from fgbg.words import name_some
 
 Split = dict[str, list[dict[str, str]]]
 """The splits in split.json, by name: id, image hash, mask hash of every photo."""

@@ -10,12 +10,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from fgbg.data.samples import name_some
 from fgbg.models import StridePadding
 from fgbg.models.predictor import Predictor
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.training.losses import Loss
-from fgbg.words import OBJECT
+from fgbg.words import OBJECT, name_some
 
 SMALLEST_TRIAL = 32  # pixels
 STRONG = 100.0  # factor on the last layer's weights: logits grow with it, probabilities cannot
