@@ -1,4 +1,5 @@
-"""Epochs whose record, state and model are written while the next one is trained, against epochs that wait for the disk.
+"""Epochs whose record, state and model are written while the next one is trained (which fgbg does on GPUs), against epochs
+that wait for the disk (which it does on processors).
 
     python benchmarks/bm_saving.py [--figures 64] [--size 64] [--epochs 6] [--rounds 3]
 
@@ -40,16 +41,10 @@ class Case:
 
 def time_epochs(config: TrainConfig, *, waits: bool) -> float:
     """Seconds an epoch."""
-    write = EpochWriter.write
-
-    def write_and_wait(self: EpochWriter, *ended: object) -> None:
-        write(self, *ended)  # type: ignore[arg-type]
-        self.wait()
-
     with (
         tempfile.TemporaryDirectory() as folder,
         prepare_training(replace(config, out=f"{folder}/run"), OwnParts()) as training,
-        patch.object(EpochWriter, "write", write_and_wait if waits else write),
+        patch("fgbg.training.train.EpochWriter", lambda run, header, beside: EpochWriter(run, header, beside=not waits)),
     ):
         start = time.perf_counter()
         with closing(run_epochs(training)) as records:

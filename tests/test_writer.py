@@ -25,6 +25,12 @@ from fgbg.training.writer import EpochWriter
 pytestmark = pytest.mark.usefixtures("no_charts")
 
 
+@pytest.fixture(autouse=True)
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU."""
+    monkeypatch.setattr("fgbg.training.train.EpochWriter", lambda run, header, beside: EpochWriter(run, header, beside=True))
+
+
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_an_epoch_is_written_as_it_ended_while_the_next_one_trains(
     ema: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -53,14 +59,12 @@ def test_an_epoch_is_written_as_it_ended_while_the_next_one_trains(
         late = fgbg.train(small_config(tmp_path / "late", ema=ema), samples=make_samples())
     assert written == [1, 2, 3]
 
-    def wait_and_save(self: EpochWriter, *arguments: Any) -> None:
-        write(self, *arguments)
-        self.wait()
-        path = self.run.last
-        path.with_name(f"after-{arguments[1].epoch}.pt").write_bytes(path.read_bytes())
+    def save_and_keep(path: Path, state: Any) -> None:
+        save_state(path, state)
+        path.with_name(f"after-{state['epoch']}.pt").write_bytes(path.read_bytes())
 
-    write = EpochWriter.write
-    monkeypatch.setattr(EpochWriter, "write", wait_and_save)
+    monkeypatch.setattr(writer, "save_state", save_and_keep)
+    monkeypatch.setattr("fgbg.training.train.EpochWriter", EpochWriter)
     waiting = fgbg.train(small_config(tmp_path / "waiting", ema=ema), samples=make_samples())
     for epoch in (1, 2, 3):
         first, second = (torch.load(run.folder / f"after-{epoch}.pt", weights_only=True) for run in (late, waiting))

@@ -72,7 +72,7 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine:
         return ModelEnsemble([load(name, network=network, device=device) for name in names])
     file = find_model_file(names[0])
     if file.suffix == ".onnx":
-        _require_cpu(file, device)
+        _require_cpu(names[0], device)
         return OnnxModel(file)
     require_torch(file)
     from fgbg.engine import resolve_device
@@ -96,7 +96,7 @@ def load_for_many(model: str, *, photo_count: int, device: str = "auto", refine:
         return ModelEnsemble([load_for_many(str(name), photo_count=photo_count, device=device) for name in names])
     file = find_model_file(model)
     if file.suffix == ".onnx":
-        _require_cpu(file, device)
+        _require_cpu(model, device)
         # Cores that each work on a photo of their own never wait for each other.
         return OnnxModel(file, threads=1 if photo_count > 1 else 0)
     require_torch(file)
@@ -200,6 +200,6 @@ def require_torch(file: Path) -> None:
         raise UserError(f"{file} needs torch: pip install 'fgbg[train]', or use a model that fgbg export wrote")
 
 
-def _require_cpu(file: Path, device: str) -> None:
+def _require_cpu(model: str | Path, device: str) -> None:
     if device not in ("auto", "cpu"):
-        raise UserError(f"--device {device}: {file} is an exported model, which computes on the CPU: leave --device out")
+        raise UserError(f"--device {device}: {model} is an exported model, which computes on the CPU: leave --device out")

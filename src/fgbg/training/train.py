@@ -102,14 +102,15 @@ def _train_and_record(training: Training) -> None:
 
 
 def run_epochs(training: Training) -> Generator[EpochRecord, None, None]:
-    """Train, validate and record each epoch, and yield its record; it is written while the next epoch is trained.
+    """Train, validate and record each epoch, and yield its record; on a GPU it is written while the next epoch is trained.
 
     Ends after the last epoch, or after `patience` epochs without improvement, when everything is on the disk. The caller may
     close it earlier, which waits for that too: the run can be resumed.
     """
-    with EpochWriter(training.run, training.header) as writer:
+    engine = training.learner.engine
+    with EpochWriter(training.run, training.header, beside=engine.device.type != "cpu") as writer:
         yield from _train_epochs(training, writer)
-    training.learner.engine.wait()  # other processes read the model next
+    engine.wait()  # other processes read the model next
 
 
 def _train_epochs(training: Training, writer: EpochWriter) -> Generator[EpochRecord, None, None]:

@@ -1,4 +1,4 @@
-"""Writes what each epoch ended with while the next one is trained: training need not stand still for the disk."""
+"""Writes what each epoch ended with: on a GPU while the next one is trained, which need not stand still for the disk."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from fgbg.training.state import Progress, collect_state, copy_to_memory, save_st
 
 
 class EpochWriter:
-    """Context whose `write` takes a copy of what an epoch ended with, and writes it in the background.
+    """Context whose `write` puts on the disk what an epoch ended with.
 
     At most one epoch is being written; `write` waits for the one before. The context ends when all is on the disk.
 
     Args:
         run: Where to write.
         header: The model file's, apart from epoch and score.
+        beside: Write a copy in the background. Where training keeps all cores busy that gains nothing, and costs memory.
     """
 
-    def __init__(self, run: Run, header: ModelHeader) -> None:
-        self.run, self.header = run, header
+    def __init__(self, run: Run, header: ModelHeader, *, beside: bool) -> None:
+        self.run, self.header, self.beside = run, header, beside
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fgbg-writer")
         self._writing: Future[None] | None = None
         self._state: dict[str, Any] | None = None  # one copy's memory serves all epochs: fresh pages cost more than copying
@@ -45,19 +46,21 @@ class EpochWriter:
             self._thread.shutdown()
 
     def write(self, learner: Learner, progress: Progress, record: EpochRecord) -> None:
-        """Begin to write an epoch's record, the state after it and, if it is the best, its model.
+        """Write, or begin to write, an epoch's record, the state after it and, if it is the best, its model.
 
         Raises:
-            OSError: The epoch before could not be written.
+            OSError: It could not be written, or the epoch before could not.
         """
         self.wait()
-        self._state = copy_to_memory(collect_state(learner, progress), self._state)
-        weights: Mapping[str, torch.Tensor] | None = None
-        if record.best and learner.average:
-            weights = self._judged = copy_to_memory(learner.judged.network.state_dict(), self._judged)
-        elif record.best:
-            weights = self._state["network"]
-        self._writing = self._thread.submit(self._write, record, self._state, weights)
+        state = collect_state(learner, progress)
+        weights = learner.judged.network.state_dict() if record.best else None
+        if not self.beside:
+            self._write(record, state, weights)
+            return
+        state = self._state = copy_to_memory(state, self._state)
+        if weights is not None:
+            weights = self._judged = copy_to_memory(weights, self._judged)
+        self._writing = self._thread.submit(self._write, record, state, weights)
 
     def wait(self) -> None:
         """Return once all that was given to `write` is on the disk.
