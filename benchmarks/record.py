@@ -34,6 +34,8 @@ COMMANDS = {
     "plain-narrow": ["bm_plain.py", "--width", "16", "--epochs", "15"],  # a width that a CPU trains in minutes
     "augmentation": ["bm_augmentation.py"],
     "distances": ["bm_distances.py"],
+    "slices": ["bm_slices.py"],
+    "saving": ["bm_saving.py"],
     "growth": ["bm_growth.py"],
     "growth-narrow": ["bm_growth.py", "--width", "16"],
     "processes": ["bm_processes.py"],
