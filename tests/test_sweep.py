@@ -289,7 +289,7 @@ def test_other_mistakes(
     assert "--trials 1: must be 2 or more" in complain(discs, *search, *out, "--trials", 1)
     assert "--hours -1.0: must be 0" in complain(discs, *search, *out, "--hours", "-1")
     assert "unknown DATA" in complain("nowhere", *search, *out)
-    assert "--space none.toml does not exist" in complain(discs, "--space", "none.toml", *out)
+    assert "none.toml does not exist: it is where settings are read from" in complain(discs, "--space", "none.toml", *out)
     assert "is more than the 12 training photos" in complain(discs, *search, *out, "--batch-size", 13)
     assert "discs is not empty" in complain(discs, *SMALL, *search, "--out", discs)
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -37,13 +37,12 @@ def to_toml(config: TrainConfig) -> str:
     return "\n".join([*lines, "", "[augment]", *(line(name, value) for name, value in augment.items()), ""])
 
 
-def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
-    """The configuration in a TOML file, laid over `base` (the defaults without one).
+def read_fields(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a TOML file says, and what its table [augment] says, by name.
 
     Raises:
-        UserError: The file is missing or no TOML, or names a field that does not exist, or a value is out of range.
+        UserError: The file is missing or no TOML, or `augment` is no table.
     """
-    base = base or TrainConfig()
     if not path.is_file():
         raise UserError(f"{path} does not exist: it is where settings are read from, as TOML")
     try:
@@ -53,6 +52,16 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
     augment = fields.pop("augment", {})
     if not isinstance(augment, dict):
         raise UserError(f"{path}: augment = {augment!r} must be a table of settings, [augment]")
+    return fields, augment
+
+
+def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
+    """The configuration in a TOML file, laid over `base` (the defaults without one).
+
+    Raises:
+        UserError: The file is missing or no TOML, or names a field that does not exist, or a value is out of range.
+    """
+    base, (fields, augment) = base or TrainConfig(), read_fields(path)
     _require_known(path, fields, TrainConfig)
     _require_known(path, augment, AugmentRanges)
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -1,4 +1,4 @@
-"""Constants, literal types and the counted noun, shared by the whole package."""
+"""Constants, literal types, and how things are counted and named, shared by the whole package."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel of photos in 0..1, by which networks expect their input normalised."""
 
 
-def plural(count: int, one: str, many: str = "") -> str:
+def plural(count: int, one: str) -> str:
     """A counted noun.
 
     >>> plural(1, "photo"), plural(1200, "photo")
     ('1 photo', '1,200 photos')
     """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {one if count == 1 else one + 's'}"
 
 
 def name_some(names: Sequence[str], most: int = 5) -> str:

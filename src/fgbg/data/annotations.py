@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fgbg.data.folders import list_spellings
+from fgbg.data.folders import FOLDER_SPLITS, list_spellings
 from fgbg.data.images import IMAGE_SUFFIXES
 from fgbg.errors import UserError
-
-SPLIT_FOLDERS = ("train", "valid", "val", "validation", "test")  # where exporters put photos and their COCO file
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,10 @@ class Outlined:
 def find_annotations(folder: Path) -> tuple[str, list[Path]]:
     """`COCO` or `LabelMe`, and the JSON files with the outlines; an empty name if the folder has none.
 
-    COCO files are searched for in the folder, in annotations/, and in the folders of splits (`SPLIT_FOLDERS`); LabelMe
-    files beside the photos, in the folder or in images/.
+    COCO files are searched for in the folder, in annotations/, and in the folders of `FOLDER_SPLITS`; LabelMe files
+    beside the photos, in the folder or in images/.
     """
-    places = (folder, folder / "annotations", *(folder / part for part in SPLIT_FOLDERS))
+    places = (folder, folder / "annotations", *(folder / part for part in FOLDER_SPLITS))
     coco = [path for place in places for path in _list_coco(place)]
     if coco:
         return "COCO", coco

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from fgbg.errors import UserError
 from fgbg.words import name_some, plural
 
 LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of a list -> split
-FOLDER_SPLITS = {**LIST_SPLITS, "valid": "validation", "validation": "validation"}  # other tools' names for a folder
+VALIDATION_FOLDERS = ("valid", "val", "validation")  # as other tools name them
+FOLDER_SPLITS = {"train": "train", **dict.fromkeys(VALIDATION_FOLDERS, "validation"), "test": "test"}  # name -> split
 
 Fault = Callable[[str, Sequence[Path], str], None]
 """Called with the kind of problem (as in `fgbg check`), the files that do not fit together, and a sentence."""
@@ -137,12 +138,17 @@ def list_spellings(name: str) -> list[str]:
     return list(dict.fromkeys([name, compose(name), unicodedata.normalize("NFD", name)]))
 
 
+def index_ids(ids: Iterable[str]) -> dict[str, str]:
+    """The ids by their composed names, for `find_id`."""
+    return {compose(sample_id): sample_id for sample_id in ids}
+
+
 def find_id(name: str, by_name: Mapping[str, str]) -> str | None:
     """The id that a line of a list or table names, with or without the file ending; None if it is none of them.
 
     Args:
         name: As the file has it.
-        by_name: The ids by their composed names.
+        by_name: As `index_ids` returns them.
     """
     return by_name.get(compose(name)) or by_name.get(compose(Path(name).stem))
 
@@ -153,7 +159,7 @@ def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[
     if not lists:
         return list(samples)
     by_id = {sample.id: sample for sample in samples}
-    by_name = {compose(sample_id): sample_id for sample_id in by_id}
+    by_name = index_ids(by_id)
     split_of: dict[str, str] = {}
     for split, path in lists.items():
         for line in filter(None, map(str.strip, read_text(path).splitlines())):
@@ -222,7 +228,7 @@ def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[
     reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
     if "id" not in reader.fieldnames:
         raise UserError(f"{path} has no column 'id': its first line must name the columns")
-    by_name = {compose(sample_id): sample_id for sample_id in ids}
+    by_name = index_ids(ids)
     rows: dict[str, dict[str, str]] = {}
     for row in reader:
         name = (row.pop("id") or "").strip()

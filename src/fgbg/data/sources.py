@@ -14,8 +14,8 @@ from fgbg.data.folders import (
     Fault,
     attach_lists,
     attach_tables,
-    compose,
     find_id,
+    index_ids,
     pass_over,
     read_folder,
     read_text,
@@ -140,7 +140,7 @@ def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[tuple[Sample, ...
     """The samples that a list names, and a remark about the rest."""
     if not path.is_file():
         raise UserError(f"--only {path} does not exist: a file with one id a line, as fgbg check --write-clean writes it")
-    by_name = {compose(sample.id): sample.id for sample in samples}
+    by_name = index_ids(sample.id for sample in samples)
     found = {name: find_id(name, by_name) for name in filter(None, map(str.strip, read_text(path).splitlines()))}
     if strange := sorted(name for name, sample_id in found.items() if sample_id is None):
         raise UserError(f"--only {path} lists {name_some(strange)}, which the data do not have: ids are names of photos")

@@ -31,7 +31,7 @@ def make_window(size: int) -> Float[Tensor, "size size"]:
     return hann[:, None] * hann[None]
 
 
-def make_hann(size: int) -> Float[Tensor, "size"]:
+def make_hann(size: int) -> Float[Tensor, " size"]:
     """Blending weights along one axis; the window is their outer product with themselves."""
     ticks = (torch.arange(size, dtype=torch.float32) + 0.5) / size
     return torch.sin(math.pi * ticks) ** 2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fgbg.config import TrainConfig, flatten, require_loss_options
+from fgbg.config_file import read_fields
 from fgbg.errors import UserError
 from fgbg.loss_names import LOSS_OPTIONS, has_option, require_loss_option
 from fgbg.models import require_model
@@ -63,16 +63,8 @@ def read_space_file(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is missing or not TOML.
     """
-    if not path.is_file():
-        raise UserError(f"--space {path} does not exist")
-    try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no TOML file: {error}") from None
-    augment = told.pop("augment", {})
-    if not isinstance(augment, dict):
-        raise UserError(f"{path}: augment = {augment!r} must be a table of settings, [augment]")
-    return {**told, **{f"augment.{name}": what for name, what in augment.items()}}
+    fields, augment = read_fields(path)
+    return {**fields, **{f"augment.{name}": what for name, what in augment.items()}}
 
 
 def write_space_file(space: Space, path: Path) -> None:

@@ -88,7 +88,7 @@ class TiledPhoto(nn.Module):
         last = (room / ((1 - OVERLAP) * self.size)).ceil()
         return Axis(length, last, room, last.clamp(min=1))
 
-    def _place(self, index: Tensor, axis: Axis) -> Int64[Tensor, "size"]:
+    def _place(self, index: Tensor, axis: Axis) -> Int64[Tensor, " size"]:
         """The rows or columns that the tile of that index covers; they go beyond a photo smaller than a tile."""
         first = (index.double() * axis.room / axis.steps).round().long()
         return first + torch.arange(self.size, device=index.device)

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
 
 from torch import nn
 
@@ -20,7 +19,7 @@ from fgbg.judge.report import write_record
 from fgbg.judge.runs import choose_on_validation
 from fgbg.memory import keeping_memory
 from fgbg.model_file import ModelHeader
-from fgbg.models.checkpoint import load_model, read_header, save_model
+from fgbg.models.checkpoint import load_model, read_header
 from fgbg.record import EpochRecord
 from fgbg.run import Run
 from fgbg.training.build import OwnParts
@@ -31,7 +30,7 @@ from fgbg.training.resume import best_before
 from fgbg.training.schedule import size_in
 from fgbg.training.state import Progress
 from fgbg.training.track import open_tracker
-from fgbg.training.writer import EpochWriter
+from fgbg.training.writer import EpochWriter, write_best
 
 HARDLY = 0.02  # mean recall or specificity below which a model gives one answer everywhere
 ONE_ANSWER = {"mean_specificity": "calls nearly everything object", "mean_recall": "finds nearly nothing"}
@@ -158,8 +157,7 @@ def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
     """Write the best model, if a kill right after saving the state of its epoch prevented it."""
     record = run.epochs()[-1]
     if not run.best.exists() or read_header(run.best).epoch != record.epoch:
-        header = replace(header, epoch=record.epoch, validation_dice=record.val_dice_photo)
-        save_model(run.best, learner.judged.network, header)
+        write_best(run, learner.judged.network.state_dict(), header, record)
 
 
 def _describe_stop(run: Run) -> str:

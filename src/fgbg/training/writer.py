@@ -82,5 +82,16 @@ class EpochWriter:
         self.run.append_epoch(record)
         save_state(self.run.last, state)
         if weights is not None:
-            header = replace(self.header, epoch=record.epoch, validation_dice=record.val_dice_photo)
-            save_weights(self.run.best, weights, header)
+            write_best(self.run, weights, self.header, record)
+
+
+def write_best(run: Run, weights: Mapping[str, torch.Tensor], header: ModelHeader, record: EpochRecord) -> None:
+    """Write weights, which are those after that epoch, as the run's model.
+
+    Args:
+        run: Where to write.
+        weights: The `state_dict` of the network that is judged.
+        header: The model file's, apart from epoch and score.
+        record: The epoch's.
+    """
+    save_weights(run.best, weights, replace(header, epoch=record.epoch, validation_dice=record.val_dice_photo))
