@@ -77,7 +77,7 @@ def test_a_blend_by_hand() -> None:
     target = torch.tensor([0, 1], dtype=torch.uint8)[:, None, None].expand(2, 4, 4)
     rows = np.array([0, 1])
     mixture = mix(image, target, image.flip(0), target.flip(0), rows=rows, table=table, step=5)
-    assert mixture.share == 0.75
+    assert mixture.shares == (0.75, 0.25)
     assert mixture.image[:, 0, 0, 0].tolist() == [0.25, 0.75]
     assert torch.equal(mixture.target, target)
     assert mixture.second is not None
@@ -132,16 +132,16 @@ def test_the_loss_of_a_blend_is_shared_between_both_masks() -> None:
     def both(target: torch.Tensor) -> float:
         return (bce(logits, target) + dice_loss(logits, target)).item()
 
-    expected = mixture.share * both(mixture.target) + (1 - mixture.share) * both(mixture.second)
+    expected = mixture.shares[0] * both(mixture.target) + mixture.shares[1] * both(mixture.second)
     assert value == pytest.approx(expected, rel=1e-5)
     assert 0 <= mean_dice <= 1
 
 
 def test_parts_of_a_blended_batch_have_its_gradient() -> None:
     image, target = torch.rand(4, 3, 8, 8), torch.ones(4, 8, 8, dtype=torch.uint8)
-    parts = Mixture(image, target, target * 0, 0.8).split(2)
+    parts = Mixture(image, target, target * 0, (0.8, 0.2)).split(2)
     assert [len(part.image) for part in parts] == [2, 2]
-    assert all(part.share == 0.8 and part.second is not None and not part.second.any() for part in parts)
+    assert all(part.shares == (0.8, 0.2) and part.second is not None and not part.second.any() for part in parts)
 
 
 def test_switched_off_it_costs_nothing_and_changes_nothing() -> None:

@@ -7,6 +7,7 @@ photo i, whatever the batches and processes. A partner is mixed in with its own 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -31,7 +32,7 @@ class MixTable:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A batch after mixing. Its loss is `share` times the loss for `target` plus `1 - share` times that for `second`.
+    """A batch after mixing. If it has a `second` target, its loss is the sum of the losses for both, weighted by `shares`.
 
     A target is 0, 1 or 255 and cannot be averaged, so MixUp keeps both masks. For photos that are not blended both are the
     same, and the sum is their ordinary loss.
@@ -40,13 +41,13 @@ class Mixture:
     image: Float[Tensor, "batch 3 size size"]
     target: Tensor  # batch size size; uint8, but what a user's augmentation returns may be of any type
     second: Tensor | None = None  # batch size size; same type
-    share: float = 1.0
+    shares: tuple[Any, Any] = (1.0, 0.0)  # two numbers whose sum is 1: of `target`, of `second`
 
     def split(self, parts: int) -> list[Mixture]:
         """Split into `parts` mixtures of equally many images."""
         seconds = [None] * parts if self.second is None else self.second.chunk(parts)
         pieces = zip(self.image.chunk(parts), self.target.chunk(parts), seconds, strict=True)
-        return [Mixture(image, target, second, self.share) for image, target, second in pieces]
+        return [Mixture(image, target, second, self.shares) for image, target, second in pieces]
 
 
 def draw_mixes(ranges: AugmentRanges, images: int, *, seed: int, epoch: int) -> MixTable:
@@ -101,7 +102,7 @@ def mix(
             target[index, top:bottom, left:right] = other_target[place, top:bottom, left:right]
             second[index] = target[index]
     blended = bool(table.blends[rows[mixed]].any())
-    return Mixture(image, target, second if blended else None, share if blended else 1.0)
+    return Mixture(image, target, second, (share, 1 - share)) if blended else Mixture(image, target)
 
 
 def find_partners(rows: NDArray[np.int64], table: MixTable) -> NDArray[np.int64]:

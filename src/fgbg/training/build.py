@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,10 @@ from fgbg.errors import UserError
 from fgbg.models.predictor import Predictor
 from fgbg.training.average import average_weights
 from fgbg.training.initial_weights import build_initial_network, refuse_known_photos
-from fgbg.training.loop import Learner, Metric, Trainable
+from fgbg.training.loop import Learner, Metric, Trainable, compute_gradients
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.optimizer import make_optimizer
+from fgbg.training.recorder import Recorder
 from fgbg.training.schedule import rate_at
 
 OF_FILES = ("split", "only", "categories")
@@ -150,7 +152,7 @@ def build_learner(
     photos = cache_photos(validation, progress=show_progress)
     if engine.is_main:
         engine.wait()
-    return Learner(
+    learner = Learner(
         engine=engine,
         predictor=predictor,
         module=module,
@@ -190,6 +192,18 @@ def build_learner(
         initial=initial,
         average=average_weights(predictor, config.ema) if config.ema else None,
     )
+    return replace(learner, recorder=_record(learner)) if _is_recordable(config, engine, own) else learner
+
+
+def _is_recordable(config: TrainConfig, engine: Engine, own: OwnParts) -> bool:
+    """Whether gradients may be replayed: what a user's own network or loss does in Python is not known."""
+    is_plain = engine.processes == config.accumulate == 1 and not config.compile
+    return engine.device.type == "cuda" and is_plain and own.model is None and own.loss is None
+
+
+def _record(learner: Learner) -> Recorder:
+    weights = [parameter for parameter in learner.predictor.parameters() if parameter.requires_grad]
+    return Recorder(partial(compute_gradients, learner), weights)
 
 
 def _check_shares(config: TrainConfig, engine: Engine) -> None:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -33,6 +33,7 @@ from fgbg.models.predictor import Predictor
 from fgbg.training.initial_weights import InitialWeights
 from fgbg.training.losses import Loss
 from fgbg.training.optimizer import set_learning_rate
+from fgbg.training.recorder import Recorder
 from fgbg.words import Border
 
 Metric = Callable[[Bool[Tensor, "height width"], UInt8[Tensor, "height width"]], float]
@@ -74,6 +75,7 @@ class Learner:
     accumulate: int = 1  # parts of a step's batch that go through the network one after the other
     clip_norm: float = 0.0  # 0: no clipping
     average: AveragedModel | None = None  # of the predictor, with --ema
+    recorder: Recorder | None = None  # of `compute_gradients`, on a GPU
 
     @property
     def judged(self) -> Predictor:
@@ -180,24 +182,19 @@ def take_step(learner: Learner, mixture: Mixture, where: str) -> tuple[float, fl
     Raises:
         UserError: The loss is not finite; the message locates the step by `where`.
     """
+    compute = learner.recorder or partial(compute_gradients, learner)
     learner.optimizer.zero_grad(set_to_none=True)
     parts = mixture.split(learner.accumulate)
     means = np.zeros(2)
     for number, part in enumerate(parts, start=1):
         with learner.engine.sharing_gradients(learner.module, when=number == len(parts)):
-            logits = learner.module(part.image)
-            loss = learner.loss(logits, part.target)
-            if part.second is not None:
-                loss = part.share * loss + (1 - part.share) * learner.loss(logits, part.second)
-            scores = dice_of(count_pixels(logits.detach().squeeze(1) > 0, part.target))
-            # One transfer per part: on a GPU each waits for all work before it.
-            value, mean_dice = torch.stack((loss.detach().float(), scores.mean())).tolist()
-            if not np.isfinite(value):
-                raise UserError(
-                    f"the loss became {value} {where}, and training stopped before that step: "
-                    "start a new run with a smaller --learning-rate or with --precision fp32"
-                )
-            learner.engine.backward(loss / len(parts))
+            values = compute(part)
+        value, mean_dice = values.tolist()  # one transfer per part: on a GPU each waits for all work before it
+        if not np.isfinite(value):
+            raise UserError(
+                f"the loss became {value} {where}, and training stopped before that step: "
+                "start a new run with a smaller --learning-rate or with --precision fp32"
+            )
         means += np.array((value, mean_dice)) / len(parts)
     if learner.clip_norm:
         learner.engine.clip_gradients(learner.module, learner.clip_norm)
@@ -205,6 +202,17 @@ def take_step(learner: Learner, mixture: Mixture, where: str) -> tuple[float, fl
     if learner.average:
         learner.average.update_parameters(learner.predictor)
     return float(means[0]), float(means[1])
+
+
+def compute_gradients(learner: Learner, part: Mixture) -> Float[Tensor, "2"]:
+    """Add a part's gradients, divided by the number of parts, to those of the parts before; its loss and mean Dice."""
+    logits = learner.module(part.image)
+    loss = learner.loss(logits, part.target)
+    if part.second is not None:
+        loss = part.shares[0] * loss + part.shares[1] * learner.loss(logits, part.second)
+    scores = dice_of(count_pixels(logits.detach().squeeze(1) > 0, part.target))
+    learner.engine.backward(loss / learner.accumulate)
+    return torch.stack((loss.detach().float(), scores.mean()))
 
 
 def validate(learner: Learner) -> Validated:

@@ -71,7 +71,7 @@ def copy_learner(learner: Learner) -> Learner:
         if isinstance(module, nn.SyncBatchNorm):
             # In place, so that a loss which holds this layer has it too.
             module.__class__ = LoneBatchNorm  # type: ignore[assignment]
-    return replace(learner, predictor=predictor, augment=augment, loss=loss, metric=metric)
+    return replace(learner, predictor=predictor, augment=augment, loss=loss, metric=metric, recorder=None)
 
 
 class Draw(NamedTuple):

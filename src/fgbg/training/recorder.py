@@ -1,0 +1,105 @@
+"""Replays the kernels of a batch on a GPU, instead of launching them one by one.
+
+For small images a processor takes longer to launch a step's two thousand kernels than a large GPU takes to run them. A CUDA
+graph launches them at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fgbg.data.mix import Mixture
+
+Compute = Callable[[Mixture], Float[Tensor, " values"]]
+"""Computes some values of a batch, and sets the `grad` of each weight."""
+
+MOST_OF_MEMORY = 0.25
+"""Share of the GPU's memory up to which a batch is recorded: a recording keeps its memory, and what needs more than that
+keeps a GPU busy anyway."""
+
+
+class Recorder:
+    """A `Compute` on a CUDA GPU. The first batch of each shape is computed, the second recorded, all others are replayed.
+
+    A replay runs the same kernels on the same weights, so its results are those of `compute`. What `compute` does in Python
+    is not repeated: apart from torch's random numbers, it may depend on nothing but the batch and the weights.
+
+    Args:
+        compute: What is recorded. Where it waits for the GPU, it is called for every batch.
+        weights: What it computes gradients of.
+    """
+
+    def __init__(self, compute: Compute, weights: Sequence[nn.Parameter]) -> None:
+        self.compute, self.weights = compute, weights
+        self._is_recordable: dict[tuple[object, ...], bool] = {}
+        self._recordings: dict[tuple[object, ...], _Recording] = {}
+
+    def __call__(self, mixture: Mixture) -> Float[Tensor, " values"]:
+        """The values; the weights have their gradients."""
+        form = (mixture.image.shape, mixture.second is None)
+        if form in self._recordings:
+            return self._recordings[form].replay(mixture)
+        if any(shape != mixture.image.shape for shape, _ in self._is_recordable):  # the images have grown
+            self._is_recordable.clear()
+            self._recordings.clear()
+        if form not in self._is_recordable:
+            values, self._is_recordable[form] = self._try(mixture)
+            return values
+        if not self._is_recordable[form]:
+            return self.compute(mixture)
+        self._recordings[form] = _Recording(self.compute, self.weights, mixture)
+        return self._recordings[form].replay(mixture)
+
+    def _try(self, mixture: Mixture) -> tuple[Float[Tensor, " values"], bool]:
+        """The values, and whether their computation can be recorded."""
+        device = mixture.image.device
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                values = self.compute(mixture)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+        waits = any("synchroniz" in str(warning.message) for warning in told)
+        share = torch.cuda.max_memory_allocated(device) / torch.cuda.get_device_properties(device).total_memory
+        return values, not waits and share <= MOST_OF_MEMORY
+
+
+class _Recording:
+    """The kernels of one call of `compute`, with the memory that they work in."""
+
+    def __init__(self, compute: Compute, weights: Sequence[nn.Parameter], mixture: Mixture) -> None:
+        self.weights = weights
+        self.mixture = Mixture(
+            mixture.image.clone(),
+            mixture.target.clone(),
+            None if mixture.second is None else mixture.second.clone(),
+            (mixture.image.new_ones(()), mixture.image.new_zeros(())),
+        )
+        for weight in weights:
+            weight.grad = None  # gradients that are there would be added to
+        self.graph = torch.cuda.CUDAGraph()
+        # Other threads go on with what they do on the GPU.
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            self.values = compute(self.mixture)
+        self.gradients = [weight.grad for weight in weights]
+
+    def replay(self, mixture: Mixture) -> Float[Tensor, " values"]:
+        """The values of this batch, valid until the next replay; the weights have their gradients."""
+        self.mixture.image.copy_(mixture.image)
+        self.mixture.target.copy_(mixture.target)
+        if self.mixture.second is not None and mixture.second is not None:
+            self.mixture.second.copy_(mixture.second)
+            for kept, share in zip(self.mixture.shares, mixture.shares, strict=True):
+                kept.fill_(share)
+        self.graph.replay()
+        for weight, gradient in zip(self.weights, self.gradients, strict=True):
+            weight.grad = gradient
+        return self.values
