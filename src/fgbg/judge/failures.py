@@ -47,12 +47,18 @@ def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice:
     areas["missed"] = int(lost.sum()) - areas["hole"]
     pieces, count = ndimage.label(prediction)
     parts, _ = ndimage.label(truth)
-    touched = np.unique(np.stack([pieces[truth & prediction], parts[truth & prediction]]), axis=1)  # (2, pairs that overlap)
-    objects_of = np.bincount(touched[0], minlength=count + 1)  # how many true ones each predicted piece overlaps
+    objects_of = _count_partners(pieces[truth & prediction], parts[truth & prediction], count)
     areas["spilled over"] = int((claimed & (objects_of == 1)[pieces]).sum())
     areas["merged with neighbour"] = int((claimed & (objects_of > 1)[pieces]).sum())
     areas["extra blob"] = int((claimed & (objects_of == 0)[pieces]).sum())
     return max(areas, key=lambda kind: areas[kind])
+
+
+def _count_partners(pieces: NDArray[np.int32], parts: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """(count + 1,) how many parts each of the pieces 1..count overlaps; the two arrays name both for each shared pixel."""
+    changes = np.flatnonzero((np.diff(pieces, prepend=0) != 0) | (np.diff(parts, prepend=0) != 0))  # runs of equal pairs
+    pairs = np.unique(np.stack([pieces[changes], parts[changes]]), axis=1)
+    return np.bincount(pairs[0], minlength=count + 1)
 
 
 def _find_window(marked: NDArray[np.bool_]) -> tuple[tuple[slice, slice], int]:
@@ -65,8 +71,10 @@ def _find_window(marked: NDArray[np.bool_]) -> tuple[tuple[slice, slice], int]:
 
 def _near_outline(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], width: float) -> NDArray[np.bool_]:
     """Pixels within a band along the outline of the true objects that were found; the photo's frame is no outline."""
-    parts, _ = ndimage.label(truth, np.ones((3, 3)))
-    found = truth & np.isin(parts, np.unique(parts[truth & prediction]))
+    parts, count = ndimage.label(truth, np.ones((3, 3)))
+    is_found = np.zeros(count + 1, bool)
+    is_found[parts[truth & prediction]] = True
+    found = is_found[parts]
     if not found.any() or found.all():
         return np.zeros_like(truth)
     inwards, outwards = ndimage.distance_transform_edt(found), ndimage.distance_transform_edt(~found)

@@ -17,6 +17,7 @@ _NOT_THE_RECIPE = (
     "device",
     "threads",
     "compile",
+    "cuda_graphs",
     "track",
     "selfcheck",
 )

@@ -21,7 +21,7 @@ _ONLY_SPEED = "it changes how fast a trial is, not how good"
 NOT_SEARCHED = {
     **dict.fromkeys(("data", "border", "split", "split_seed", "group_by", "folds", "fold", "only"), _OTHER_SCORES),
     **dict.fromkeys(("allow_overlap", "object_values", "categories"), _OTHER_SCORES),
-    **dict.fromkeys(("device", "threads", "compile"), _ONLY_SPEED),
+    **dict.fromkeys(("device", "threads", "compile", "cuda_graphs"), _ONLY_SPEED),
     "out": "every trial has its own folder",
     "init": "all trials start from the same model",
     "seed": "the best of many seeds is luck, which the next seed does not repeat",

@@ -197,8 +197,9 @@ def build_learner(
 
 def _is_recordable(config: TrainConfig, engine: Engine, own: OwnParts) -> bool:
     """Whether gradients may be replayed: what a user's own network or loss does in Python is not known."""
+    is_wanted = engine.device.type == "cuda" and config.cuda_graphs
     is_plain = engine.processes == config.accumulate == 1 and not config.compile
-    return engine.device.type == "cuda" and is_plain and own.model is None and own.loss is None
+    return is_wanted and is_plain and own.model is None and own.loss is None
 
 
 def _record(learner: Learner) -> Recorder:

@@ -1,4 +1,4 @@
-"""Replays the kernels of a batch on a GPU, instead of launching them one by one.
+"""Replays the kernels of a batch on a GPU instead of launching them one by one.
 
 For small images a processor takes longer to launch a step's two thousand kernels than a large GPU takes to run them. A CUDA
 graph launches them at once.
@@ -14,33 +14,39 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fgbg.data.mix import Mixture
+from fgbg.errors import UserError
 
 Compute = Callable[[Mixture], Float[Tensor, " values"]]
 """Computes some values of a batch, and sets the `grad` of each weight."""
 
 MOST_OF_MEMORY = 0.25
-"""Share of the GPU's memory up to which a batch is recorded: a recording keeps its memory, and what needs more than that
-keeps a GPU busy anyway."""
+"""Share of the GPU's memory up to which a batch is recorded: a recording keeps its memory, and a batch that needs more than
+that keeps the GPU busy anyway."""
 
 
 class Recorder:
     """A `Compute` on a CUDA GPU. The first batch of each shape is computed, the second recorded, all others are replayed.
 
-    A replay runs the same kernels on the same weights, so its results are those of `compute`. What `compute` does in Python
-    is not repeated: apart from torch's random numbers, it may depend on nothing but the batch and the weights.
+    A replay runs the same kernels on the same weights, so its results are those of `compute` to the bit, where those are
+    repeatable at all. What `compute` does in Python is not repeated: it may depend on nothing but the batch, the weights and
+    torch's random numbers.
 
     Args:
-        compute: What is recorded. Where it waits for the GPU, it is called for every batch.
+        compute: What is recorded. One that waits for the GPU cannot be, and is called for every batch.
         weights: What it computes gradients of.
     """
 
     def __init__(self, compute: Compute, weights: Sequence[nn.Parameter]) -> None:
         self.compute, self.weights = compute, weights
-        self._is_recordable: dict[tuple[object, ...], bool] = {}
-        self._recordings: dict[tuple[object, ...], _Recording] = {}
+        self._is_recordable: dict[_Form, bool] = {}
+        self._recordings: dict[_Form, _Recording] = {}
 
     def __call__(self, mixture: Mixture) -> Float[Tensor, " values"]:
-        """The values; the weights have their gradients."""
+        """The values, valid until the next call; the weights have their gradients.
+
+        Raises:
+            UserError: The batch could not be recorded.
+        """
         form = (mixture.image.shape, mixture.second is None)
         if form in self._recordings:
             return self._recordings[form].replay(mixture)
@@ -56,10 +62,10 @@ class Recorder:
         return self._recordings[form].replay(mixture)
 
     def _try(self, mixture: Mixture) -> tuple[Float[Tensor, " values"], bool]:
-        """The values, and whether their computation can be recorded."""
+        """The values, and whether their computation can be recorded: after a failed recording the GPU cannot go on."""
         device = mixture.image.device
-        before = torch.cuda.get_sync_debug_mode()
         torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.get_sync_debug_mode()
         torch.cuda.set_sync_debug_mode("warn")
         try:
             with warnings.catch_warnings(record=True) as told:
@@ -68,8 +74,12 @@ class Recorder:
         finally:
             torch.cuda.set_sync_debug_mode(before)
         waits = any("synchroniz" in str(warning.message) for warning in told)
-        share = torch.cuda.max_memory_allocated(device) / torch.cuda.get_device_properties(device).total_memory
-        return values, not waits and share <= MOST_OF_MEMORY
+        memory = torch.cuda.get_device_properties(device).total_memory
+        return values, not waits and torch.cuda.max_memory_allocated(device) <= MOST_OF_MEMORY * memory
+
+
+_Form = tuple[torch.Size, bool]
+"""What a recording is made for: the shape of the images, and whether they have one target."""
 
 
 class _Recording:
@@ -86,9 +96,13 @@ class _Recording:
         for weight in weights:
             weight.grad = None  # gradients that are there would be added to
         self.graph = torch.cuda.CUDAGraph()
-        # Other threads go on with what they do on the GPU.
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.values = compute(self.mixture)
+        try:
+            # Other threads may go on with what they do on the GPU.
+            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+                self.values = compute(self.mixture)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"the GPU could not record a training step ({reason}): train with --no-cuda-graphs") from error
         self.gradients = [weight.grad for weight in weights]
 
     def replay(self, mixture: Mixture) -> Float[Tensor, " values"]:

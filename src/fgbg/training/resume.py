@@ -14,7 +14,9 @@ from fgbg.training.loop import Learner
 from fgbg.training.schedule import size_in
 from fgbg.training.state import Progress
 
-RESUMABLE = frozenset({"epochs", "patience", "device", "threads", "out", "threshold_for", "track", "selfcheck"})
+RESUMABLE = frozenset(
+    {"epochs", "patience", "device", "threads", "cuda_graphs", "out", "threshold_for", "track", "selfcheck"}
+)
 """Settings that a resumed run may change."""
 
 
