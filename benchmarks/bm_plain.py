@@ -175,7 +175,7 @@ def score(predictor: Predictor, test: SampleSet, device: torch.device) -> float:
     """Mean Dice over the test photos, at their own size."""
     predictor.eval().to(device)
     pairs = (
-        (sample.read_pixels(), apply_border(test.read_levels(index), "foreground"))
+        (torch.tensor(sample.read_pixels()), torch.tensor(apply_border(test.read_levels(index), "foreground")))
         for index, sample in enumerate(test.samples)
     )
     return float(np.mean([dice_of(scored.counts) for scored in score_photos(predictor, pairs)]))

@@ -91,6 +91,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "device": words,
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "compile": st.booleans(),
+    "cuda_graphs": st.booleans(),
     "sync_norms": st.booleans(),
     "threads": st.integers(0, 512),
     "track": st.sampled_from(["none", "tensorboard"]),
@@ -137,7 +138,7 @@ def test_any_one_setting_survives_its_file(tmp_path: Path) -> None:
                 *("bce_tversky", 0.0, 1e-7, 1e16, 0.1 + 0.2, 1.5, 2.5, 8.0, "batch"),
                 *(1, 1, 2, "adamw", 1e-5, "cosine", 1.5, 0.25, 0.01, 1.0, 0.99, 64, 7, 2**63 - 1),
                 *("recall:0.75", "ignore", "lab", 4, "patient", 5, 2, "clean.txt", True, (0, 255), ("cat", 'a "b"')),
-                *(AugmentRanges(enabled=False), "cuda:1", "bf16", True, True, 3, "tensorboard", False),
+                *(AugmentRanges(enabled=False), "cuda:1", "bf16", True, False, True, 3, "tensorboard", False),
             ],
             strict=True,
         )

@@ -126,7 +126,7 @@ def test_the_loss_of_a_blend_is_shared_between_both_masks() -> None:
     learner.predictor.network.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
     mixture = loop.make_batch(learner, np.arange(4), 1, 1)
     assert mixture.second is not None
-    value, mean_dice = loop.take_step(learner, mixture, "here")
+    value, mean_dice = loop.take_step(learner, loop.compute_gradients(learner, mixture), "here")
     (logits,) = seen
 
     def both(target: torch.Tensor) -> float:

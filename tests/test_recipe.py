@@ -171,7 +171,8 @@ def gradients(**changes: object) -> list[torch.Tensor]:
         config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1), OwnParts(model=WithoutNorm())
     )
     rows = torch.arange(8)
-    loop.take_step(learner, Mixture(*learner.augment(*learner.store.take(rows, 1), rows, 1)), "here")
+    mixture = Mixture(*learner.augment(*learner.store.take(rows, 1), rows, 1))
+    loop.take_step(learner, loop.compute_gradients(learner, mixture), "here")
     return [parameter.grad for parameter in learner.predictor.parameters() if parameter.grad is not None]
 
 

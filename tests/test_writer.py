@@ -112,11 +112,11 @@ def test_who_stops_after_an_epoch_finds_it_on_the_disk(tmp_path: Path) -> None:
         assert torch.load(training.run.last, weights_only=True)["epoch"] == read_header(training.run.best).epoch == 1
 
 
-def test_ctrl_c_while_training_waits_for_the_disk_loses_no_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_the_end_waits_for_the_disk_loses_no_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may_write, wait = threading.Event(), EpochWriter.wait
 
     def save_late(path: Path, state: Any) -> None:
-        may_write.wait(60)
+        assert may_write.wait(60)
         save_state(path, state)
 
     def interrupt(self: EpochWriter) -> None:
@@ -124,19 +124,95 @@ def test_ctrl_c_while_training_waits_for_the_disk_loses_no_epoch(tmp_path: Path,
         may_write.set()
         raise KeyboardInterrupt
 
-    def begin_to_interrupt(*arguments: Any) -> Any:
-        if arguments[1] == 2:
-            monkeypatch.setattr(EpochWriter, "wait", interrupt)
-        return train_epoch(*arguments)
-
-    train_epoch = loop.train_epoch
-    monkeypatch.setattr("fgbg.training.train.train_epoch", begin_to_interrupt)
+    monkeypatch.setattr(EpochWriter, "wait", interrupt)
     monkeypatch.setattr(writer, "save_state", save_late)
     with pytest.raises(KeyboardInterrupt):
-        fgbg.train(small_config(tmp_path / "run"), samples=make_samples())
+        fgbg.train(small_config(tmp_path / "run", epochs=2), samples=make_samples())
     run = fgbg.open_run(tmp_path / "run")
-    assert [record.epoch for record in run.epochs()] == [1]
-    assert torch.load(run.last, weights_only=True)["epoch"] == 1
+    assert [record.epoch for record in run.epochs()] == [1, 2]
+    assert torch.load(run.last, weights_only=True)["epoch"] == 2
+
+
+class SlowDisk:
+    """Saves no state before so many epochs were trained; keeps the epochs of the states."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, trained: int) -> None:
+        self.written: list[int] = []
+        self.fails_in = 0
+        enough, count, train_epoch = threading.Event(), 0, loop.train_epoch
+
+        def train_and_count(*arguments: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count > trained:
+                enough.set()
+            return train_epoch(*arguments)
+
+        def save_late(path: Path, state: Any) -> None:
+            assert enough.wait(60), "training waits for the disk"
+            self.written.append(state["epoch"])
+            if state["epoch"] == self.fails_in:
+                raise OSError(errno.EIO, "Input/output error", str(path))
+            save_state(path, state)
+
+        monkeypatch.setattr("fgbg.training.train.train_epoch", train_and_count)
+        monkeypatch.setattr(writer, "save_state", save_late)
+
+
+def score_by_epoch(*scores: float) -> fgbg.Metric:
+    """The mean over the four validation photos of an epoch is that epoch's score."""
+    photos = iter([score for score in scores for _ in range(4)])
+    return lambda prediction, target: next(photos)
+
+
+def train_with(scores: tuple[float, ...], folder: Path, **changes: Any) -> fgbg.Run:
+    config = small_config(folder, epochs=len(scores), selfcheck=False)
+    return fgbg.train(config, samples=make_samples(), metric=score_by_epoch(*scores), **changes)
+
+
+SCORES = (0.5, 0.4, 0.4, 0.4, 0.4, 0.3)  # epoch 1 is the best
+
+
+def test_epochs_that_end_faster_than_the_disk_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train_with(SCORES, tmp_path / "whole")
+    disk = SlowDisk(monkeypatch, trained=5)
+    run = train_with(SCORES, tmp_path / "run")
+    assert disk.written == [1, 5, 6], "four epochs at most; the first one alone"
+    assert [record.train_loss for record in run.epochs()] == [record.train_loss for record in whole.epochs()]
+    assert_same(load_file(run.best), load_file(whole.best))
+    states = [torch.load(each.last, weights_only=True) for each in (run, whole)]
+    assert_same(*(state["network"] for state in states))
+    assert states[0]["epoch"] == states[1]["epoch"] == 6
+
+
+@pytest.mark.parametrize(
+    ("scores", "trained", "written"),
+    [((0.5, 0.4, 0.6, 0.3, 0.2), 3, [1, 3, 5]), ((0.1, 0.2, 0.3, 0.4, 0.3), 4, [1, 4, 5])],
+)
+def test_the_best_model_is_written_with_the_state_of_its_epoch(
+    scores: tuple[float, ...], trained: int, written: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch, trained)
+    run = train_with(scores, tmp_path / "run")
+    assert disk.written[:2] == written[:2] and disk.written[-1] == written[-1]
+    assert read_header(run.best).epoch == max(record.epoch for record in run.epochs() if record.best)
+
+
+def test_of_epochs_that_did_not_reach_the_disk_together_none_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their records are there, and the state after them is not."""
+    whole = train_with(SCORES, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        SlowDisk(patched, trained=5).fails_in = 5
+        with pytest.raises(OSError, match=r"Input/output error: .*last\.pt"):
+            train_with(SCORES, tmp_path / "run")
+    run = fgbg.open_run(tmp_path / "run")
+    assert len(run.epochs()) == 5 and torch.load(run.last, weights_only=True)["epoch"] == 1
+    config = small_config(tmp_path / "run", epochs=6, selfcheck=False)
+    fgbg.train(config, samples=make_samples(), metric=score_by_epoch(*SCORES[1:]), resume=True)
+    assert [record.train_loss for record in run.epochs()] == [record.train_loss for record in whole.epochs()]
+    assert_same(load_file(run.best), load_file(whole.best))
 
 
 def test_copies_keep_their_memory_and_share_none_with_what_was_copied() -> None:

@@ -63,7 +63,7 @@ def measure(predictor: Predictor, samples: SampleSet) -> tuple[float, int, float
     """Mean Dice, number of tiles, relative step at their edges."""
     scores, count, seams = [], 0, []
     photos = (
-        (sample.read_pixels(), apply_border(samples.read_levels(index), "foreground"))
+        (torch.tensor(sample.read_pixels()), torch.tensor(apply_border(samples.read_levels(index), "foreground")))
         for index, sample in enumerate(samples.samples)
     )
     for scored in score_photos(predictor, photos):

@@ -150,6 +150,12 @@ class Engine:
         # Gloo, the backend on CPUs, has no error class of its own, but its messages name its source file.
         return self.processes > 1 and (isinstance(error, torch.distributed.DistError) or "gloo/" in str(error))
 
+    def upload(self, values: Tensor) -> Tensor:
+        """A tensor of this process's memory on the device, without waiting for what a GPU still computes."""
+        if self.device.type != "cuda":
+            return values.to(self.device)
+        return values.pin_memory().to(self.device, non_blocking=True)
+
     def free_bytes(self) -> int:
         """Free memory on the device; 0 on a CPU, where memory-mapped files need no copy."""
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0

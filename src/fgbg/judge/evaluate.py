@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
+from fgbg.cores import count_cores
 from fgbg.data.masks import apply_border, check_border
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import Sample, SampleSet
@@ -30,7 +32,7 @@ from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.words import Border, name_some
 
-MEASURED_AHEAD = 4  # scored photos waiting to be measured: bounds memory where photos are large
+MEASURED_AHEAD = 100_000_000  # pixels of scored photos that wait to be measured: bounds memory where photos are large
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,13 @@ def evaluate(
                 save_pictures(folders, sample.id, scored)
             return _make_row(sample, scored, empty)
 
+        places = 2 * count_cores()
+
+        def weigh(item: tuple[int, ScoredPhoto]) -> float:
+            return max(1.0, places * item[1].target.numel() / MEASURED_AHEAD)
+
         scored_photos = _score_samples(predictor, samples, indices, border, progress, f"scoring {split}")
-        judged = list(map_in_order(judge, scored_photos, in_flight=MEASURED_AHEAD))
+        judged = list(map_in_order(judge, scored_photos, in_flight=places, weigh=weigh))
         gathered = {row.id: row for row in engine.gather(judged, lambda row: row.id)}
         rows = [gathered[sample.id] for sample in samples.samples]
         statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
@@ -155,7 +162,8 @@ def _score_samples(
     """The samples' indices in order, each with its scored photo; files are read ahead."""
 
     def read(index: int) -> PhotoAndTarget:
-        return samples.samples[index].read_pixels(), apply_border(samples.read_levels(index), border)
+        target = apply_border(samples.read_levels(index), border)
+        return torch.tensor(samples.samples[index].read_pixels()), torch.tensor(target)
 
     photos = map_in_order(read, indices, progress, title, weigh=samples.weigh)
     return zip(indices, score_photos(predictor, photos), strict=True)
@@ -196,8 +204,8 @@ def _tell_overlap(header: ModelHeader, seen: SeenPhotos) -> str:
 
 
 def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
-    prediction, target, probability = (
-        tensor.cpu().numpy() for tensor in (scored.prediction, scored.target, scored.probability)
+    pixels, prediction, target, probability = (
+        tensor.cpu().numpy() for tensor in (scored.pixels, scored.prediction, scored.target, scored.probability)
     )
     dice = dice_of(scored.counts, empty=empty)
     uncertainty = 1 - expect_dice(probability, prediction)
@@ -215,7 +223,7 @@ def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
         uncertainty=uncertainty,
         label_suspicion=suspicion,
         failure="label suspected" if suspected else name_failure(prediction, target, dice),
-        **measure_traits(scored.pixels, target)._asdict(),
+        **measure_traits(pixels, target)._asdict(),
         group=sample.group,
         metadata=sample.metadata,
     )

@@ -73,7 +73,7 @@ def save_pictures(folders: PictureFolders, sample_id: str, scored: ScoredPhoto) 
     """Save the probability at the training size, a thumbnail of the photo, and the outcome at the thumbnail's size."""
     probability = (scored.logits_at_size.sigmoid() * 255).round().byte().cpu().numpy()
     Image.fromarray(probability).save(folders.predictions / f"{sample_id}.png")
-    picture = Image.fromarray(scored.pixels)
+    picture = Image.fromarray(scored.pixels.cpu().numpy())
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     picture.save(folders.thumbnails / f"{sample_id}.webp", quality=80)
     outcome = make_outcome(scored.prediction.cpu().numpy(), scored.target.cpu().numpy(), picture.size)

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fgbg.fit import fit_target, resize_target
@@ -17,8 +15,8 @@ from fgbg.judge.metrics import Counts, count_pixels
 from fgbg.models.ensemble import Ensemble
 from fgbg.models.predictor import CHUNK, Answer, Predictor
 
-PhotoAndTarget = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Pixels (height, width, 3) and target (height, width): 0 ground, 1 object, 255 not judged."""
+PhotoAndTarget = tuple[UInt8[Tensor, "_ _ 3"], UInt8[Tensor, "height width"]]
+"""Pixels and target (0 ground, 1 object, 255 not judged) of one photo, on any device."""
 
 Scorer = Predictor | Ensemble
 """What can be scored: one model, or several whose probabilities are averaged."""
@@ -32,7 +30,7 @@ class ScoredPhoto:
     the photo's size as decoded, which may be reduced.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: UInt8[Tensor, "_ _ 3"]  # where they were when they were scored
     counts: Counts  # at the photo's own size
     counts_at_size: Counts  # at the training size
     probability: Float[Tensor, "height width"]
@@ -48,14 +46,14 @@ def score_photos(predictor: Scorer, photos: Iterable[PhotoAndTarget]) -> Iterato
     photos = iter(photos)
     while chunk := list(islice(photos, CHUNK)):
         answers = predictor.answer(
-            [torch.tensor(pixels) for pixels, _ in chunk], [(target.shape[0], target.shape[1]) for _, target in chunk]
+            [pixels for pixels, _ in chunk], [(target.shape[0], target.shape[1]) for _, target in chunk]
         )
         for answer, (pixels, target) in zip(answers, chunk, strict=True):
-            yield _score_photo(predictor, answer, pixels, torch.tensor(target).to(predictor.device))
+            yield _score_photo(predictor, answer, pixels, target.to(predictor.device))
 
 
 def _score_photo(
-    predictor: Scorer, answer: Answer, pixels: NDArray[np.uint8], target: UInt8[Tensor, "height width"]
+    predictor: Scorer, answer: Answer, pixels: UInt8[Tensor, "_ _ 3"], target: UInt8[Tensor, "height width"]
 ) -> ScoredPhoto:
     prediction = answer.probability > predictor.threshold
     prediction_at_size = answer.logits_at_size.sigmoid() > predictor.threshold
@@ -63,10 +61,13 @@ def _score_photo(
         target_at_size = resize_target(target, prediction_at_size.shape[0], prediction_at_size.shape[1])
     else:
         target_at_size = fit_target(target, predictor.size, predictor.fit)
+    pairs = ((prediction, target), (prediction_at_size, target_at_size))
+    counts = [torch.cat(count_pixels(predicted[None], truth[None])) for predicted, truth in pairs]
+    at_photo_size, at_size = torch.stack(counts).tolist()  # one transfer: on a GPU each waits for all work before it
     return ScoredPhoto(
         pixels=pixels,
-        counts=count_pixels(prediction, target),
-        counts_at_size=count_pixels(prediction_at_size, target_at_size),
+        counts=Counts(*at_photo_size),
+        counts_at_size=Counts(*at_size),
         probability=answer.probability,
         prediction=prediction,
         target=target,

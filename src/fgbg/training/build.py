@@ -21,12 +21,13 @@ from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
 from fgbg.data.split import Locked, lock_splits, refuse_one_sided, refuse_overlaps, split_set
 from fgbg.data.training_store import TrainingStore
+from fgbg.data.validation_store import ValidationStore
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.models.predictor import Predictor
 from fgbg.training.average import average_weights
 from fgbg.training.initial_weights import build_initial_network, refuse_known_photos
-from fgbg.training.loop import Learner, Metric, Trainable, compute_gradients
+from fgbg.training.loop import Learner, Metric, Trainable, add_gradients
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.optimizer import make_optimizer
 from fgbg.training.recorder import Recorder
@@ -159,8 +160,7 @@ def build_learner(
         optimizer=prepared,
         store=store,
         names=np.array([sample.id for sample in training.samples]),
-        validation=photos,
-        border=config.border,
+        validation=ValidationStore(photos, config.border, engine.device, engine.free_bytes()),
         augment=own.augment
         or PairedAugmentation(
             config.augment,
@@ -204,7 +204,7 @@ def _is_recordable(config: TrainConfig, engine: Engine, own: OwnParts) -> bool:
 
 def _record(learner: Learner) -> Recorder:
     weights = [parameter for parameter in learner.predictor.parameters() if parameter.requires_grad]
-    return Recorder(partial(compute_gradients, learner), weights)
+    return Recorder(partial(add_gradients, learner), weights)
 
 
 def _check_shares(config: TrainConfig, engine: Engine) -> None:

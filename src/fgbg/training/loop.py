@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -19,22 +19,20 @@ from tqdm import tqdm
 
 from fgbg.data.augment import Augment
 from fgbg.data.augment_ranges import AugmentRanges
-from fgbg.data.cache import Photos
-from fgbg.data.masks import apply_border
 from fgbg.data.mix import Mixture, draw_mixes, find_partners, mix
 from fgbg.data.patches import PatchStore
 from fgbg.data.streams import Purpose, open_stream
 from fgbg.data.training_store import TrainingStore
+from fgbg.data.validation_store import ValidationStore
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.metrics import count_pixels, dice_of
-from fgbg.judge.score import PhotoAndTarget, score_photos
+from fgbg.judge.score import score_photos
 from fgbg.models.predictor import Predictor
 from fgbg.training.initial_weights import InitialWeights
 from fgbg.training.losses import Loss
 from fgbg.training.optimizer import set_learning_rate
 from fgbg.training.recorder import Recorder
-from fgbg.words import Border
 
 Metric = Callable[[Bool[Tensor, "height width"], UInt8[Tensor, "height width"]], float]
 """A user's own score of one photo: `(prediction, target) -> float`, higher is better; its mean chooses the best epoch."""
@@ -62,8 +60,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     store: TrainingStore | PatchStore
     names: NDArray[Any]  # of the training photos; a single array, however many
-    validation: Photos
-    border: Border
+    validation: ValidationStore
     augment: Augment
     mixing: AugmentRanges  # how often photos are mixed with each other
     loss: Loss
@@ -75,7 +72,7 @@ class Learner:
     accumulate: int = 1  # parts of a step's batch that go through the network one after the other
     clip_norm: float = 0.0  # 0: no clipping
     average: AveragedModel | None = None  # of the predictor, with --ema
-    recorder: Recorder | None = None  # of `compute_gradients`, on a GPU
+    recorder: Recorder | None = None  # of `add_gradients`, on a GPU
 
     @property
     def judged(self) -> Predictor:
@@ -125,7 +122,7 @@ class Validated(NamedTuple):
 
 
 def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
-    """One pass over the training photos (or their patches): for each batch, augment it, take a step, record loss and Dice.
+    """One pass over the training photos (or their patches): for each batch, augment it, take a step, sum up loss and Dice.
 
     Raises:
         UserError: The loss is not a finite number; the weights are as they were before that step.
@@ -136,12 +133,15 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
     batches = list(deal_batches(len(learner.store), learner.batch_size, seed=learner.seed, epoch=epoch))
     totals = np.zeros(2)
     start = time.perf_counter()
-    with tqdm(batches, desc=title, leave=False, disable=None if learner.engine.is_main else True) as bar:
-        for step, batch in enumerate(bar, start=1):
-            mine = learner.engine.share(batch)
-            mixture = make_batch(learner, mine, epoch, step)
+    mine = [learner.engine.share(batch) for batch in batches]
+    mixtures = (make_batch(learner, rows, epoch, step) for step, rows in enumerate(mine, start=1))
+    with tqdm(mine, desc=title, leave=False, disable=None if learner.engine.is_main else True) as bar:
+        mixture = next(mixtures)
+        for step, rows in enumerate(bar, start=1):
+            values = compute_gradients(learner, mixture)
+            mixture = next(mixtures, mixture)  # launched while a GPU still computes, the next batch costs no time
             set_learning_rate(learner.optimizer, learner.rate_in(epoch, step))
-            loss, mean_dice = take_step(learner, mixture, _name_batch(learner, epoch, step, mine))
+            loss, mean_dice = take_step(learner, values, _name_batch(learner, epoch, step, rows))
             totals += loss, mean_dice
             bar.set_description(f"{title} | Loss: {loss:.4f} | Dice: {mean_dice:.4f} | Iter: {step}/{len(batches)}", False)
     totals = learner.engine.sum(totals) / learner.engine.processes
@@ -169,43 +169,29 @@ _draw_mixes_once = lru_cache(maxsize=1)(draw_mixes)  # the steps of an epoch sha
 
 
 def _take_and_augment(learner: Learner, rows: NDArray[np.int64], epoch: int) -> tuple[Tensor, Tensor]:
-    on_device = torch.tensor(rows, device=learner.engine.device)
+    on_device = learner.engine.upload(torch.tensor(rows))
     return learner.augment(*learner.store.take(on_device, epoch), on_device, epoch)
 
 
-def take_step(learner: Learner, mixture: Mixture, where: str) -> tuple[float, float]:
-    """One optimizer step. Returns the batch's loss and its mean Dice; a MixUp image is scored by the mask of larger share.
+def compute_gradients(learner: Learner, mixture: Mixture) -> Float[Tensor, "parts 2"]:
+    """Set the weights' gradients. Returns loss and mean Dice of each part of the batch; a GPU may still be computing them.
 
     With `accumulate` the batch goes through in parts whose gradients are averaged. That is the whole batch's gradient if the
-    loss is a mean over images and the network has no batch norm.
-
-    Raises:
-        UserError: The loss is not finite; the message locates the step by `where`.
+    loss is a mean over images and the network has no batch norm. A MixUp image is scored by the mask of larger share.
     """
-    compute = learner.recorder or partial(compute_gradients, learner)
     learner.optimizer.zero_grad(set_to_none=True)
+    if learner.recorder:
+        return learner.recorder(mixture)[None]
     parts = mixture.split(learner.accumulate)
-    means = np.zeros(2)
+    values = []
     for number, part in enumerate(parts, start=1):
         with learner.engine.sharing_gradients(learner.module, when=number == len(parts)):
-            values = compute(part)
-        value, mean_dice = values.tolist()  # one transfer per part: on a GPU each waits for all work before it
-        if not np.isfinite(value):
-            raise UserError(
-                f"the loss became {value} {where}, and training stopped before that step: "
-                "start a new run with a smaller --learning-rate or with --precision fp32"
-            )
-        means += np.array((value, mean_dice)) / len(parts)
-    if learner.clip_norm:
-        learner.engine.clip_gradients(learner.module, learner.clip_norm)
-    learner.optimizer.step()
-    if learner.average:
-        learner.average.update_parameters(learner.predictor)
-    return float(means[0]), float(means[1])
+            values.append(add_gradients(learner, part))
+    return torch.stack(values)
 
 
-def compute_gradients(learner: Learner, part: Mixture) -> Float[Tensor, "2"]:
-    """Add a part's gradients, divided by the number of parts, to those of the parts before; its loss and mean Dice."""
+def add_gradients(learner: Learner, part: Mixture) -> Float[Tensor, "2"]:
+    """Add a part's share of the batch's gradients to those of the parts before. Returns its loss and mean Dice."""
     logits = learner.module(part.image)
     loss = learner.loss(logits, part.target)
     if part.second is not None:
@@ -215,20 +201,37 @@ def compute_gradients(learner: Learner, part: Mixture) -> Float[Tensor, "2"]:
     return torch.stack((loss.detach().float(), scores.mean()))
 
 
+def take_step(learner: Learner, values: Float[Tensor, "parts 2"], where: str) -> tuple[float, float]:
+    """Take the optimizer's step along the gradients that `compute_gradients` set. Returns the batch's loss and mean Dice.
+
+    Raises:
+        UserError: The loss is not finite; the message locates the step by `where`.
+    """
+    parts = np.array(values.tolist())  # waits for the GPU
+    for loss in parts[:, 0]:
+        if not np.isfinite(loss):
+            raise UserError(
+                f"the loss became {loss} {where}, and training stopped before that step: "
+                "start a new run with a smaller --learning-rate or with --precision fp32"
+            )
+    if learner.clip_norm:
+        learner.engine.clip_gradients(learner.module, learner.clip_norm)
+    learner.optimizer.step()
+    if learner.average:
+        learner.average.update_parameters(learner.predictor)
+    loss, mean_dice = (parts / len(parts)).sum(0).tolist()
+    return loss, mean_dice
+
+
 def validate(learner: Learner) -> Validated:
     """Score every validation photo as `evaluate` does, and compute the loss at the training size."""
     predictor = learner.judged.eval()
     learner.engine.align_buffers(predictor)
     indices = learner.engine.share(range(len(learner.validation)))
-
-    def photos() -> Iterator[PhotoAndTarget]:
-        for index in indices:
-            pixels, levels = learner.validation[index]
-            yield pixels, apply_border(levels, learner.border)
-
+    photos = (learner.validation[index] for index in indices)
     mine: list[_PhotoScores] = []
     # Copies: scores are inference tensors, which a loss with weights of its own, or one that edits its target, cannot use.
-    for index, scored in zip(indices, score_photos(predictor, photos()), strict=True):
+    for index, scored in zip(indices, score_photos(predictor, photos), strict=True):
         with torch.no_grad():
             loss = learner.loss(scored.logits_at_size.clone()[None, None], scored.target_at_size.clone()[None]).item()
             own = float(learner.metric(scored.prediction.clone(), scored.target.clone())) if learner.metric else math.nan

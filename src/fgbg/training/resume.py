@@ -13,6 +13,7 @@ from fgbg.storage import RUN_MARK
 from fgbg.training.loop import Learner
 from fgbg.training.schedule import size_in
 from fgbg.training.state import Progress
+from fgbg.training.writer import MOST_TOGETHER
 
 RESUMABLE = frozenset(
     {"epochs", "patience", "device", "threads", "cuda_graphs", "out", "threshold_for", "track", "selfcheck"}
@@ -68,7 +69,10 @@ def _require_record(run: Run, progress: Progress) -> None:
         UserError: They are not: resuming would leave a gap, or the wrong model as the best.
     """
     records = run.epochs()
-    if [record.epoch for record in records] not in [list(range(1, progress.epoch + 1 + more)) for more in (0, 1)]:
+    # A kill between writing records and the state after them leaves some that are about to be trained again.
+    most = progress.epoch + (MOST_TOGETHER if progress.epoch else 1)
+    numbers = [record.epoch for record in records]
+    if numbers != list(range(1, len(records) + 1)) or not progress.epoch <= len(records) <= most:
         raise UserError(
             f"{run.folder} does not hold together: epochs.jsonl has {len(records)} epochs and last.pt goes on after epoch "
             f"{progress.epoch}; restore the file that is behind from a copy, or start again in a new --out"

@@ -120,7 +120,7 @@ def _check_network(learner: Learner, config: TrainConfig | None, image: Tensor, 
         return
     yield network.check_logits(predictor, image)
     yield network.check_modes(predictor, image)
-    photos = [torch.tensor(learner.validation[index][0]) for index in range(min(3, len(learner.validation)))]
+    photos = [learner.validation[index][0] for index in range(min(3, len(learner.validation)))]
     if predictor.fit == "crop":  # a tile of each
         photos = [photo[:size, :size] for photo in photos]
     yield network.check_independence(predictor, photos, size)
