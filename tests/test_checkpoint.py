@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -274,13 +276,12 @@ def test_a_failed_write_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest
     path = save_unet(tmp_path / "best.safetensors", epoch=1)
     before = path.read_bytes()
 
-    def write_half(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[: len(data) // 2])
+    def write_half(weights: object, aside: Path, **_: object) -> None:
+        aside.write_bytes(before[: len(before) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", write_half)
+        patch.setattr("fgbg.models.checkpoint.save_file", write_half)
         with pytest.raises(OSError, match="No space left"):
             save_unet(path, epoch=2)
     assert path.read_bytes() == before
@@ -315,13 +316,34 @@ def test_an_exception_while_writing_a_first_file_leaves_none(tmp_path: Path) -> 
     assert leftovers(tmp_path) == []
 
 
-def test_a_library_that_hides_a_full_disk_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fgbg.storage.FULL_DISK_BYTES", 2**70)
+@pytest.mark.parametrize("kind", ["model", "state"])
+def test_a_library_that_hides_why_a_write_failed_is_asked_again(tmp_path: Path, kind: str) -> None:
+    """A limit on the size of files stands for a full disk; neither library passes on the system's error."""
+    script = """
+import resource, sys
+from pathlib import Path
+import torch
+from fgbg.models.checkpoint import save_file
+from fgbg.storage import replace_when_whole
+from fgbg.training.state import save_state
+path, kind = Path(sys.argv[1]), sys.argv[2]
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+weights = {str(index): torch.ones(50_000) for index in range(4)}
+try:
+    if kind == "state":
+        save_state(path, weights)
+    else:
+        with replace_when_whole(path) as aside:
+            save_file(weights, aside)
+except OSError as error:
+    print(error.errno, error.filename, sorted(path.parent.iterdir()))
+"""
+    path = tmp_path / "last.pt"
+    told = subprocess.run([sys.executable, "-c", script, str(path), kind], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == f"{errno.EFBIG} {path} []"
 
-    def fail() -> None:
-        with replace_when_whole(tmp_path / "last.pt"):
-            raise RuntimeError("PytorchStreamWriter failed writing file")
 
-    with pytest.raises(OSError, match=r"last\.pt") as caught:
-        fail()
-    assert caught.value.errno == errno.ENOSPC
+def test_an_error_of_the_writer_itself_is_not_put_down_to_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="broken"), replace_when_whole(tmp_path / "last.pt"):
+        raise RuntimeError("broken")
+    assert leftovers(tmp_path) == []

@@ -156,6 +156,11 @@ class Engine:
             return values.to(self.device)
         return values.pin_memory().to(self.device, non_blocking=True)
 
+    def wait_for_device(self) -> None:
+        """Return once a GPU has done all that it was asked for, copies to this process's memory included."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     def free_bytes(self) -> int:
         """Free memory on the device; 0 on a CPU, where memory-mapped files need no copy."""
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0

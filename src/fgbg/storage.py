@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -158,7 +157,7 @@ def aside_of(path: Path, *, writer: str = "") -> Path:
     return asides[0] if len(os.fsencode(asides[0].name)) <= LONGEST_NAME else asides[1]
 
 
-FULL_DISK_BYTES = 1_000_000  # if less than this is free after a failed write, the full disk was the reason
+PROBE_BYTES = 1_000_000  # after a failed write, as many more show whether the system refused it
 
 
 @contextmanager
@@ -185,11 +184,29 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
             error.filename = error.filename or str(path)  # a failed write does not know which file it was for
             raise
         # Writers of tensors and workbooks raise errors of their own on a full disk; raise the system's instead.
-        if shutil.disk_usage(path.parent).free < FULL_DISK_BYTES:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if (refusal := _probe(aside)) is not None:
+            raise OSError(refusal.errno, refusal.strerror, str(path)) from error
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _probe(path: Path) -> OSError | None:
+    """The system's error if the file cannot grow any more: the disk or a quota is full, or files may not be larger.
+
+    Leaves the file empty.
+    """
+    with path.open("ab", buffering=0) as file:
+        written = 0
+        try:
+            while written < PROBE_BYTES:
+                written += file.write(bytes(PROBE_BYTES - written))
+            os.fsync(file.fileno())
+        except OSError as error:
+            return error
+        finally:
+            file.truncate(0)  # a library may have it open for some time yet, and what it takes would be missing elsewhere
+    return None
 
 
 def holds_nothing(folder: Path, *, besides: Collection[Path] = ()) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize
+from safetensors.torch import save_file
 from torch import nn
 
 from fgbg.errors import UserError
@@ -126,7 +126,7 @@ def _open(path: Path) -> Iterator[Any]:
 def _write(path: Path, weights: dict[str, torch.Tensor], header: ModelHeader) -> None:
     text = write_header(header)
     with replace_when_whole(path) as aside:
-        aside.write_bytes(serialize(weights, metadata={HEADER_KEY: text, SEAL: _seal(text, weights)}))
+        save_file(weights, aside, metadata={HEADER_KEY: text, SEAL: _seal(text, weights)})
 
 
 def _seal(header: str, weights: Mapping[str, torch.Tensor]) -> str:

@@ -66,14 +66,14 @@ class Recorder:
         device = mixture.image.device
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                torch.cuda.set_sync_debug_mode("warn")
                 values = self.compute(mixture)
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
-        waits = any("synchroniz" in str(warning.message) for warning in told)
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        waits = any("called a synchronizing" in str(warning.message) for warning in told)
         memory = torch.cuda.get_device_properties(device).total_memory
         return values, not waits and torch.cuda.max_memory_allocated(device) <= MOST_OF_MEMORY * memory
 

@@ -41,6 +41,8 @@ def collect_state(learner: Learner, progress: Progress) -> dict[str, Any]:
 def copy_to_memory(values: Any, earlier: Any = None) -> Any:
     """Nested dictionaries and lists of tensors, copied to the processor's memory.
 
+    From a GPU the copies are complete once its work is waited for: waiting for each would take longer than copying.
+
     Args:
         values: The dictionaries and lists; what is no tensor is kept as it is.
         earlier: What an earlier call returned: its tensors are written over where they fit.
@@ -48,7 +50,7 @@ def copy_to_memory(values: Any, earlier: Any = None) -> Any:
     if isinstance(values, torch.Tensor):
         fits = isinstance(earlier, torch.Tensor) and (earlier.shape, earlier.dtype) == (values.shape, values.dtype)
         kept = earlier if fits else torch.empty_like(values, device="cpu", pin_memory=values.is_cuda)
-        return kept.copy_(values.detach())
+        return kept.copy_(values.detach(), non_blocking=values.is_cuda)
     if isinstance(values, dict):
         copied = copy.copy(values)  # an OrderedDict of weights has attributes, such as the versions of its layers
         by_name = earlier if isinstance(earlier, dict) else {}
@@ -63,13 +65,8 @@ def copy_to_memory(values: Any, earlier: Any = None) -> Any:
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write `last.pt`. It is replaced only once the new state is complete on disk."""
-    with replace_when_whole(path) as aside, aside.open("wb") as file:
-        try:
-            torch.save(dict(state), file)
-        except RuntimeError as error:  # after a failed write torch still closes its archive, and fails again
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
-            raise
+    with replace_when_whole(path) as aside:
+        torch.save(dict(state), aside)  # by name: into an open file torch writes through Python, and holds its lock
 
 
 def restore_state(path: Path, learner: Learner) -> Progress:

@@ -81,6 +81,7 @@ class EpochWriter:
         ended.best = best
         if best is not None:
             ended.weights = copy_to_memory(weights, ended.weights)
+        learner.engine.wait_for_device()
         with self._taken:
             self._waiting = ended
         self._writing.append(self._thread.submit(self._write_waiting))
