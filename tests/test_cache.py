@@ -375,16 +375,6 @@ class TestReplaceWhenWhole:
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_a_library_s_own_error_on_a_full_disk_is_said_in_the_system_s_words(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        class Usage:
-            free = 10
-
-        monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
-        with pytest.raises(OSError, match="No space left on device"), replace_when_whole(tmp_path / "file"):
-            raise RuntimeError("enforce fail at inline_container.cc")
-
 
 class TestMapInOrder:
     def test_results_come_in_order_however_long_each_takes(self) -> None:
