@@ -19,7 +19,7 @@ from fgbg.training.loop import Learner
 from fgbg.training.state import Progress, collect_state, copy_to_memory, save_state
 
 MOST_TOGETHER = 4
-"""Epochs that one write may take to the disk: as many, at most, a kill makes `--resume` train again."""
+"""Epochs that one write may take to the disk. A kill costs those that are being written and, at most as many, those waiting."""
 
 
 @dataclass
