@@ -19,7 +19,7 @@ from fgbg.training.loop import Learner
 from fgbg.training.state import Progress, collect_state, copy_to_memory, save_state
 
 MOST_TOGETHER = 4
-"""Epochs that one write may take to the disk. A kill costs those of one write and, at most as many, those that wait for it."""
+"""Epochs that one write may take to the disk. A kill costs those of one write and at most as many that wait for it."""
 
 
 @dataclass
