@@ -194,18 +194,19 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
 def _probe(path: Path) -> OSError | None:
     """The system's error if the file cannot grow any more: the disk or a quota is full, or files may not be larger.
 
-    Leaves the file empty.
+    Leaves the file empty: a library may keep it open for some time yet, and what it takes would be missing elsewhere.
     """
-    with path.open("ab", buffering=0) as file:
-        written = 0
-        try:
-            while written < PROBE_BYTES:
-                written += file.write(bytes(PROBE_BYTES - written))
-            os.fsync(file.fileno())
-        except OSError as error:
-            return error
-        finally:
-            file.truncate(0)  # a library may have it open for some time yet, and what it takes would be missing elsewhere
+    written = 0
+    try:
+        with path.open("ab", buffering=0) as file:
+            try:
+                while written < PROBE_BYTES:
+                    written += file.write(bytes(PROBE_BYTES - written))
+                os.fsync(file.fileno())
+            finally:
+                file.truncate(0)
+    except OSError as error:
+        return error
     return None
 
 
