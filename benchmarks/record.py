@@ -1,11 +1,11 @@
 """Run benchmarks one after the other, and keep what they print, with date and machine, under benchmarks/results/.
 
-    FGBG_DATA=… python benchmarks/record.py                    # all but `engines`
+    FGBG_DATA=… python benchmarks/record.py                    # all that suit the machine, but `engines`
     FGBG_DATA=… python benchmarks/record.py plain growth       # some of them
     FGBG_DATA=… python benchmarks/record.py engines --run RUN  # a run on pets, for the engines that compute its model
 
 There is one page per day and machine; a benchmark that is run again replaces its own section. FGBG_DATA names a copy of
-Oxford-IIIT Pet, which both `plain` ones, `processes`, `predict` and `engines` need. Nothing else should run meanwhile.
+Oxford-IIIT Pet, which the `plain` ones, `processes`, `predict` and `engines` need. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ COMMANDS = {
     "training": ["bm_training.py"],
     "plain": ["bm_plain.py"],
     "plain-narrow": ["bm_plain.py", "--width", "16", "--epochs", "15"],  # a width that a CPU trains in minutes
+    "plain-gpu": ["bm_plain.py", "--epochs", "12"],
     "augmentation": ["bm_augmentation.py"],
     "distances": ["bm_distances.py"],
     "slices": ["bm_slices.py"],
@@ -96,7 +97,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(COMMANDS))
     parser.add_argument("--run", default="", help="a run on pets, for `engines`")
     arguments = parser.parse_args()
-    names = arguments.names or [name for name in COMMANDS if name != "engines" or arguments.run]
+    left_out = {"plain-gpu"} if not torch.cuda.is_available() else {"plain-narrow"}
+    left_out |= set() if arguments.run else {"engines"}
+    names = arguments.names or [name for name in COMMANDS if name not in left_out]
     if unknown := [name for name in names if name not in COMMANDS]:
         parser.error(f"no benchmark is called {unknown[0]}: choose of {', '.join(COMMANDS)}")
     RESULTS.mkdir(exist_ok=True)
