@@ -31,7 +31,8 @@ def make_learner(config: TrainConfig, own: OwnParts | None = None) -> Learner:
 
 
 def gpu_config(**changes: Any) -> TrainConfig:
-    return small_config(Path("unused"), device="cuda", precision="auto", model="resnet34_unet", width=16, **changes)
+    on_gpu = {"device": "cuda", "precision": "auto", "model": "resnet34_unet", "width": 16}
+    return small_config(Path("unused"), **on_gpu | changes)
 
 
 def train_two_epochs(learner: Learner) -> tuple[Scores, list[Tensor]]:
