@@ -160,7 +160,7 @@ def test_the_first_batch_of_a_shape_is_computed_the_second_recorded(monkeypatch:
         return torch.ones(2)
 
     subject = Recorder(compute, [])
-    monkeypatch.setattr(subject, "_try", lambda mixture: (compute(mixture), mixture.image.shape[-1] != 16))
+    monkeypatch.setattr(subject, "_compute_first", lambda mixture: (compute(mixture), mixture.image.shape[-1] != 16))
 
     def call(size: int, *, blended: bool = False) -> float:
         target = torch.zeros(2, size, size, dtype=torch.uint8)

@@ -139,17 +139,18 @@ class SlowDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, trained: int) -> None:
         self.written: list[int] = []
         self.fails_in = 0
-        enough, count, train_epoch = threading.Event(), 0, loop.train_epoch
+        self.enough = threading.Event()
+        count, train_epoch = 0, loop.train_epoch
 
         def train_and_count(*arguments: Any) -> Any:
             nonlocal count
             count += 1
             if count > trained:
-                enough.set()
+                self.enough.set()
             return train_epoch(*arguments)
 
         def save_late(path: Path, state: Any) -> None:
-            assert enough.wait(60), "training waits for the disk"
+            assert self.enough.wait(60), "training waits for the disk"
             self.written.append(state["epoch"])
             if state["epoch"] == self.fails_in:
                 raise OSError(errno.EIO, "Input/output error", str(path))
@@ -196,6 +197,24 @@ def test_the_best_model_is_written_with_the_state_of_its_epoch(
     run = train_with(scores, tmp_path / "run")
     assert disk.written[:2] == written[:2] and disk.written[-1] == written[-1]
     assert read_header(run.best).epoch == max(record.epoch for record in run.epochs() if record.best)
+
+
+def test_ctrl_c_while_an_epoch_is_copied_loses_none_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epoch 1 is being written, and epoch 2 waits, when the copy of epoch 3 is interrupted."""
+    disk = SlowDisk(monkeypatch, trained=9)
+
+    def copy_or_stop(values: Any, earlier: Any = None) -> Any:
+        if isinstance(values, dict) and values.get("epoch") == 3:
+            disk.enough.set()
+            raise KeyboardInterrupt
+        return copy_to_memory(values, earlier)
+
+    monkeypatch.setattr(writer, "copy_to_memory", copy_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_with(SCORES, tmp_path / "run")
+    run = fgbg.open_run(tmp_path / "run")
+    assert [record.epoch for record in run.epochs()] == [1, 2]
+    assert torch.load(run.last, weights_only=True)["epoch"] == 2
 
 
 def test_of_epochs_that_did_not_reach_the_disk_together_none_is_skipped(

@@ -7,7 +7,6 @@ photo i, whatever the batches and processes. A partner is mixed in with its own 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -41,7 +40,7 @@ class Mixture:
     image: Float[Tensor, "batch 3 size size"]
     target: Tensor  # batch size size; uint8, but what a user's augmentation returns may be of any type
     second: Tensor | None = None  # batch size size; same type
-    shares: tuple[Any, Any] = (1.0, 0.0)  # two numbers whose sum is 1: of `target`, of `second`
+    shares: tuple[float | Tensor, float | Tensor] = (1.0, 0.0)  # of `target` and of `second`; their sum is 1
 
     def split(self, parts: int) -> list[Mixture]:
         """Split into `parts` mixtures of equally many images."""

@@ -54,14 +54,14 @@ class Recorder:
             self._is_recordable.clear()
             self._recordings.clear()
         if form not in self._is_recordable:
-            values, self._is_recordable[form] = self._try(mixture)
+            values, self._is_recordable[form] = self._compute_first(mixture)
             return values
         if not self._is_recordable[form]:
             return self.compute(mixture)
         self._recordings[form] = _Recording(self.compute, self.weights, mixture)
         return self._recordings[form].replay(mixture)
 
-    def _try(self, mixture: Mixture) -> tuple[Float[Tensor, " values"], bool]:
+    def _compute_first(self, mixture: Mixture) -> tuple[Float[Tensor, " values"], bool]:
         """The values, and whether their computation can be recorded: after a failed recording the GPU cannot go on."""
         device = mixture.image.device
         torch.cuda.reset_peak_memory_stats(device)
@@ -87,12 +87,9 @@ class _Recording:
 
     def __init__(self, compute: Compute, weights: Sequence[nn.Parameter], mixture: Mixture) -> None:
         self.weights = weights
-        self.mixture = Mixture(
-            mixture.image.clone(),
-            mixture.target.clone(),
-            None if mixture.second is None else mixture.second.clone(),
-            (mixture.image.new_ones(()), mixture.image.new_zeros(())),
-        )
+        self.shares = (mixture.image.new_ones(()), mixture.image.new_zeros(()))
+        second = None if mixture.second is None else mixture.second.clone()
+        self.mixture = Mixture(mixture.image.clone(), mixture.target.clone(), second, self.shares)
         for weight in weights:
             weight.grad = None  # gradients that are there would be added to
         self.graph = torch.cuda.CUDAGraph()
@@ -111,7 +108,7 @@ class _Recording:
         self.mixture.target.copy_(mixture.target)
         if self.mixture.second is not None and mixture.second is not None:
             self.mixture.second.copy_(mixture.second)
-            for kept, share in zip(self.mixture.shares, mixture.shares, strict=True):
+            for kept, share in zip(self.shares, mixture.shares, strict=True):
                 kept.fill_(share)
         self.graph.replay()
         for weight, gradient in zip(self.weights, self.gradients, strict=True):

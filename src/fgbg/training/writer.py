@@ -75,15 +75,14 @@ class EpochWriter:
             self._write(_Ended([record], state, best, weights))
             return
         self._collect(done_only=True)
-        ended = self._make_room(record)
-        ended.records.append(record)
+        # Into memory of its own: should the copy be interrupted, what waits can still be written.
+        ended = self._spare.pop() if self._spare else _Ended()
         ended.state = copy_to_memory(state, ended.state)
         ended.best = best
         if best is not None:
             ended.weights = copy_to_memory(weights, ended.weights)
         learner.engine.wait_for_device()
-        with self._taken:
-            self._waiting = ended
+        self._let_wait(ended, record)
         self._writing.append(self._thread.submit(self._write_waiting))
 
     def wait(self) -> None:
@@ -94,15 +93,16 @@ class EpochWriter:
         """
         self._collect(done_only=False)
 
-    def _make_room(self, record: EpochRecord) -> _Ended:
-        """What waited for the disk and is overtaken by this epoch, or an empty one."""
+    def _let_wait(self, ended: _Ended, record: EpochRecord) -> None:
+        """Let an epoch wait for the disk, in place of those that wait already, whose records it takes over."""
         with self._taken:
             if self._waiting and not _can_join(self._waiting, record):
                 self._taken.wait_for(lambda: self._waiting is None)
-            ended, self._waiting = self._waiting, None
-            if ended is None:
-                ended = self._spare.pop() if self._spare else _Ended()
-            return ended
+            ended.records = [record]
+            if self._waiting:
+                ended.records = [*self._waiting.records, record]
+                self._spare.append(self._waiting)
+            self._waiting = ended
 
     def _collect(self, *, done_only: bool) -> None:
         """Raise what the background raised; return once it has nothing left to do, or at once."""
@@ -124,9 +124,7 @@ class EpochWriter:
         except BaseException:
             self._has_failed = True
             raise
-        ended.records = []
-        with self._taken:
-            self._spare.append(ended)
+        self._spare.append(ended)
 
     def _write(self, ended: _Ended) -> None:
         # In this order a kill cannot leave a best model that the record lacks: once the state is written the epoch has
