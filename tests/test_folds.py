@@ -19,7 +19,10 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.compare import SIGNIFICANT, compare_runs, describe_comparisons
 from fgbg.judge.folds import evaluate_folds
+from fgbg.judge.panels import PANELS
+from fgbg.judge.pictures import Panel
 from fgbg.judge.report import write_report
+from fgbg.judge.together import evaluate_together
 from fgbg.judge.trainings import FoldDifferences, compare_folds
 from fgbg.rows import TESTED_IN, ScoreRow
 from fgbg.run import Run, create_run
@@ -72,6 +75,34 @@ def test_the_page_of_a_cross_validation(home: Path, tmp_path: Path) -> None:
     assert "one model for each fold" in page
 
 
+def test_views_of_each_photo_are_averaged_fold_by_fold(home: Path) -> None:
+    folders = [home / "runs" / f"fold-{fold}" for fold in range(FOLDS)]
+    evaluate_folds(folders, device="cpu", threads=1)
+    evaluation, joint = evaluate_folds(folders, tta="flip", device="cpu", threads=1)
+    assert joint.folder == home / "runs-flip"
+    alone = [evaluate_together([folder], tta="flip", out=home / f"{folder.name}-flip", device="cpu") for folder in folders]
+    assert {row.id: row.dice for row in evaluation.rows} == {row.id: row.dice for each, _ in alone for row in each.rows}
+    assert evaluation.rows != fgbg.open_run(home / "runs").scores("test"), "another look, another score"
+    assert "test-time augmentation: flip" in evaluation.describe()
+    assert joint.list_stale() == []
+    (told,) = compare_runs([fgbg.open_run(home / "runs"), joint])
+    assert (told.question, told.sample) == ("folds", "3 folds")
+
+
+def test_the_best_and_worst_of_all_folds_are_drawn_by_the_models_that_scored_them(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Panel] = []
+    monkeypatch.setattr("fgbg.judge.panels.draw_panels", lambda panels, path: drawn.extend(panels))
+    folders = [home / "runs" / f"fold-{fold}" for fold in range(FOLDS)]
+    evaluation, _ = evaluate_folds(folders, device="cpu", threads=1)
+    dices = sorted(row.dice for row in evaluation.rows)
+    of_all = drawn[-3 * PANELS :]
+    assert {panel.title.split()[-1] for panel in of_all[:PANELS]} == {f"{dice:.4f}" for dice in dices[:PANELS]}
+    for panel in of_all:
+        assert f"{fgbg.dice(panel.prediction, panel.target):.4f}" == panel.title.split()[-1]
+
+
 def test_the_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder of the folds stands for all of them, to score and to go on."""
     assert main(["evaluate", str(home / "runs"), "--device", "cpu"]) == 0
@@ -88,7 +119,7 @@ def test_the_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("evaluate {runs}/fold-0 {runs}/fold-2", "of 3 folds, 1 missing: name a run for each"),
         ("evaluate {runs}/fold-0 {runs}/fold-0", "both test fold 0: name one run for each fold"),
         ("evaluate {runs} figures", "figures: folds are scored on their own photos"),
-        ("evaluate {runs} --tta flip", "--tta: folds are scored as they are"),
+        ("evaluate {runs} --tta flip --threshold-for iou", "--threshold-for: several models or views take the mean"),
         (
             "train {data} --folds 3 --out {runs}",
             "holds folds already: choose another folder, or go on with them by --resume",

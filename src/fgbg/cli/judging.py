@@ -97,11 +97,12 @@ def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tup
         "device": arguments.device,
         "threads": arguments.threads,
     }
+    is_joint = arguments.ensemble or arguments.tta != "none"
+    if is_joint and arguments.threshold_for:
+        raise UserError("--threshold-for: several models or views take the mean of their models' thresholds")
     if len(runs) > 1 and not arguments.ensemble:
         return _score_folds(arguments, runs, data, options)
-    if arguments.ensemble or arguments.tta != "none":
-        if arguments.threshold_for:
-            raise UserError("--threshold-for: several models or views take the mean of their models' thresholds")
+    if is_joint:
         out = Path(arguments.out) if arguments.out else None
         evaluation, run = evaluate_together(runs, data, tta=arguments.tta, out=out, **options)
         return evaluation, f"\nscores in {run.folder}: compare it with fgbg compare {runs[0]} {run.folder}"
@@ -118,11 +119,9 @@ def _score_folds(arguments: EvaluateArguments, runs: Sequence[Path], data: str, 
 
     if data:
         raise UserError(f"{data}: folds are scored on their own photos; add --ensemble to average them on other DATA")
-    if arguments.tta != "none":
-        raise UserError("--tta: folds are scored as they are; score each by itself, or add --ensemble to average them")
     del options["object_values"], options["categories"]  # of DATA
     out = Path(arguments.out) if arguments.out else None
-    evaluation, joint = evaluate_folds(runs, out=out, threshold_for=arguments.threshold_for, **options)
+    evaluation, joint = evaluate_folds(runs, tta=arguments.tta, out=out, threshold_for=arguments.threshold_for, **options)
     return evaluation, f"\nscores in {joint.folder}: a page of them is made by fgbg report {joint.folder} --out report"
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,15 @@ from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation
 from fgbg.judge.joint import JOINT, open_joint_folder, tell_member
-from fgbg.judge.photo_pictures import keep_pictures, write_scores
+from fgbg.judge.panels import FindScorer, draw_best_and_worst
+from fgbg.judge.photo_pictures import find_pictures, keep_pictures, write_scores
 from fgbg.judge.recipe import settings_of_recipe
-from fgbg.judge.runs import evaluate_run, open_scorable
+from fgbg.judge.runs import evaluate_run, open_own_data, open_scorable
+from fgbg.judge.score import Scorer
 from fgbg.judge.statement import summarise
+from fgbg.judge.together import evaluate_together
+from fgbg.models.checkpoint import load_model
+from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.rows import TESTED_IN, ScoreRow
 from fgbg.run import Run
 from fgbg.storage import holds_nothing
@@ -28,6 +34,7 @@ from fgbg.words import Border, name_some
 def evaluate_folds(
     folders: Sequence[Path],
     *,
+    tta: Tta = "none",
     out: Path | None = None,
     split: str = "test",
     border: Border | None = None,
@@ -40,11 +47,13 @@ def evaluate_folds(
     """Score the runs of a cross-validation, each on its own fold, and all photos together.
 
     Each run keeps its own scores. The joint ones have a folder of their own, which `compare` and `report` accept like a run.
+    With test-time augmentation it also holds those of each fold.
 
     Args:
         folders: One run for each fold, in any order.
+        tta: Test-time augmentation of each.
         out: The folder of the joint scores; by default the one that holds these runs and nothing else, or `all-folds` beside
-            the first run.
+            the first run; with test-time augmentation, one beside that which ends with its name.
         split: `test`, or `validation`: over all folds each photo is in either of them once.
         border, empty, device, threads, threshold_for, allow_overlap: As for `evaluate_run`.
 
@@ -53,42 +62,62 @@ def evaluate_folds(
     """
     runs = _order_folds([open_scorable(folder) for folder in folders])
     engine = Engine(device, "fp32", threads)
-    evaluations = [
-        evaluate_run(
-            run.folder,
-            split=split,
-            border=border,
-            empty=empty,
-            device=device,
-            threads=threads,
-            threshold_for=threshold_for,
-            allow_overlap=allow_overlap,
-        )
-        for run in runs
-    ]
-    rows = _join_rows(runs, evaluations)
-    statement = _join_statements(runs, [evaluation.statement for evaluation in evaluations], rows, empty)
-    config = runs[0].config
-    with (
-        open_joint_folder(out or _name_joint_folder(runs), runs, {"folds": config.folds}, config.model, engine) as joint,
-        keep_pictures(joint, split, engine) as pictures,
-    ):
+    rules: dict[str, Any] = {
+        "split": split,
+        "border": border,
+        "empty": empty,
+        "device": device,
+        "threads": threads,
+        "allow_overlap": allow_overlap,
+    }
+    folder, config = out or _name_joint_folder(runs, tta), runs[0].config
+    about = {"folds": config.folds} if tta == "none" else {"folds": config.folds, "tta": tta}
+    with open_joint_folder(folder, runs, about, config.model, engine) as joint:
+        if tta == "none":
+            evaluations = [evaluate_run(run.folder, threshold_for=threshold_for, **rules) for run in runs]
+            scored = runs
+        else:
+            pairs = [evaluate_together([run.folder], tta=tta, out=folder / run.folder.name, **rules) for run in runs]
+            evaluations, scored = [evaluation for evaluation, _ in pairs], [run for _, run in pairs]
+        rows = _join_rows(runs, evaluations)
+        statement = _join_statements(runs, [evaluation.statement for evaluation in evaluations], rows, empty)
+        evaluation = Evaluation(rows, statement)
+        with keep_pictures(joint, split, engine) as pictures:
+            if engine.is_main:
+                for run in scored:
+                    for own, together in zip(find_pictures(run, split), pictures, strict=True):
+                        shutil.copytree(own, together, dirs_exist_ok=True)
+                write_scores(joint, split, rows, statement)
         if engine.is_main:
-            for run in runs:
-                for own, together in zip(
-                    (run.predictions(split), run.thumbnails(split), run.outcomes(split)), pictures, strict=True
-                ):
-                    shutil.copytree(own, together, dirs_exist_ok=True)
-            write_scores(joint, split, rows, statement)
-    return Evaluation(rows, statement), joint
+            draw_best_and_worst(joint, split, _find_scorers(runs, tta, engine), open_own_data(runs[0]), evaluation)
+    return evaluation, joint
 
 
-def _name_joint_folder(runs: Sequence[Run]) -> Path:
+def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
     parent = runs[0].folder.parent
     is_theirs = all(run.folder.parent.resolve() == parent.resolve() for run in runs) and (
         (parent / JOINT).exists() or holds_nothing(parent, besides=[parent / run.folder.name for run in runs])
     )
-    return parent if is_theirs else parent / "all-folds"
+    folder = parent if is_theirs else parent / "all-folds"
+    if tta == "none":
+        return folder
+    folder = folder.resolve()  # a folder that is called . has no name
+    return folder.with_name(f"{folder.name}-{tta}")
+
+
+def _find_scorers(runs: Sequence[Run], tta: Tta, engine: Engine) -> FindScorer:
+    """The model of a row's fold, one of them in memory at a time."""
+
+    @lru_cache(maxsize=1)
+    def load(fold: str) -> Scorer:
+        run = next(run for run in runs if _name_fold(run) == fold)
+        return Ensemble([load_model(run.best)[0].to(engine.device)], tta)
+
+    return lambda row: load(row.metadata[TESTED_IN])
+
+
+def _name_fold(run: Run) -> str:
+    return f"fold {run.config.fold}"
 
 
 def _order_folds(runs: Sequence[Run]) -> list[Run]:
@@ -123,7 +152,7 @@ def _order_folds(runs: Sequence[Run]) -> list[Run]:
 def _join_rows(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[ScoreRow]:
     """The rows of all folds by photo, each with the fold it was tested in."""
     rows = [
-        replace(row, metadata={**row.metadata, TESTED_IN: f"fold {run.config.fold}"})
+        replace(row, metadata={**row.metadata, TESTED_IN: _name_fold(run)})
         for run, evaluation in zip(runs, evaluations, strict=True)
         for row in evaluation.rows
     ]

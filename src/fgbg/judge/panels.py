@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fgbg.data.masks import apply_border
@@ -17,19 +17,22 @@ from fgbg.words import Border
 
 PANELS = 3  # photos of each kind
 
+FindScorer = Callable[[ScoreRow], Scorer]
+"""The model that a row's photo was scored by."""
+
 
 def panels_path(run: Run, label: str) -> Path:
     """Path of the picture of a scored set's best, median and worst photos (`test`, …)."""
     return run.charts / f"panels_{label}.png"
 
 
-def draw_best_and_worst(run: Run, label: str, predictor: Scorer, samples: SampleSet, evaluation: Evaluation) -> None:
+def draw_best_and_worst(run: Run, label: str, find_scorer: FindScorer, samples: SampleSet, evaluation: Evaluation) -> None:
     """Draw these photos as `panels_LABEL.png` among the run's charts; they are predicted again, at their own size."""
     rule: Border = evaluation.statement["border"]
-    draw_panels(_make_panels(predictor, samples, evaluation.rows, rule), panels_path(run, label))
+    draw_panels(_make_panels(find_scorer, samples, evaluation.rows, rule), panels_path(run, label))
 
 
-def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], border: Border) -> Iterator[Panel]:
+def _make_panels(find_scorer: FindScorer, samples: SampleSet, rows: list[ScoreRow], border: Border) -> Iterator[Panel]:
     """The worst, the median and the best photos with prediction and truth, one at a time since they may be large."""
     kinds: dict[str, tuple[str, ScoreRow]] = {}
     for kind, picked in pick_extremes(rows, PANELS).items():
@@ -38,8 +41,8 @@ def _make_panels(predictor: Scorer, samples: SampleSet, rows: list[ScoreRow], bo
     places = {sample.id: index for index, sample in enumerate(samples.samples)}
     for sample_id, (kind, row) in kinds.items():
         index = places[sample_id]
-        sample = samples.samples[index]
-        probability = predictor.probability(sample.read_pixels(), row.height, row.width)
+        sample, scorer = samples.samples[index], find_scorer(row)
+        probability = scorer.probability(sample.read_pixels(), row.height, row.width)
         target = apply_border(samples.read_levels(index), border)
         title = f"{kind} · {sample_id} · Dice {row.dice:.4f}"
-        yield Panel(title, sample.read_full_pixels(), probability > predictor.threshold, target)
+        yield Panel(title, sample.read_full_pixels(), probability > scorer.threshold, target)

@@ -39,7 +39,7 @@ def keep_pictures(run: Run, label: str, engine: Engine) -> Iterator[PictureFolde
         label: What is scored: a split, or other data.
         engine: All its processes save into the same folders.
     """
-    whole = _find_folders(run, label)
+    whole = find_pictures(run, label)
     aside = PictureFolders(*map(aside_of, whole))
     if engine.is_main:
         for folder in aside:
@@ -60,12 +60,13 @@ def keep_pictures(run: Run, label: str, engine: Engine) -> Iterator[PictureFolde
 
 def write_scores(run: Run, label: str, rows: Sequence[ScoreRow], statement: Mapping[str, Any]) -> None:
     """Write rows and statement in place of those of an earlier evaluation, whose pictures go first."""
-    for folder in _find_folders(run, label):
+    for folder in find_pictures(run, label):
         shutil.rmtree(folder, ignore_errors=True)
     run.write_scores(label, rows, statement)
 
 
-def _find_folders(run: Run, label: str) -> PictureFolders:
+def find_pictures(run: Run, label: str) -> PictureFolders:
+    """The run's folders of what was scored."""
     return PictureFolders(run.predictions(label), run.thumbnails(label), run.outcomes(label))
 
 

@@ -97,7 +97,7 @@ def evaluate_run(
                 progress=show_progress,
             )
         if engine.is_main:
-            draw_best_and_worst(run, label, predictor, samples, evaluation)
+            draw_best_and_worst(run, label, lambda row: predictor, samples, evaluation)
             if run.epochs():
                 write_record([run], run.folder)  # its workbook lists all scores
         return evaluation
@@ -201,25 +201,35 @@ def open_run_data(
         raise UserError("--object-values: the run knows its own masks; name other DATA to say what theirs mean")
     if categories and not data:
         raise UserError("--categories: the run knows its own object; name other DATA to say what theirs is")
-    locked = run.locked_splits()
     if data:
         chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
         named = open_samples(data, object_values=object_values, categories=chosen, cuts=False, progress=show_progress)
         if named.fingerprint != run.fingerprint:
             has_lists = any(sample.split for sample in named.samples)
             return named.of(split if has_lists else ""), f"{named.name}_{split}"
-        own = named.rearrange(lock_splits(named.samples, locked))
+        own = named.rearrange(lock_splits(named.samples, run.locked_splits()))
     else:
-        own = open_samples(
-            config.data,
-            object_values=config.object_values,
-            categories=config.categories,
-            locked=locked,
-            progress=show_progress,
-        )
-        if own.fingerprint != run.fingerprint:
-            raise UserError(
-                f"photos or masks of {own.name} have changed since {run.folder} was trained (hash {run.fingerprint}, now "
-                f"{own.fingerprint}): restore them, or name the DATA to score it as other data"
-            )
+        own = open_own_data(run)
     return own.of(split), split
+
+
+def open_own_data(run: Run) -> SampleSet:
+    """All photos of the run's own data, each in the split that it had in training.
+
+    Raises:
+        UserError: The data are not there, or have changed.
+    """
+    config = run.config
+    samples = open_samples(
+        config.data,
+        object_values=config.object_values,
+        categories=config.categories,
+        locked=run.locked_splits(),
+        progress=show_progress,
+    )
+    if samples.fingerprint != run.fingerprint:
+        raise UserError(
+            f"photos or masks of {samples.name} have changed since {run.folder} was trained (hash {run.fingerprint}, now "
+            f"{samples.fingerprint}): restore them, or name the DATA to score it as other data"
+        )
+    return samples

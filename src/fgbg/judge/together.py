@@ -95,7 +95,7 @@ def evaluate_together(
             progress=show_progress,
         )
         if engine.is_main:
-            draw_best_and_worst(run, label, scorer, samples, evaluation)
+            draw_best_and_worst(run, label, lambda row: scorer, samples, evaluation)
     return evaluation, run
 
 
