@@ -2,8 +2,8 @@
 
     FGBG_DATA=… python experiments/shipped.py      # twenty minutes on one core
 
-Both are decided on the validation photos and then measured once on the test photos, which chose nothing. What it finds is kept
-in results/shipped.json; the tables of docs/export.md and docs/refine.md are printed from that.
+Both are decided on the validation photos and then measured once on the test photos, which chose nothing. What it finds is
+kept in results/shipped.json; the tables of docs/export.md and docs/refine.md are printed from that.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from fgbg.model_file import HEADER_KEY, ModelHeader
 from fgbg.models import wrap_network
 from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.models.predictor import Predictor
+from fgbg.ship.load import load
 from fgbg.storage import replace_when_whole
 from fgbg.words import IMAGENET_MEAN
 from trivial import make_header, make_network, make_noise
@@ -167,6 +168,17 @@ def test_an_own_network_needs_its_owner(tmp_path: Path) -> None:
         assert torch.equal(predictor.network.state_dict()[name], tensor), name
     pixels = make_noise(7, 9)
     assert predictor.probability(pixels, 7, 9).shape == (7, 9), "padded to its stride"
+
+
+def test_own_networks_are_averaged(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    for seed, path in enumerate(paths):
+        torch.manual_seed(seed)
+        save_model(path, wrap_network(Tiny()), make_header(network="own:Tiny", size=6))
+    photo = make_noise(7, 9)
+    alone = [load(path, network=Tiny())(photo) for path in paths]
+    assert not np.allclose(*alone)
+    np.testing.assert_allclose(load(",".join(map(str, paths)), network=Tiny())(photo), np.mean(alone, axis=0), atol=1e-6)
 
 
 def test_another_own_network_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import fgbg
 from alone import run_alone
 from discs import small_config, write_discs
 from fgbg import cli, engine, fit, model_file
+from fgbg.cores import count_cores
 from fgbg.errors import UserError
 from fgbg.fit import place_photo
 from fgbg.judge.runs import evaluate_run
@@ -41,7 +42,7 @@ from fgbg.ship.export import PARITY_KEY, Export, export_model
 from fgbg.ship.onnx_graph import WholePhoto
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.parity import SAME, JudgedPhoto, Parity, compare_answers, require_parity
-from fgbg.ship.photo import Photo
+from fgbg.ship.photo import Photo, open_photo
 from fgbg.ship.predict import predict_inputs
 from fgbg.training.initial_weights import inherit_network
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
@@ -152,6 +153,11 @@ def answer(predictor: Predictor, pixels: NDArray[np.uint8], size: tuple[int, int
 
 
 # The answer
+
+
+def test_more_threads_than_cores_answer_too() -> None:
+    model = OnnxModel(find_model_file("pets"), threads=count_cores() + 1)
+    assert len(list(model.answer([open_photo(make_noise(30, 30))] * 3))) == 3
 
 
 @pytest.mark.long

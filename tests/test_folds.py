@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,15 @@ def test_each_photo_is_scored_once_by_the_model_that_did_not_see_it(home: Path) 
     again, _ = evaluate_folds(folders, device="cpu", threads=1)
     assert again.rows == evaluation.rows
     assert joint.list_stale() == []
+
+
+def test_a_member_that_is_gone_is_told(home: Path, tmp_path: Path) -> None:
+    runs = shutil.copytree(home / "runs", tmp_path / "runs")
+    _, joint = evaluate_folds([runs / f"fold-{fold}" for fold in range(FOLDS)], device="cpu", threads=1)
+    assert joint.list_stale() == []
+    (runs / "fold-1").rename(tmp_path / "elsewhere")
+    (told,) = joint.list_stale()
+    assert f"of {runs / 'fold-1'}, which is no longer there" in told
 
 
 def test_the_page_of_a_cross_validation(home: Path, tmp_path: Path) -> None:

@@ -411,6 +411,17 @@ def test_a_file_of_a_photo_that_now_has_another_one_is_named(
     assert files_below(out) == ["a.png", "a.png.png", "a.webp.png"]
 
 
+@pytest.mark.parametrize("ending", ["bmp", "webp"], ids=["joined by one before it", "joined by one behind it"])
+def test_a_file_of_a_photo_is_named_wherever_the_other_one_stands(red_model: Path, tmp_path: Path, ending: str) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    write(photos / "a.png")
+    run(red_model, photos, out=out)
+    write(photos / f"a.{ending}")
+    assert run(red_model, photos, out=out).complain() == [
+        f"{out}/a.png is from before, and its photo's file is now {out}/a.png.png: remove the old one"
+    ]
+
+
 def test_files_that_force_passed_by_are_not_taken_for_ones_own(red_model: Path, unet_model: Path, tmp_path: Path) -> None:
     photos, out = [write(tmp_path / "a.png"), write(tmp_path / "b.png")], tmp_path / "out"
     run(unet_model, *photos, out=out)

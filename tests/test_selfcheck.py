@@ -104,7 +104,7 @@ def test_the_training_that_follows_is_the_same_to_the_bit(tmp_path: Path, own: b
         states.append((torch.load(run.last, weights_only=True), [record.train_loss for record in run.epochs()]))
     (before, losses), (after, same_losses) = states
     for state in (before, after):
-        del state["settings"]  # the folder and the self-check itself
+        del state["settings"], state["own_parts"]  # the folder and the self-check itself; words, which it cannot compare
     assert losses == same_losses
     torch.testing.assert_close(before, after, rtol=0, atol=0)
 
@@ -414,7 +414,7 @@ def test_shared_photos_are_told(tmp_path: Path) -> None:
     samples = make_samples()
     samples[0] = replace(samples[0], image=samples[1].image)
     (sentence,) = alarms(check(small_config(tmp_path, allow_overlap=True), samples))
-    assert "1 validation photos are also train photos (disc_00 = disc_01)" in sentence
+    assert "disc_00 (validation) and disc_01 (train) are the same photo, byte for byte, or of one group" in sentence
 
 
 class Unused(Noisy):
@@ -605,6 +605,15 @@ def test_what_was_changed_in_a_run_is_reported(
     assert old in text
     (copied / name).write_text(text.replace(old, new, 1))
     assert words in " ".join(alarms(check_run(copied)))
+
+
+def test_a_group_in_two_splits_is_reported(tmp_path: Path) -> None:
+    samples = [replace(sample, group="one") if place in (0, 1) else sample for place, sample in enumerate(make_samples())]
+    config = small_config(tmp_path / "run", epochs=1, allow_overlap=True)
+    (sentence,) = alarms(check(config, samples))
+    assert "disc_00 (validation) and disc_01 (train) are the same photo, byte for byte, or of one group" in sentence
+    (told, *_) = alarms(check_run(fgbg.train(replace(config, selfcheck=False), samples=samples).folder))[1:]
+    assert "1 validation photos are also train photos, or of one group (disc_00)" in told
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:

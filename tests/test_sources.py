@@ -108,6 +108,11 @@ class TestImagesAndMasks:
             ("c.jpg", "c.png"),
         ]
 
+    def test_a_name_with_a_dot_is_never_taken_for_another_photo(self, make_folder) -> None:
+        folder = make_folder(4)
+        (folder / "groups.csv").write_text("id,group\nphoto_01.png,a\nphoto_02.2,b\n", encoding="utf-8")
+        assert "has a row for 'photo_02.2', which is none of the photos" in refusal(folder)
+
     def test_files_that_are_no_images_are_passed_over(self, make_folder) -> None:
         folder = make_folder(4)
         (folder / "images" / "Thumbs.db").write_bytes(b"x")
@@ -594,6 +599,11 @@ class TestOxford:
         folder = write_oxford(tmp_path, ["a_1", "a_2"], ["b_1"])
         (folder / "images" / "a_2.jpg").unlink()
         assert f"{folder / 'images' / 'a_2.jpg'} is listed but does not exist" in refusal(folder)
+
+    def test_a_copy_without_photos_is_told(self, tmp_path: Path) -> None:
+        folder = write_oxford(tmp_path, ["a_1", "a_2"], ["b_1"])
+        shutil.rmtree(folder / "images")
+        assert f"{folder / 'images'} does not exist: the copy of Oxford-IIIT Pet is incomplete" in refusal(folder)
 
     def test_a_missing_trimap_is_named(self, tmp_path: Path) -> None:
         folder = write_oxford(tmp_path, ["a_1", "a_2"], ["b_1"])

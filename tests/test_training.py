@@ -322,6 +322,21 @@ def test_own_network_loss_augmentation_and_metric_plug_in(tmp_path: Path) -> Non
         fgbg.load(run.folder)
 
 
+def test_a_run_with_own_parts_goes_on_only_with_them(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "run", epochs=1)
+
+    def metric(prediction: torch.Tensor, target: torch.Tensor) -> float:
+        return 50.0
+
+    fgbg.train(config, samples=make_samples(), metric=metric)
+    longer = replace(config, epochs=2)
+    with pytest.raises(fgbg.UserError, match=r"trained with your own metric.*by fgbg.train\(…, metric=…, resume=True\)"):
+        fgbg.train(longer, samples=make_samples(), resume=True)
+    with pytest.raises(fgbg.UserError, match="was trained without your own loss"):
+        fgbg.train(longer, samples=make_samples(), metric=metric, loss=bce, resume=True)
+    assert len(fgbg.train(longer, samples=make_samples(), metric=metric, resume=True).epochs()) == 2
+
+
 def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(tmp_path: Path) -> None:
     calls = 0
 

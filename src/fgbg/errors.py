@@ -13,6 +13,15 @@ class UserError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What happened, in one line: an error's message without what follows its first line, or its type if it has none.
+
+    >>> first_line(ValueError("no such layer\\nsee the manual")), first_line(EOFError())
+    ('no such layer', 'EOFError')
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not in `known`; it suggests the nearest one.
 

@@ -200,6 +200,9 @@ class Run:
         cure = f"run fgbg evaluate {self.folder} {data} again"
         for member in told.get("member_models", ()):
             run = Run(Path(member["run"]))
+            if not is_run(run.folder):
+                changes += [f"of {run.folder}, which is no longer there"]
+                continue
             changes += [f"{change} ({run.name})" for change in run._changes_since(member)]
             cure = "run fgbg evaluate on all its runs again"
         return f"the {split} scores are {'; '.join(changes)}: {cure}" if changes else ""

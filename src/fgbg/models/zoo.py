@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 
 DEFAULT_ENCODER = "tf_efficientnet_lite0"
 PUBLISHED_WIDTH = 64  # the --width that gives the decoder as published
@@ -76,9 +76,9 @@ def build_library_model(name: str, width: int, encoder: str) -> nn.Module:
     try:
         network = getattr(smp, row.build)(f"tu-{encoder}", encoder_weights=None, **channels, **row.options)
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"--encoder {encoder} does not go with {name} ({reason}): choose another, such as {DEFAULT_ENCODER} or resnet34"
+            f"--encoder {encoder} does not go with {name} ({first_line(error)}): choose another, such as {DEFAULT_ENCODER} "
+            "or resnet34"
         ) from None
     network.stride, network.smallest = network.encoder.output_stride, row.smallest
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,7 +70,7 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine:
         return Refined(load(model, network=network, device=device), steps)
     names = part_names(model)
     if len(names) > 1:
-        return ModelEnsemble([load(name, network=network, device=device) for name in names])
+        return ModelEnsemble([load(name, network=copy.deepcopy(network), device=device) for name in names])
     file = find_model_file(names[0])
     if file.suffix == ".onnx":
         _require_cpu(names[0], device)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fgbg.cores import count_cores
 from fgbg.data.parallel import map_in_order
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 from fgbg.model_file import HEADER_KEY, parse_header, require_model_file
 from fgbg.seal import is_onnx_as_written
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
@@ -54,8 +54,7 @@ class OnnxModel:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no other common class
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"{path} is damaged or no ONNX file ({reason}): export or copy it again") from None
+            raise UserError(f"{path} is damaged or no ONNX file ({first_line(error)}): export or copy it again") from None
         self.header = parse_header(self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY), path)
 
     @property
@@ -86,9 +85,9 @@ class OnnxModel:
             return photo, self._compute(photo)
 
         at_a_time = count_cores() // self._threads
-        # Twice as many are begun as are computed at once: no core waits for the caller to fetch an answer.
-        if at_a_time == 1:
+        if at_a_time <= 1:
             return map(compute, photos)
+        # Twice as many are begun as are computed at once: no core waits for the caller to fetch an answer.
         return map_in_order(compute, photos, in_flight=2 * at_a_time, weigh=lambda photo: photo.weight)
 
     def _compute(self, photo: Photo) -> NDArray[np.float32]:

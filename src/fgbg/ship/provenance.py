@@ -142,8 +142,11 @@ def begin_folder(
     make_folder(out)
     _claim(out, provenance, force=force)
     rest = made.keys() - {job.target for job in jobs}
-    others = {other: job for job in jobs if rest and (other := other_target(job)) in rest}
-    left_behind = {other: job.target for other, job in others.items() if _names_photo(made[other], job.source.name)}
+    left_behind = {
+        other: job.target
+        for job in jobs
+        if rest and (other := other_target(job)) in rest and _names_photo(made[other], job.source.name)
+    }
     return [job for job in jobs if force or made.get(job.target) != ledger.describe(job)], left_behind
 
 

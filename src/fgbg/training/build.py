@@ -47,6 +47,11 @@ class OwnParts:
     augment: Augment | None = None
     metric: Metric | None = None
 
+    @property
+    def of_training(self) -> tuple[str, ...]:
+        """The names of those that settings do not tell of, and that a resumed run needs again."""
+        return tuple(name for name in ("loss", "augment", "metric") if getattr(self, name) is not None)
+
 
 def understand_data(
     config: TrainConfig, samples: Sequence[Sample] | None, *, locked: Mapping[str, Locked] | None = None

@@ -12,7 +12,7 @@ from torch import nn
 from fgbg.config import TrainConfig
 from fgbg.data.samples import SampleSet
 from fgbg.data.streams import Purpose, open_stream
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 from fgbg.judge.evaluate import find_seen_photos
 from fgbg.model_file import ModelHeader, find_model_file
 from fgbg.models import StridePadding, build_network, describe_model, name_encoder, wrap_network
@@ -131,7 +131,7 @@ def _require_sizes(network: StridePadding, config: TrainConfig) -> None:
             except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:  # depends on the encoder
                 raise UserError(
                     f"{config.model} on {name_encoder(config.model, config.encoder)} does not take {size} px "
-                    f"({str(error).partition(chr(10))[0]}): choose another size, or an encoder that takes any"
+                    f"({first_line(error)}): choose another size, or an encoder that takes any"
                 ) from None
 
 

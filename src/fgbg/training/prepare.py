@@ -23,7 +23,7 @@ from fgbg.storage import free_name, holds_nothing, write_alone
 from fgbg.training.build import OwnParts, build_learner, understand_data
 from fgbg.training.initial_weights import InitialWeights, describe_initial_weights, require_same_network
 from fgbg.training.loop import Learner
-from fgbg.training.resume import describe_resumption, require_intact_run, require_same_settings
+from fgbg.training.resume import describe_resumption, require_intact_run, require_same_parts, require_same_settings
 from fgbg.training.selfcheck import check_before_training
 from fgbg.training.state import Progress, restore_state
 from fgbg.training.track import require_tracker
@@ -102,7 +102,9 @@ def _prepare(
     progress = restore_state(run.last, learner) if resume else Progress()
     if resume:
         require_intact_run(run, progress)
+        require_same_parts(run, progress, own.of_training)
         say(describe_resumption(run, before, config, learner, progress))
+    progress = replace(progress, own_parts=own.of_training)
     if engine.is_main:
         _write_beginning(run, config, sample_set, engine, progress)
     engine.wait()  # from here on, the record holds no epoch that is about to be trained again

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fgbg.data.mix import Mixture
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 
 Compute = Callable[[Mixture], Float[Tensor, " values"]]
 """Computes some values of a batch, and sets the `grad` of each weight."""
@@ -98,8 +98,9 @@ class _Recording:
             with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
                 self.values = compute(self.mixture)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"the GPU could not record a training step ({reason}): train with --no-cuda-graphs") from error
+            raise UserError(
+                f"the GPU could not record a training step ({first_line(error)}): train with --no-cuda-graphs"
+            ) from error
         self.gradients = [weight.grad for weight in weights]
 
     def replay(self, mixture: Mixture) -> Float[Tensor, " values"]:

@@ -47,6 +47,26 @@ def require_intact_run(run: Run, progress: Progress) -> None:
     _require_record(run, progress)
 
 
+def require_same_parts(run: Run, progress: Progress, now: Sequence[str]) -> None:
+    """Refuse to resume with a loss, augmentation or metric of one's own where the run had none, or without one that it had.
+
+    Raises:
+        UserError: They differ.
+    """
+    before = now if progress.own_parts is None else progress.own_parts
+    if lost := [name for name in before if name not in now]:
+        given = ", ".join(f"{name}=…" for name in before)
+        raise UserError(
+            f"{run.folder} was trained with your own {' and '.join(lost)}, which this would go on without: resume it from "
+            f"Python, by fgbg.train(…, {given}, resume=True)"
+        )
+    if new := [name for name in now if name not in before]:
+        raise UserError(
+            f"{run.folder} was trained without your own {' and '.join(new)}: leave that out, or start a new run in another "
+            "--out"
+        )
+
+
 def _require_settings(run: Run, progress: Progress) -> None:
     """Require config.toml to hold the settings that the run was trained with.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 from fgbg.storage import replace_when_whole
 from fgbg.training.loop import Learner
 
@@ -24,6 +24,7 @@ class Progress:
     epoch: int = 0
     best_score: float = float("-inf")
     settings: Mapping[str, Any] = field(default_factory=dict)  # by name, as trained with so far
+    own_parts: tuple[str, ...] | None = None  # `OwnParts.of_training`; None where an earlier version wrote the state
 
 
 def collect_state(learner: Learner, progress: Progress) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def collect_state(learner: Learner, progress: Progress) -> dict[str, Any]:
         "epoch": progress.epoch,
         "best_score": progress.best_score,
         "settings": dict(progress.settings),
+        "own_parts": progress.own_parts,
     }
 
 
@@ -85,10 +87,11 @@ def restore_state(path: Path, learner: Learner) -> Progress:
         learner.optimizer.load_state_dict(state["optimizer"])
         if learner.average:
             learner.average.load_state_dict(state["average"])
-        return Progress(state["epoch"], state["best_score"], state.get("settings", {}))
+        return Progress(state["epoch"], state["best_score"], state.get("settings", {}), state.get("own_parts"))
     except (RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is damaged or of another network ({reason}): start again in a new --out") from None
+        raise UserError(
+            f"{path} is damaged or of another network ({first_line(error)}): start again in a new --out"
+        ) from None
 
 
 def _require_intact(path: Path) -> None:

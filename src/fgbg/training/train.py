@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from torch import nn
 
@@ -28,7 +29,6 @@ from fgbg.training.losses import Loss
 from fgbg.training.prepare import Training, prepare_training
 from fgbg.training.resume import best_before
 from fgbg.training.schedule import size_in
-from fgbg.training.state import Progress
 from fgbg.training.track import open_tracker
 from fgbg.training.writer import EpochWriter, write_best
 
@@ -132,7 +132,8 @@ def _train_epochs(training: Training, writer: EpochWriter) -> Generator[EpochRec
         score = -math.inf if math.isnan(validated.score) else validated.score
         is_best = score > progress.best_score or progress.epoch == 0  # the first model is kept whatever its score
         best_epoch = epoch if is_best else best_epoch
-        progress = Progress(epoch, max(score, progress.best_score), flatten(config))
+        best_score = max(score, progress.best_score)
+        progress = replace(progress, epoch=epoch, best_score=best_score, settings=flatten(config))
         record = EpochRecord(
             epoch=epoch,
             train_loss=trained.loss,

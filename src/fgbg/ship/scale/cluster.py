@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 
 LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's switch, on any system: with "0" it binds to 127.0.0.1, otherwise to addresses that others can reach."""
@@ -68,7 +68,7 @@ def _start(address: str, *, cores: int) -> None:
         with _hush():
             ray.init(address=address or "local", **own, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         if not address:
             raise UserError(f"Ray cannot be started ({reason}): its notes are in /tmp/ray or RAY_TMPDIR") from None
         cure = "with tokens (the default of Ray 2.60), use --address auto there, or set RAY_AUTH_MODE=token"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow
 
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 from fgbg.ship.jobs import identify_photo
 from fgbg.ship.scale.plan import Plan, Row
 from fgbg.ship.scale.table import Table, read_rows
@@ -62,7 +62,7 @@ def _tell_reason(error: Exception) -> str:
     raised = getattr(error, "cause", None)
     if raised is None:
         return str(error).strip().splitlines()[-1]
-    return getattr(raised, "strerror", None) or str(raised).strip().splitlines()[0]
+    return getattr(raised, "strerror", None) or first_line(raised)
 
 
 def _list_places(todo: Sequence[Row], tasks: int) -> Any:

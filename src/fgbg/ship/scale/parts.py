@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow
 from pyarrow import parquet
 
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 from fgbg.storage import replace_when_whole
 
 PREFIX = "part-"
@@ -54,7 +54,7 @@ def find_rows(out: Path) -> dict[str, Held]:
         try:
             table = parquet.read_table(part, columns=["id", "made_of"], partitioning=None)
         except (OSError, pyarrow.ArrowException) as error:
-            raise UserError(f"{part} is damaged ({str(error).splitlines()[0]}): remove it, then go on") from None
+            raise UserError(f"{part} is damaged ({first_line(error)}): remove it, then go on") from None
         columns = (table.column(name).to_pylist() for name in ("id", "made_of"))
         held |= {name: Held(part, made_of) for name, made_of in zip(*columns, strict=True)}
     return held

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow
 from pyarrow import fs
 
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Store:
         except OSError as error:
             if self._is_there():
                 raise
-            told = f"{self.name} cannot be reached any more ({_first_line(error)})"
+            told = f"{self.name} cannot be reached any more ({first_line(error)})"
             raise UserError(_hide_password(f"{told}: run the same command again, it goes on from here")) from None
 
     def _is_there(self) -> bool:
@@ -86,16 +86,12 @@ def open_store(name: str) -> Store:
 
 
 def _cannot_reach(name: str, error: Exception) -> UserError:
-    return UserError(_hide_password(f"{name} cannot be reached ({_first_line(error)}): check it, and your access to it"))
+    return UserError(_hide_password(f"{name} cannot be reached ({first_line(error)}): check it, and your access to it"))
 
 
 def _hide_password(text: str) -> str:
     """The text, without what precedes the @ of an address."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", text)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def _is_hidden(place: PurePosixPath) -> bool:

@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.compute
 from pyarrow import parquet
 
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 from fgbg.ship.scale.store import Store
 
 ID_COLUMNS, IMAGE_COLUMNS = ("id", "path"), ("image", "bytes")
@@ -85,5 +85,4 @@ def _read(read: Callable[..., Any], file: str, store: Store, **options: Any) -> 
     try:
         return read(file, filesystem=store.filesystem, **options)
     except (OSError, KeyError, pyarrow.ArrowException) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{file} cannot be read as Parquet ({reason}): write it again or leave it out") from None
+        raise UserError(f"{file} cannot be read as Parquet ({first_line(error)}): write it again or leave it out") from None

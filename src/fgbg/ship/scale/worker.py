@@ -15,7 +15,7 @@ import pyarrow
 
 import fgbg
 from fgbg.cores import CORES_VARIABLE
-from fgbg.errors import UserError
+from fgbg.errors import UserError, first_line
 from fgbg.ship.draw import Kind
 from fgbg.ship.jobs import Job
 from fgbg.ship.load import Model, load_for_many
@@ -144,7 +144,7 @@ class Worker:
             try:
                 encoded = self.order.store.read(content) if isinstance(content, str) else content
             except OSError as error:
-                problems[name] = f"{content} cannot be read ({str(error).splitlines()[0]}): check your access to it"
+                problems[name] = f"{content} cannot be read ({first_line(error)}): check your access to it"
                 continue
             jobs[name] = Job(folder / f"{index}", target, photo)
             jobs[name].source.write_bytes(encoded or b"")

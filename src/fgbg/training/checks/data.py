@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from fgbg.data.patches import PatchStore
-from fgbg.data.samples import SPLITS, SampleSet
+from fgbg.data.samples import SampleSet
+from fgbg.data.split import find_overlaps
 from fgbg.data.training_store import TrainingStore
 from fgbg.training.checks.finding import Finding, doubted, passed
 from fgbg.words import GROUND, OBJECT, name_some
@@ -15,21 +16,16 @@ FRAME_SHARE = 0.8  # share of the frame that must be object before labels are ta
 
 
 def check_splits(samples: SampleSet) -> Finding:
-    """No photo, by its content, is in two splits."""
-    name, where = "splits", dict[str, tuple[str, str]]()
-    twice: dict[tuple[str, str], list[str]] = {}
-    for split in SPLITS:
-        part = samples.of(split)
-        for sample, look in zip(part.samples, part.inspections, strict=True):
-            first, other = where.setdefault(look.image_hash, (split, sample.id))
-            if first != split:
-                twice.setdefault((first, split), []).append(f"{sample.id} = {other}")
-    if not twice:
+    """No photo, by its content, and no group is in two splits."""
+    name, overlaps = "splits", find_overlaps(samples)
+    if not overlaps:
         return passed(name, "no photo is in two splits")
-    told = "; ".join(
-        f"{len(ids)} {split} photos are also {first} photos ({name_some(ids, 3)})" for (first, split), ids in twice.items()
+    told = [f"{first.id} ({first.split}) and {second.id} ({second.split})" for first, second in overlaps]
+    return doubted(
+        name,
+        f"{name_some(told, 3)} are the same photo, byte for byte, or of one group: scores on them will flatter, so leave "
+        "them out of one side",
     )
-    return doubted(name, f"{told}: scores on them will flatter, so leave them out of one side")
 
 
 def check_labels(store: TrainingStore | PatchStore) -> Finding:

@@ -57,17 +57,19 @@ def _check_selfcheck(run: Run) -> Finding:
 
 
 def _check_disjoint(split: Split) -> Finding:
-    """No photo, by id or content, is in two splits."""
+    """No photo, by id or content, and no group is in two splits."""
     name = "splits"
     twice = []
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        ids, images = ({photo[key] for photo in split[first]} for key in ("id", "image"))
-        shared = [photo["id"] for photo in split[second] if photo["id"] in ids or photo["image"] in images]
+        known = {key: {photo[key] for photo in split[first] if key in photo} for key in ("id", "image", "group")}
+        shared = [photo["id"] for photo in split[second] if any(photo.get(key) in known[key] for key in known)]
         if shared:
-            twice.append(f"{len(shared)} {second} photos are also {first} photos ({name_some(shared, 3)})")
+            twice.append(f"{len(shared)} {second} photos are also {first} photos, or of one group ({name_some(shared, 3)})")
     if twice:
         return failed(name, f"{'; '.join(twice)}: scores on them flatter, so leave them out of one side and train again")
-    return passed(name, f"{' / '.join(str(len(split[part])) for part in SPLITS)} photos, none twice by id or content")
+    return passed(
+        name, f"{' / '.join(str(len(split[part])) for part in SPLITS)} photos, none twice by id or content, no group in two"
+    )
 
 
 def _check_training_photos(header: ModelHeader, split: Split) -> Finding:
