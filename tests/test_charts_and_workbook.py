@@ -18,13 +18,14 @@ from PIL import Image
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
 from fgbg.judge import charts, pictures
-from fgbg.judge.charts import Summary, draw_charts, shorten, summarise_series
+from fgbg.judge.charts import Summary, draw_charts, summarise_series
 from fgbg.judge.pictures import CELL, GREY, MARGIN, Panel, draw_panels
 from fgbg.judge.results import read_results
 from fgbg.judge.workbook import write_workbook
 from fgbg.record import EpochRecord
 from fgbg.rows import ScoreRow
 from fgbg.run import Run, create_run
+from fgbg.words import shorten
 
 STATEMENT = {
     "data": "=drawn",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import errno
 import json
 import subprocess
@@ -168,6 +170,14 @@ def test_an_own_network_needs_its_owner(tmp_path: Path) -> None:
         assert torch.equal(predictor.network.state_dict()[name], tensor), name
     pixels = make_noise(7, 9)
     assert predictor.probability(pixels, 7, 9).shape == (7, 9), "padded to its stride"
+
+
+def test_a_model_may_be_read_by_whom_other_files_may(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert stat.S_IMODE(save_unet(tmp_path / "a.safetensors").stat().st_mode) == 0o644
+    finally:
+        os.umask(before)
 
 
 def test_own_networks_are_averaged(tmp_path: Path) -> None:

@@ -368,7 +368,7 @@ def test_oxford_faults_are_named_and_known_ones_noted(tmp_path: Path) -> None:
     assert "known fault of Oxford-IIIT Pet" in audit.of("empty-mask")[0].detail
     remarks = " ".join(audit.remarks)
     assert "Egyptian_Mau_14 (PNG); 1 of them" in remarks
-    assert "1 belong to the 41" in remarks
+    assert "1 belongs to the 41" in remarks
 
 
 def test_json_on_the_command_line(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from fgbg.data.images import list_images, read_photo, read_photo_size, require_whole_photo
-from fgbg.data.mask_files import INDEX, read_mask, read_mask_values
+from fgbg.data.mask_files import INDEX, read_mask
 from fgbg.errors import UserError
 
 ORIENTATION = 0x0112
@@ -32,6 +32,10 @@ UPRIGHT = {
     7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
     8: np.rot90,
 }
+
+
+def read_mask_values(path: Path) -> NDArray[np.uint8]:
+    return read_mask(path).values
 
 
 def noise(height: int, width: int, *channels: int, seed: int = 0) -> NDArray[np.uint8]:

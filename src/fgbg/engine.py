@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from fgbg.cores import count_cores
 from fgbg.errors import UserError
+from fgbg.words import plural
 
 Row = TypeVar("Row")
 Shared = TypeVar("Shared", range, NDArray[np.int64])
@@ -74,7 +75,7 @@ class Engine:
     def describe(self) -> str:
         """Device, precision, threads and processes, in a few words."""
         name = self.processor if self.device.type == "cuda" else self.device.type
-        words = [name, f"training in {self.precision}", f"{self.threads} threads"]
+        words = [name, f"training in {self.precision}", plural(self.threads, "thread")]
         return ", ".join(words + ([f"{self.processes} processes"] if self.processes > 1 else []))
 
     def prepare(
@@ -112,16 +113,23 @@ class Engine:
         """This process's part of `items`: every n-th. Together the processes cover each item once."""
         return items[self.rank :: self.processes]
 
-    def gather(self, rows: Sequence[Row], identify: Callable[[Row], Hashable]) -> list[Row]:
+    def gather(
+        self, rows: Sequence[Row], identify: Callable[[Row], Hashable], *, expected: Iterable[Hashable] | None = None
+    ) -> list[Row]:
         """The rows of all processes, on every process.
 
+        Args:
+            rows: This process's.
+            identify: What a row is known by.
+            expected: All that there must be.
+
         Raises:
-            RuntimeError: Two processes computed the same row (by `identify(row)`).
+            RuntimeError: Two processes computed the same row, or not all were computed.
         """
         everywhere: list[Row] = gather_object(list(rows)) if self.processes > 1 else list(rows)
         names = [identify(row) for row in everywhere]
-        if len(set(names)) < len(names):
-            raise RuntimeError("processes computed the same rows: they do not share the work")
+        if len(set(names)) < len(names) or (expected is not None and set(names) != set(expected)):
+            raise RuntimeError("processes computed the same rows, or left some out: they do not share the work")
         return everywhere
 
     def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,9 @@ from pathlib import Path
 from fgbg.errors import UserError
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Arithmetic, Border, Fit
 
+PIXELS, ANSWER_SIZE, PROBABILITY = "pixels", "answer_size", "probability"
+"""The inputs and the output of an exported graph."""
+
 HEADER_KEY = "fgbg"
 FORMAT = 1
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from fgbg.errors import UserError
 from fgbg.record import EpochRecord, read_lines, write_lines
 from fgbg.rows import ScoreRow, has_these_columns, read_rows, write_rows
 from fgbg.seal import read_sealed_json, to_sealed_json
-from fgbg.storage import RUN_MARK, is_run, make_empty_folder, replace_when_whole
+from fgbg.storage import RUN_MARK, is_run, make_empty_folder, write_whole
 from fgbg.words import HASH_DIGITS
 
 
@@ -175,13 +177,19 @@ class Run:
         """
         rows = self.scores_path(split)
         if not rows.exists():
-            named = f"--split {split}" if split in SPLITS else "DATA"
-            raise UserError(f"{self.folder} has no {rows.name}: run fgbg evaluate {self.folder} {named} first")
+            if split not in SPLITS and (near := difflib.get_close_matches(split, [*SPLITS, *self.scored()], n=1)):
+                raise UserError(f"{self.folder} has no {rows.name}: did you mean '{near[0]}'?")
+            raise UserError(f"{self.folder} has no {rows.name}: run {self.evaluation_command(split)} first")
         if not has_these_columns(rows):
-            raise UserError(f"{rows} was written by another version of fgbg: run fgbg evaluate {self.folder} again")
+            cure = f"run {self.evaluation_command(split)} again"
+            raise UserError(f"{rows} is damaged, or was written by another version of fgbg: {cure}")
         return read_sealed_json(
             self.folder / f"scores_{split}.json", "score the photos again with fgbg evaluate", beside=rows
         )
+
+    def evaluation_command(self, split: str) -> str:
+        """The command that scores a split of the run's own data, or other data."""
+        return f"fgbg evaluate {shlex.quote(str(self.folder))} {f'--split {split}' if split in SPLITS else 'DATA'}"
 
     def scored(self) -> list[str]:
         """What has been scored: splits of the run's own data in their order, then other data by name."""
@@ -196,8 +204,7 @@ class Run:
         """
         told = self.statement(split)
         changes = self._changes_since(told)
-        data = f"--split {split}" if split in SPLITS else "DATA"
-        cure = f"run fgbg evaluate {self.folder} {data} again"
+        cure = f"run {self.evaluation_command(split)} again"
         for member in told.get("member_models", ()):
             run = Run(Path(member["run"]))
             if not is_run(run.folder):
@@ -259,8 +266,7 @@ class Run:
             raise UserError(f"{path} is damaged: restore it from a copy, or remove it; the run can do without") from None
 
     def _write(self, name: str, text: str) -> None:
-        with replace_when_whole(self.folder / name) as aside:
-            aside.write_text(text, encoding="utf-8")
+        write_whole(self.folder / name, text)
 
 
 def create_run(folder: Path) -> Run:

@@ -175,9 +175,13 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
     """
     aside = aside_of(path)
     try:
+        aside.touch()
+        mode = aside.stat().st_mode
         yield aside
         with aside.open("rb+") as written:
             os.fsync(written.fileno())
+        if aside.stat().st_mode != mode:  # some libraries make files that only their owner may read
+            aside.chmod(mode)
         aside.replace(path)
     except Exception as error:
         if isinstance(error, OSError):
@@ -189,6 +193,12 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 by `replace_when_whole`."""
+    with replace_when_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _probe(path: Path) -> OSError | None:

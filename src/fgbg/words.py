@@ -52,3 +52,13 @@ def name_some(names: Sequence[str], most: int = 5) -> str:
     """
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def shorten(label: str, length: int) -> str:
+    """The label, its middle cut if it has more characters than `length`: labels tend to differ at their ends.
+
+    >>> shorten("Unet (a-long-name) Val Dice", 17)
+    'Unet (a-…Val Dice'
+    """
+    tail = length - length // 2 - 1
+    return label if len(label) <= length else f"{label[: length // 2]}…{label[len(label) - tail :]}"

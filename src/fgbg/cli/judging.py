@@ -196,9 +196,8 @@ def report_verb(argv: Sequence[str]) -> int:
     arguments = parse(ReportArguments, argv)
     from fgbg.judge.report import write_report
     from fgbg.run import open_run
-    from fgbg.storage import make_folder
 
-    runs, out = [open_run(Path(run)) for run in arguments.runs], make_folder(Path(arguments.out))
-    report = write_report(runs, out, arguments.split, allow_overlap=arguments.allow_overlap)
+    runs = [open_run(Path(run)) for run in arguments.runs]
+    report = write_report(runs, Path(arguments.out), arguments.split, allow_overlap=arguments.allow_overlap)
     print("\n".join(str(path) for path in (report.page, report.workbook, *report.charts)))
     return 0

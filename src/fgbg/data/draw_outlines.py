@@ -18,8 +18,9 @@ from fgbg.data.annotations import Outlined, Shape
 from fgbg.data.images import EXIF_ORIENTATION, open_image, read_orientation, read_photo_size
 from fgbg.data.rle import unpack_runs
 from fgbg.errors import UserError
+from fgbg.words import OBJECT
 
-GROUND, OBJECT, CROWD = 0, 1, 2  # as stored
+CROWD = 2  # as stored, beside ground and object
 _FARTHEST = 10  # photo widths or heights to the farthest corner: memory and time of drawing grow with it
 
 

@@ -29,15 +29,6 @@ class StoredMask:
     place: str
 
 
-def read_mask_values(path: Path) -> NDArray[np.uint8]:
-    """The mask's stored values (height, width), upright and not yet interpreted.
-
-    Raises:
-        UserError: As `read_mask`.
-    """
-    return read_mask(path).values
-
-
 def read_mask(path: Path) -> StoredMask:
     """The mask as stored: grey values (white is 255 in a 1-bit picture), palette indices, an alpha channel, or 255
     where a picture in black and one colour shows the colour.

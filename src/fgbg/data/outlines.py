@@ -15,7 +15,7 @@ from PIL import Image
 
 from fgbg.data.annotations import Outlined, find_annotations, list_categories
 from fgbg.data.coco import read_coco
-from fgbg.data.draw_outlines import CROWD, GROUND, OBJECT, Pose, draw_mask, read_pose, require_size, turn_upright
+from fgbg.data.draw_outlines import CROWD, Pose, draw_mask, read_pose, require_size, turn_upright
 from fgbg.data.folders import compose
 from fgbg.data.ids import refuse_long_ids
 from fgbg.data.images import list_images
@@ -25,7 +25,7 @@ from fgbg.data.parallel import map_in_order
 from fgbg.data.samples import Sample
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, hash_file, make_once
-from fgbg.words import name_some, plural
+from fgbg.words import GROUND, OBJECT, name_some, plural
 
 FORMAT = 2  # part of every key: increment it when the drawing changes, so that old masks are not found
 ALL = "all"

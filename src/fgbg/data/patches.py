@@ -121,8 +121,8 @@ def describe_patches(samples: SampleSet, size: int) -> str:
     reduced = int((factors > 1).sum())
     if reduced:
         lines.append(
-            f"note: {reduced} photos of more than {LARGEST_PHOTO_PIXELS // 10**6} megapixels are reduced before patches are "
-            "cut, here and in prediction: cut them up first to keep their scale"
+            f"note: photos of more than {LARGEST_PHOTO_PIXELS // 10**6} megapixels ({reduced} here) are reduced before "
+            "patches are cut, here and in prediction: cut them up first to keep their scale"
         )
     return "\n".join(lines)
 

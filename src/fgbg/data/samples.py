@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from fgbg.data.ids import require_usable_ids
 from fgbg.data.images import read_photo, read_photo_size, require_whole_photo
 from fgbg.data.mask_files import EMPTY, GREY, StoredMask, read_mask
-from fgbg.data.masks import MaskEncoding, check_places, count_values, understand_masks
+from fgbg.data.masks import MaskEncoding, apply_border, check_places, count_values, understand_masks
 from fgbg.data.overlooked import refuse_few_bits, refuse_pages
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
 from fgbg.storage import hash_file
-from fgbg.words import HASH_DIGITS
+from fgbg.words import HASH_DIGITS, Border, plural
 
 SPLITS = ("train", "validation", "test")
 PIXELS_PER_PLACE = 3_000_000  # of a photo, for each place it takes in the read-ahead queue; 100 megapixels fill it
@@ -151,6 +151,10 @@ class SampleSet:
         sample = self.samples[index]
         return self.encoding.read_levels(sample.read_mask(), name=f"mask of {sample.id}")
 
+    def read_target(self, index: int, border: Border) -> NDArray[np.uint8]:
+        """Target (height, width) of one sample: 0 ground, 1 object, 255 not judged."""
+        return apply_border(self.read_levels(index), border)
+
     @property
     def object_shares(self) -> NDArray[np.float64]:
         """(samples,) the share of each mask's pixels that are object."""
@@ -171,7 +175,7 @@ class SampleSet:
         empty = objects.count(0)
         special = sorted({look.place for look in self.inspections} - {GREY, EMPTY})
         words = [f"masks with {self.encoding.name}", *(f"stored as {place}" for place in special), f"{share:.0%} of pixels"]
-        return ", ".join([*words, f"{empty} {'mask' if empty == 1 else 'masks'} empty"] if empty else words)
+        return ", ".join([*words, f"{plural(empty, 'mask')} empty"] if empty else words)
 
 
 def understand_samples(

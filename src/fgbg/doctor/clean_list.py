@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fgbg.doctor.audit import Audit
 from fgbg.errors import UserError
-from fgbg.storage import replace_when_whole
+from fgbg.storage import write_whole
 
 
 def write_clean_list(audit: Audit, path: Path) -> str:
@@ -19,8 +19,7 @@ def write_clean_list(audit: Audit, path: Path) -> str:
     if not kept:
         raise UserError(f"--write-clean {path}: every pair of {audit.name} is wrong, none is left to list")
     require_place(path, "--write-clean")
-    with replace_when_whole(path) as aside:
-        aside.write_text("".join(f"{name}\n" for name in kept), encoding="utf-8")
+    write_whole(path, "".join(f"{name}\n" for name in kept))
     clean = set(kept)
     judging = sum(sample.split == "test" for sample in audit.samples if sample.id not in clean)
     changed = f", of which {judging:,} test, so that a score is of other photos than without the list" if judging else ""

@@ -11,12 +11,12 @@ from PIL import Image
 from scipy import ndimage
 
 from fgbg.data.images import read_photo
-from fgbg.data.mask_files import read_mask_values
+from fgbg.data.mask_files import read_mask
 from fgbg.data.masks import MaskEncoding
 from fgbg.data.samples import Sample
 from fgbg.doctor.alignment import move_mask
 from fgbg.errors import UserError
-from fgbg.judge.page.versus import embed
+from fgbg.judge.page.svg import embed
 from fgbg.words import GROUND
 
 EDGE = 320  # pixels: twice the width of a card, for high-density screens
@@ -57,7 +57,7 @@ def draw_photo(path: Path) -> str:
 def draw_mask(path: Path) -> str:
     """A mask's stored values, stretched from black to white, as a data: URL; "" if it cannot be read."""
     try:
-        values = read_mask_values(path).astype(np.float32)
+        values = read_mask(path).values.astype(np.float32)
     except UserError:
         return ""
     stretched = 255 * (values - values.min()) / max(1.0, float(np.ptp(values)))

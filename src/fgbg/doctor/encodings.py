@@ -27,7 +27,7 @@ COMMON = (ZERO_255, ZERO_ONE, TRIMAP)
 
 
 class Stored(NamedTuple):
-    """The (256,) pixel counts of one mask, how its values are stored, as in `fgbg.data.images`, and `find_even_grey`."""
+    """The (256,) pixel counts of one mask, how its values are stored, as in `fgbg.data.mask_files`, and `find_even_grey`."""
 
     histogram: NDArray[np.int64]
     place: str

@@ -74,8 +74,7 @@ def remark_on_types(wrong_types: Mapping[str, str], *, is_oxford: bool) -> list[
 def remark_on_unlisted(unlisted: Sequence[str]) -> list[str]:
     """A sentence about photos in neither list of a copy of Oxford-IIIT Pet."""
     known = sum(name in UNLISTED for name in unlisted)
-    return (
-        [f"of the photos on no list, {known} belong to the 41 that the lists of Oxford-IIIT Pet are known to lack"]
-        if known
-        else []
-    )
+    if not known:
+        return []
+    belong = "1 belongs" if known == 1 else f"{known} belong"
+    return [f"of the photos on no list, {belong} to the 41 that the lists of Oxford-IIIT Pet are known to lack"]

@@ -17,7 +17,7 @@ from fgbg.doctor.problems import KINDS, Kind, Problem
 from fgbg.doctor.wording import MEASURES, say_verdict
 from fgbg.errors import UserError
 from fgbg.judge.page.templates import open_templates
-from fgbg.storage import replace_when_whole
+from fgbg.storage import write_whole
 from fgbg.words import plural
 
 HERE = Path(__file__).parent
@@ -58,8 +58,7 @@ def write_page(audit: Audit, path: Path) -> Path:
     """
     require_page_name(path)
     text = render_page(audit)
-    with replace_when_whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     return path
 
 

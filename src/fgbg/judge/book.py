@@ -12,7 +12,8 @@ import xlsxwriter
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from fgbg.judge.charts import BAD, GOOD, shorten
+from fgbg.judge.charts import BAD, GOOD
+from fgbg.words import shorten
 
 LONGEST_SHEET_NAME = 31  # Excel's limit
 LARGEST_WHOLE_NUMBER = 10**15  # Excel keeps 15 digits: a longer seed would be read back as another seed

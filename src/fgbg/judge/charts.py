@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from fgbg.judge.names import name_runs
 from fgbg.run import Run
 from fgbg.storage import replace_when_whole
+from fgbg.words import shorten
 
 SERIES = {"Train Loss": "train_loss", "Train Dice": "train_dice", "Val Loss": "val_loss", "Val Dice": "val_dice"}
 """The lab's record: its columns in its order, and the field of EpochRecord behind each."""
@@ -43,7 +44,10 @@ GOOD, BAD = "#1A7F37", "#B42318"
 
 INK, FAINT = "#1F2328", "#6E7781"
 TABLE_HEADER = ("Model", "Min", "Max", "Start", "End", "Change (%)")
-NOTE = "Train: augmented images, while the weights still moved.  Val: whole photos at the training size, after the epoch."
+NOTE = (
+    "Train: augmented images, while the weights still moved.  Val: whole photos at the training size, after the epoch.  "
+    "Upright line: the last epoch."
+)
 
 _WIDTH, _PLOT_HEIGHT, _ROW_HEIGHT, _DPI = 10.0, 4.7, 0.3, 200  # inches, except the last
 _LEFT, _RIGHT, _TOP, _TICKS, _BOTTOM = 0.8, 0.3, 0.55, 0.72, 0.45  # margins in inches; _TICKS is between plot and table
@@ -87,16 +91,6 @@ def summarise_series(values: Sequence[float]) -> Summary:
     finite = [value for value in values if math.isfinite(value)] or [math.nan]
     meaningful = math.isfinite(start) and math.isfinite(end) and start != 0
     return Summary(min(finite), max(finite), start, end, (end - start) / start if meaningful else math.nan)
-
-
-def shorten(label: str, length: int) -> str:
-    """The label, its middle cut if it has more characters than `length`: labels tend to differ at their ends.
-
-    >>> shorten("Unet (a-long-name) Val Dice", 17)
-    'Unet (a-…Val Dice'
-    """
-    tail = length - length // 2 - 1
-    return label if len(label) <= length else f"{label[: length // 2]}…{label[len(label) - tail :]}"
 
 
 def draw_charts(runs: Sequence[Run], folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fgbg.data.samples import SPLITS
 from fgbg.errors import UserError
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
@@ -40,10 +41,14 @@ def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> N
     """Refuse scores that were not measured on the same photos and masks by the same rules."""
     mine, theirs = (scored[str(run.folder.resolve())] for run in (first, other))
     if mine.keys() != theirs.keys():
+        splits = [run.config.split for run in (first, other)]
+        cure = "evaluate both on the same data"
+        if splits[0] != splits[1] and split in SPLITS:
+            cure = f"they were trained with --split {splits[0]} and --split {splits[1]}: train both with one of them"
         alone, alone_there = sorted(mine.keys() - theirs.keys()), sorted(theirs.keys() - mine.keys())
         raise UserError(
             f"{first.folder} and {other.folder} were scored on different photos ({len(alone)} only in the first, "
-            f"{len(alone_there)} only in the second: {name_some(alone or alone_there, 3)}): evaluate both on the same data"
+            f"{len(alone_there)} only in the second: {name_some(alone or alone_there, 3)}): {cure}"
         )
     told, theirs_told = first.statement(split), other.statement(split)
     if told["fingerprint"] != theirs_told["fingerprint"]:

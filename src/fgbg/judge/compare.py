@@ -20,7 +20,7 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import TIE, Comparison, Pair, Question
-from fgbg.judge.names import LAB_NAMES, name_runs
+from fgbg.judge.names import LAB_NAMES, name_data, name_runs
 from fgbg.judge.recipe import settings_of_recipe
 from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_seeds, pair_folds
 from fgbg.rows import ScoreRow
@@ -78,7 +78,7 @@ def compare_runs(
 def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run], split: str) -> str:
     """What was compared by which rules, and each comparison, as lines to print."""
     told = runs[0].statement(split)
-    rules = f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs · hash {told['fingerprint']}"
+    rules = f"{name_data(told)}: {told['pairs']:,} pairs · hash {told['fingerprint']}"
     return "\n\n".join([f"{rules} · border = {told['border']}", *(each.describe() for each in comparisons)])
 
 

@@ -156,7 +156,9 @@ CONVENTIONS: dict[str, Rule] = {
     "nnunetv2.evaluation.evaluate_predictions.compute_metrics_on_folder(…)": Rule(
         partial(_average, dice_of, math.nan), "mean over photos; photos where both are empty are left out"
     ),
-    "lab: 2I/(P+G+1e-6)": Rule(_average_lab, "mean over photos; both empty scores 0"),
+    "lab: 2I/(P+G+1e-6)": Rule(
+        _average_lab, "its formula, of photos at their own size: mean over photos; both empty scores 0"
+    ),
     "fgbg.iou": Rule(partial(_average, iou_of, 1.0), "IoU, not Dice: mean over photos; both empty scores 1"),
     'segmentation_models_pytorch.metrics.iou_score(reduction="micro-imagewise")': Rule(
         partial(_average, iou_of, 1.0), "IoU: mean over photos; both empty scores 1"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fgbg.cores import count_cores
-from fgbg.data.masks import apply_border, check_border
+from fgbg.data.masks import check_border
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import Sample, SampleSet
 from fgbg.engine import Engine
@@ -111,9 +111,11 @@ def evaluate(
 
         scored_photos = _score_samples(predictor, samples, indices, border, progress, f"scoring {split}")
         judged = list(map_in_order(judge, scored_photos, in_flight=places, weigh=weigh))
-        gathered = {row.id: row for row in engine.gather(judged, lambda row: row.id)}
-        rows = [gathered[sample.id] for sample in samples.samples]
-        statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
+        ids = [sample.id for sample in samples.samples]
+        row_of = {row.id: row for row in engine.gather(judged, lambda row: row.id, expected=ids)}
+        rows = [row_of[sample_id] for sample_id in ids]
+        rule = run.config.split if run is not None and label == split else ""
+        statement = make_statement(rows, predictor, header, samples, split, border, empty, rule) | (about or {})
         statement |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
         if run is not None and engine.is_main:
             write_scores(run, label, rows, statement)
@@ -142,7 +144,8 @@ def count_by_probability(
     for index, scored in scored_photos:
         by_threshold, by_logit = count_probabilities(scored.probability, scored.target)
         counted.append((index, by_threshold.cpu().numpy(), by_logit.cpu().numpy()))
-    ordered = sorted(engine.gather(counted, lambda photo: photo[0]), key=lambda photo: photo[0])
+    gathered = engine.gather(counted, lambda photo: photo[0], expected=range(len(samples.samples)))
+    ordered = sorted(gathered, key=lambda photo: photo[0])
     return Histograms(np.stack([photo[1] for photo in ordered]), np.sum([photo[2] for photo in ordered], axis=0))
 
 
@@ -162,7 +165,7 @@ def _score_samples(
     """The samples' indices in order, each with its scored photo; files are read ahead."""
 
     def read(index: int) -> PhotoAndTarget:
-        target = apply_border(samples.read_levels(index), border)
+        target = samples.read_target(index, border)
         return torch.tensor(samples.samples[index].read_pixels()), torch.tensor(target)
 
     photos = map_in_order(read, indices, progress, title, weigh=samples.weigh)

@@ -12,7 +12,7 @@ from typing import Any
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.run import Run
-from fgbg.storage import holds_nothing, make_folder, replace_when_whole, write_alone
+from fgbg.storage import holds_nothing, make_folder, write_alone, write_whole
 
 JOINT = "members.json"
 """The file that marks such a folder, and says whose scores it holds."""
@@ -46,8 +46,7 @@ def open_joint_folder(
                 raise UserError(f"{folder} holds the scores of other runs: choose another --out")
             if not known.exists() and not holds_nothing(folder, besides=[folder / run.folder.name for run in runs]):
                 raise UserError(f"{folder} is not empty: choose another --out")
-            with replace_when_whole(known) as aside:
-                aside.write_text(content, encoding="utf-8")
+            write_whole(known, content)
             Run(folder).write_config(replace(runs[0].config, model=model, out=str(folder)))
         engine.wait()
         yield Run(folder)

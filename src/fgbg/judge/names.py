@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from fgbg.run import Run
 
 LAB_NAMES = {"unet": "Unet", "resnet34_unet": "ResNet34_Unet"}
 """The lab's spelling of its models in workbook columns and charts."""
+
+LAB_SPLIT = "the lab's split, in the order of the lists: not the official test set"
 
 
 def name_runs(runs: Iterable[Run]) -> dict[str, Run]:
@@ -24,3 +27,29 @@ def name_runs(runs: Iterable[Run]) -> dict[str, Run]:
             unique = f"{label} {number}"
         seen[unique] = run
     return seen
+
+
+def name_epochs(statement: Mapping[str, Any]) -> str:
+    """Of which epochs the weights are that a statement tells of.
+
+    >>> name_epochs({"epoch": 3})
+    'epoch 3'
+    >>> name_epochs({"epoch": 3, "members": ["a", "b"], "member_models": [{"epoch": 3}, {"epoch": 5}]})
+    'epochs 3 and 5'
+    """
+    if statement.get("folds"):
+        return "one model a fold"
+    if len(statement.get("members") or ()) < 2:
+        return f"epoch {statement['epoch']}"
+    *first, last = (str(member["epoch"]) for member in statement["member_models"])
+    return f"epochs {', '.join(first)} and {last}"
+
+
+def name_data(statement: Mapping[str, Any]) -> str:
+    """Which photos a statement tells of: of which data, and by whose split if it is not the data's own.
+
+    >>> name_data({"split": "test", "data": "oxford-pet", "split_rule": "lab"})
+    "test photos of oxford-pet (the lab's split, in the order of the lists: not the official test set)"
+    """
+    lab = f" ({LAB_SPLIT})" if statement.get("split_rule") == "lab" else ""
+    return f"{statement['split']} photos of {statement['data']}{lab}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fgbg.data.masks import apply_border
 from fgbg.data.samples import SampleSet
 from fgbg.judge.evaluate import Evaluation
 from fgbg.judge.pictures import Panel, draw_panels
@@ -43,6 +42,6 @@ def _make_panels(find_scorer: FindScorer, samples: SampleSet, rows: list[ScoreRo
         index = places[sample_id]
         sample, scorer = samples.samples[index], find_scorer(row)
         probability = scorer.probability(sample.read_pixels(), row.height, row.width)
-        target = apply_border(samples.read_levels(index), border)
+        target = samples.read_target(index, border)
         title = f"{kind} · {sample_id} · Dice {row.dice:.4f}"
         yield Panel(title, sample.read_full_pixels(), probability > scorer.threshold, target)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgbg.data.samples import SPLITS
 from fgbg.errors import UserError
 from fgbg.judge.charts import draw_charts
 from fgbg.judge.results import Results, read_results
 from fgbg.judge.workbook import write_workbook
 from fgbg.run import Run
-from fgbg.storage import replace_when_whole
+from fgbg.storage import make_folder, write_whole
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,12 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allo
         if not run.epochs() and not run.scores_path(split).exists():
             raise UserError(
                 f"{run.folder} has neither a finished epoch nor {split} scores: let fgbg train finish an epoch, or run "
-                f"fgbg evaluate {run.folder} {f'--split {split}' if split in SPLITS else 'DATA'}"
+                f"{run.evaluation_command(split)}"
             )
     results = read_results(runs, allow_overlap=allow_overlap)
     text = render_page(results, split)
     record = _write_files(results, folder)
-    with replace_when_whole(folder / "report.html") as aside:
-        aside.write_text(text, encoding="utf-8")
+    write_whole(folder / "report.html", text)
     return Report(folder / "report.html", record.workbook, record.charts)
 
 
@@ -87,7 +85,7 @@ def _require_runs(runs: Sequence[Run]) -> None:
 
 
 def _write_files(results: Results, folder: Path) -> Record:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     workbook = folder / "performance.xlsx"
     write_workbook(results, workbook)
     return Record(workbook, draw_charts(list(results.runs.values()), folder / "charts"))

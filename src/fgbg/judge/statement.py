@@ -12,6 +12,7 @@ from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import MEAN_DICE, estimate_mean, find_groups, read_mean_dice
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
+from fgbg.judge.names import name_data, name_epochs
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
 from fgbg.rows import ScoreRow
@@ -26,12 +27,14 @@ def make_statement(
     split: str,
     border: Border,
     empty: float,
+    split_rule: str = "",
 ) -> dict[str, Any]:
     """The numbers, and everything that is needed to interpret them."""
     return {
         "data": samples.name,
         "fingerprint": samples.fingerprint,
         "split": split,
+        "split_rule": split_rule,
         "border": border,
         "threshold": predictor.threshold,
         "threshold_reason": header.threshold_reason,
@@ -128,7 +131,6 @@ def describe_statement(told: dict[str, Any]) -> str:
     folds = told.get("folds", [])
     tested = f", each in one of {len(folds)} folds" if folds else ""
     threshold = "of each fold" if folds else f"{told['threshold']:g}"
-    which = "one model a fold" if folds else f"epoch {told['epoch']}"
     over = f"{told['groups']} groups of photos" if told["groups"] else "photos"
     views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
     boundary, precision, recall, specificity = (
@@ -138,9 +140,9 @@ def describe_statement(told: dict[str, Any]) -> str:
     both = told.get("outlines_count", told["pairs"])
     of_how_many = "" if both == told["pairs"] else f"; mean over the {both:,} photos with both outlines"
     lines = [
-        f"{told['split']} photos of {told['data']}: {told['pairs']:,} pairs{tested} · hash {told['fingerprint']}",
+        f"{name_data(told)}: {told['pairs']:,} pairs{tested} · hash {told['fingerprint']}",
         f"border = {told['border']} · threshold {threshold} · fit {told['fit']} · "
-        f"{told['network']} (width {told['width']}, {which}){views}",
+        f"{told['network']} (width {told['width']}, {name_epochs(told)}){views}",
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
         f"  Dice  mean over photos   {read_mean_dice(told)}  95 % bootstrap over {over}, at their own size",
         f"        all pixels pooled  {told['pooled_dice']:.4f}",

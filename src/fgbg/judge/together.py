@@ -100,6 +100,6 @@ def evaluate_together(
 
 
 def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
-    first = runs[0].folder.resolve()
+    first = runs[0].folder if runs[0].folder.name else runs[0].folder.resolve()  # a folder that is called . has no name
     name = first.name if len(runs) == 1 else f"ensemble-of-{len(runs)}"
     return first.with_name(name if tta == "none" else f"{name}-{tta}")

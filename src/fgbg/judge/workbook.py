@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fgbg.config import flatten
 from fgbg.judge.book import Book, write_cell
@@ -126,4 +127,11 @@ def _write_settings(book: Book, named: Mapping[str, Run]) -> None:
         style = book.bold if any(value != values[0] for value in values) else None
         sheet.write_string(row, 0, name, style)
         for column, value in enumerate(values, start=1):
-            write_cell(sheet, row, column, value, style)
+            write_cell(sheet, row, column, _word(value), style)
+
+
+def _word(value: Any) -> Any:
+    """A setting as a reader expects it: yes or no, and items with commas."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value

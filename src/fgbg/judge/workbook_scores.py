@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from fgbg.judge.book import Book, write_cell
 from fgbg.judge.failures import FAILURES
+from fgbg.judge.names import name_epochs
 from fgbg.judge.results import Results, Scored
 from fgbg.rows import ScoreRow
 
@@ -39,17 +40,20 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "Fit": "fit",
     "Data": "data",
     "Data hash": "fingerprint",
+    "Split rule": "split_rule",
 }
 ROW_COLUMNS = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]
 
 
 def write_scores(book: Book, scored: Sequence[Scored]) -> None:
     """The scores of each split, and a sheet of its images."""
-    sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, "Images in sheet"])
-    sheet.set_column(len(STATEMENT), len(STATEMENT) + 2, 32)  # data, its hash and the sheet's name are long
+    sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, "Weights", "Note", "Images in sheet"])
+    sheet.set_column(len(STATEMENT) - 1, len(STATEMENT) + 4, 32)  # what stands in words is long
     for row, each in enumerate(scored, start=1):
         images = _write_images(book, f"Scores {each.label} {each.split}", each.rows)
-        values = [each.label, each.split, *(each.statement.get(key) for key in STATEMENT.values()), images]
+        told = each.statement
+        values = [each.label, each.split, *(told.get(key) for key in STATEMENT.values())]
+        values += [name_epochs(told), each.run.find_stale(each.split), images]
         for column, value in enumerate(values):
             write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
 

@@ -28,7 +28,7 @@ HALF_SUFFIX = ".half"
 """Suffix of the half-precision tensor from which the graph casts the weight."""
 LEFT_OUT_KEY = "fgbg.weights"
 """Metadata key of weights that the graph does not need, or holds in another form (batch counts, say)."""
-FULL, HALF = 1, 10  # float32 and float16, as ONNX numbers them
+FULL = 1  # float32, as ONNX numbers it
 
 
 def round_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

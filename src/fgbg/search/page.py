@@ -16,7 +16,7 @@ from fgbg.judge.page.templates import open_templates
 from fgbg.judge.page.wording import word
 from fgbg.search.drawings import draw_course, draw_field, draw_share
 from fgbg.search.results import BEST, PAGE, STATES, TABLE, Sweep, say_seconds, say_value
-from fgbg.storage import replace_when_whole
+from fgbg.storage import replace_when_whole, write_whole
 from fgbg.words import plural
 
 HERE = Path(__file__).parent
@@ -31,8 +31,7 @@ def write_results(sweep: Sweep) -> None:
         f"# Trial {sweep.best.number}, the best of {sweep.count}: validation Dice {sweep.best.dice:.4f}, which flatters.\n"
     )
     for name, content in {BEST: told + to_toml(sweep.best_config), PAGE: render_page(sweep)}.items():
-        with replace_when_whole(sweep.folder / name) as aside:
-            aside.write_text(content, encoding="utf-8")
+        write_whole(sweep.folder / name, content)
     with replace_when_whole(sweep.folder / TABLE) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         columns = ("number", "state", "dice", "best_epoch", "epochs", "seconds")

@@ -14,7 +14,7 @@ from fgbg.errors import UserError
 from fgbg.loss_names import LOSS_OPTIONS, has_option, require_loss_option
 from fgbg.models import require_model
 from fgbg.search.fields import GRAMMAR, Choice, Field, kinds_of_fields, read_field
-from fgbg.storage import replace_when_whole
+from fgbg.storage import write_whole
 
 MOST_COMBINATIONS = 10_000  # of ends and values, checked before the first trial
 Space = tuple[Field, ...]
@@ -69,8 +69,7 @@ def read_space_file(path: Path) -> dict[str, Any]:
 
 def write_space_file(space: Space, path: Path) -> None:
     """Write what `read_space_file` reads."""
-    with replace_when_whole(path) as aside:
-        aside.write_text("".join(f"{field.name} = {field.to_toml()}\n" for field in space), encoding="utf-8")
+    write_whole(path, "".join(f"{field.name} = {field.to_toml()}\n" for field in space))
 
 
 def apply_values(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:

@@ -23,7 +23,7 @@ from fgbg.search.results import BASE, SPACE, Sweep, say_seconds, trial_folders
 from fgbg.search.space import Space, apply_values, check_space, find_losses, read_space, read_space_file, write_space_file
 from fgbg.search.study import DATABASE, is_exhausted, open_study, quiet_optuna, work_alone
 from fgbg.search.trial import Search, TimeIsOver, drop_weights, take_turn
-from fgbg.storage import LOCK, PARTIAL, make_empty_folder, make_folder, replace_when_whole
+from fgbg.storage import LOCK, PARTIAL, make_empty_folder, make_folder, write_whole
 from fgbg.training.build import understand_data
 from fgbg.training.prepare import HALVES, find_same_dice
 from fgbg.training.resume import RESUMABLE
@@ -99,8 +99,7 @@ def _open_folder(folder: Path, base: TrainConfig, space: Space) -> Study:
         for path in folder.glob(f"{DATABASE}*"):  # including SQLite's journal files
             path.unlink()
         write_space_file(space, folder / SPACE)
-        with replace_when_whole(folder / BASE) as aside:
-            aside.write_text(to_toml(replace(base, out="")), encoding="utf-8")
+        write_whole(folder / BASE, to_toml(replace(base, out="")))
         return open_study(folder, base, space)
     before = read_config(folder / BASE)
     changed = [name for name in before.differences(base) if name not in MAY_CHANGE]

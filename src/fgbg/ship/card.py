@@ -18,7 +18,7 @@ from fgbg.judge.slices import slice_rows
 from fgbg.model_file import ModelHeader
 from fgbg.run import Run
 from fgbg.ship.parity import Parity
-from fgbg.storage import hash_file, replace_when_whole
+from fgbg.storage import hash_file, write_whole
 
 NOT_SAID = "Not stated."
 PURPOSE = "Separates the object of a photo from its background"
@@ -45,8 +45,7 @@ def write_card(card: Card, path: Path) -> Path:
         UserError: The run has no test scores.
     """
     text = describe_card(card)
-    with replace_when_whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     return path
 
 

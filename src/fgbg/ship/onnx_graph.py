@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from fgbg.fit import Placement, put_into_square, take_out_of_square
-from fgbg.model_file import HEADER_KEY, ModelHeader, write_header
+from fgbg.model_file import ANSWER_SIZE, HEADER_KEY, PIXELS, PROBABILITY, ModelHeader, write_header
 from fgbg.models.onnx_weights import PREFIX, store_weights
 from fgbg.models.predictor import Predictor
 from fgbg.ship.onnx_tiles import TiledPhoto
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import onnx
 
 _TELLS_OF_EVERY_WEIGHT = logging.getLogger("onnx_ir.passes.common.initializer_deduplication")  # logs weights left as is
-INPUTS, OUTPUT = ["pixels", "answer_size"], "probability"
 
 
 class WholePhoto(nn.Module):
@@ -85,7 +84,7 @@ def build_graph(predictor: Predictor, header: ModelHeader, *, half_weights: bool
     graph.inputs.extend(value for name, value in graph.initializers.items() if name.startswith(PREFIX))
     _TELLS_OF_EVERY_WEIGHT.setLevel(logging.ERROR)
     program.optimize()
-    del graph.inputs[len(INPUTS) :]
+    del graph.inputs[2:]  # pixels and the answer's size
     model: onnx.ModelProto = program.model_proto
     _tidy(model)
     store_weights(model, network, half=half_weights)
@@ -105,8 +104,8 @@ def _trace(module: WholePhoto | TiledPhoto) -> Any:
         (example, torch.zeros(2, dtype=torch.int64, device=device)),
         dynamo=True,
         dynamic_shapes=(edges, {}),
-        input_names=INPUTS,
-        output_names=[OUTPUT],
+        input_names=[PIXELS, ANSWER_SIZE],
+        output_names=[PROBABILITY],
         optimize=False,
         verbose=False,
     )
@@ -120,7 +119,7 @@ def _tidy(model: onnx.ModelProto) -> None:
     import fgbg
 
     model.producer_name, model.producer_version = "fgbg", fgbg.__version__
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros(2, np.int64), INPUTS[1]))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(2, np.int64), ANSWER_SIZE))
     for dimension, name in zip(model.graph.output[0].type.tensor_type.shape.dim, ("height", "width"), strict=True):
         dimension.dim_param = f"answer_{name}"
     del model.metadata_props[:]

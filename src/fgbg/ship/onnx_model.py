@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fgbg.cores import count_cores
 from fgbg.data.parallel import map_in_order
 from fgbg.errors import UserError, first_line
-from fgbg.model_file import HEADER_KEY, parse_header, require_model_file
+from fgbg.model_file import ANSWER_SIZE, HEADER_KEY, PIXELS, PROBABILITY, parse_header, require_model_file
 from fgbg.seal import is_onnx_as_written
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 
@@ -92,5 +92,5 @@ class OnnxModel:
 
     def _compute(self, photo: Photo) -> NDArray[np.float32]:
         size = np.array([photo.height, photo.width], np.int64)
-        (probability,) = self._session.run(["probability"], {"pixels": photo.pixels, "answer_size": size})
+        (probability,) = self._session.run([PROBABILITY], {PIXELS: photo.pixels, ANSWER_SIZE: size})
         return probability

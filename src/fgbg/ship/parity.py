@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.data.figures import draw_figure
-from fgbg.data.masks import apply_border
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
@@ -195,7 +194,7 @@ def read_judged(
     chosen = np.linspace(0, count - 1, min(count, most or count)).round().astype(int).tolist()
 
     def read(index: int) -> JudgedPhoto:
-        target = apply_border(samples.read_levels(index), border)
+        target = samples.read_target(index, border)
         return JudgedPhoto(samples.samples[index].read_pixels(), target.shape[0], target.shape[1], target)
 
     return map_in_order(read, chosen, progress, "photos", in_flight=AT_A_TIME)

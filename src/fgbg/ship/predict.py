@@ -28,6 +28,7 @@ from fgbg.ship.photo import Photo, open_file, weigh_pixels
 from fgbg.ship.provenance import Ledger, Provenance, begin_folder, existing_files, find_ledger, hash_model
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import PARTIAL, aside_of, make_folder
+from fgbg.words import plural
 
 Result = TypeVar("Result")
 
@@ -47,9 +48,8 @@ class Outcome:
 
     def describe(self, out: Path) -> str:
         """What was written, in a line."""
-        files = f"1 {self.unit}" if len(self.written) == 1 else f"{len(self.written)} {self.unit}s"
-        before = f", {self.already} from before" if self.already else ""
-        return f"{out}: {files} written{before}"
+        before = f", {self.already:,} from before" if self.already else ""
+        return f"{out}: {plural(len(self.written), self.unit)} written{before}"
 
     def complain(self) -> list[str]:
         """Every photo that was left out, and what else its user should know, as lines for stderr."""

@@ -16,7 +16,7 @@ from fgbg.errors import UserError
 from fgbg.model_file import find_model_file
 from fgbg.ship.jobs import RECORD, Job, identify_photo, other_target
 from fgbg.ship.load import part_names
-from fgbg.storage import hash_file, make_folder, replace_when_whole
+from fgbg.storage import hash_file, make_folder, write_whole
 from fgbg.words import name_some
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -169,8 +169,7 @@ def _claim(out: Path, provenance: Provenance, *, force: bool) -> None:
         return
     own = out / f".{RECORD}.{os.getpid()}.partial"
     try:
-        with replace_when_whole(own) as aside:
-            aside.write_text(provenance.to_line(), encoding="utf-8")
+        write_whole(own, provenance.to_line())
         if force:
             own.replace(record)
             return

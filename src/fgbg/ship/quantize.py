@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
 from fgbg.judge.runs import open_run_data
+from fgbg.model_file import ANSWER_SIZE, PIXELS
 from fgbg.run import Run
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 BOUNDS = frozenset({"Relu", "Clip"})
 """What clips a product's range: ranges are measured after it, so that no step is spent on clipped values."""
 IN_FLIGHT = 8  # photos that are read ahead: bounds memory
-SIZE_INPUT = "answer_size"
 SMALLEST = np.ones(2, np.int64)  # of the answer while ranges are measured: it is not used
 
 
@@ -107,7 +107,7 @@ class _Photos:
     def get_next(self) -> dict[str, NDArray[np.uint8] | NDArray[np.int64]] | None:
         """The graph's next inputs; None at the end."""
         pixels = next(self._photos, None)
-        return None if pixels is None else {"pixels": pixels, SIZE_INPUT: SMALLEST}
+        return None if pixels is None else {PIXELS: pixels, ANSWER_SIZE: SMALLEST}
 
 
 def _choose_nodes(graph: onnx.ModelProto) -> list[str]:
@@ -136,7 +136,7 @@ def _require_answer_size(graph: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
     for initializer in copy.graph.initializer:
-        if initializer.name == SIZE_INPUT:
+        if initializer.name == ANSWER_SIZE:
             copy.graph.initializer.remove(initializer)
             break
     return copy
@@ -144,7 +144,7 @@ def _require_answer_size(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 def _tidy(model: onnx.ModelProto, source: onnx.ModelProto) -> None:
     """Make the answer's size optional again, and reveal no more of its making than `source` does."""
-    model.graph.initializer.extend(each for each in source.graph.initializer if each.name == SIZE_INPUT)
+    model.graph.initializer.extend(each for each in source.graph.initializer if each.name == ANSWER_SIZE)
     model.producer_name, model.producer_version = source.producer_name, source.producer_version
     used = {node.domain for node in model.graph.node}
     for opset in [each for each in model.opset_import if each.domain not in used]:

@@ -13,15 +13,11 @@ from torch import nn
 from fgbg.config import TrainConfig
 from fgbg.config_rules import EVERY_FOLD
 from fgbg.data.augment import Augment, PairedAugmentation
-from fgbg.data.cache import SQUARE_MARGIN, cache_photos, cache_squares
 from fgbg.data.masks import check_border
 from fgbg.data.parallel import show_progress
-from fgbg.data.patches import PatchStore
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
 from fgbg.data.split import Locked, lock_splits, refuse_one_sided, refuse_overlaps, split_set
-from fgbg.data.training_store import TrainingStore
-from fgbg.data.validation_store import ValidationStore
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.models.predictor import Predictor
@@ -32,6 +28,7 @@ from fgbg.training.losses import Loss, make_loss
 from fgbg.training.optimizer import make_optimizer
 from fgbg.training.recorder import Recorder
 from fgbg.training.schedule import rate_at
+from fgbg.training.stores import Store, open_stores
 
 OF_FILES = ("split", "only", "categories")
 """Settings by which files are chosen and read: samples of a user's own have passed that stage."""
@@ -151,13 +148,8 @@ def build_learner(
         trainable.compile()
     module, prepared = engine.prepare(trainable, optimizer, sync_norms=config.sync_norms)
 
-    training, validation = samples.of("train"), samples.of("validation")
-    if not engine.is_main:
-        engine.wait()  # the main process fills the cache, the others then find it
-    store = _open_store(config, training, engine, has_margin=config.augment.enabled or own.augment is not None)
-    photos = cache_photos(validation, progress=show_progress)
-    if engine.is_main:
-        engine.wait()
+    training = samples.of("train")
+    store, validation = open_stores(config, samples, engine, has_margin=config.augment.enabled or own.augment is not None)
     learner = Learner(
         engine=engine,
         predictor=predictor,
@@ -165,29 +157,10 @@ def build_learner(
         optimizer=prepared,
         store=store,
         names=np.array([sample.id for sample in training.samples]),
-        validation=ValidationStore(photos, config.border, engine.device, engine.free_bytes()),
-        augment=own.augment
-        or PairedAugmentation(
-            config.augment,
-            store.aspects,
-            size=config.size,
-            seed=config.seed,
-            device=engine.device,
-            reach=store.reach,
-        ),
+        validation=validation,
+        augment=own.augment or _make_augmentation(config, store, engine),
         mixing=config.augment,
-        loss=own.loss
-        or make_loss(
-            config.loss,
-            bce_weight=config.bce_weight,
-            overlap_weight=config.overlap_weight,
-            false_positive_weight=config.false_positive_weight,
-            false_negative_weight=config.false_negative_weight,
-            dice_reduction=config.dice_reduction,
-            focal_gamma=config.focal_gamma,
-            focal_tversky_gamma=config.focal_tversky_gamma,
-            boundary_weight=config.boundary_weight,
-        ),
+        loss=own.loss or _make_loss(config),
         metric=own.metric,
         batch_size=config.batch_size,
         seed=config.seed,
@@ -198,6 +171,25 @@ def build_learner(
         average=average_weights(predictor, config.ema) if config.ema else None,
     )
     return replace(learner, recorder=_record(learner)) if _is_recordable(config, engine, own) else learner
+
+
+def _make_augmentation(config: TrainConfig, store: Store, engine: Engine) -> PairedAugmentation:
+    ranges, reach = config.augment, store.reach
+    return PairedAugmentation(ranges, store.aspects, size=config.size, seed=config.seed, device=engine.device, reach=reach)
+
+
+def _make_loss(config: TrainConfig) -> Loss:
+    return make_loss(
+        config.loss,
+        bce_weight=config.bce_weight,
+        overlap_weight=config.overlap_weight,
+        false_positive_weight=config.false_positive_weight,
+        false_negative_weight=config.false_negative_weight,
+        dice_reduction=config.dice_reduction,
+        focal_gamma=config.focal_gamma,
+        focal_tversky_gamma=config.focal_tversky_gamma,
+        boundary_weight=config.boundary_weight,
+    )
 
 
 def _is_recordable(config: TrainConfig, engine: Engine, own: OwnParts) -> bool:
@@ -249,23 +241,3 @@ def _plan_rate(config: TrainConfig, steps_an_epoch: int) -> Callable[[int], floa
         return config.learning_rate * rate_at(step, steps, schedule=config.schedule, warmup_steps=warmup_steps)
 
     return rate
-
-
-def _open_store(config: TrainConfig, training: SampleSet, engine: Engine, *, has_margin: bool) -> TrainingStore | PatchStore:
-    """The training photos as the network will see them: squares of whole photos, or patches at their own scale.
-
-    Raises:
-        UserError: A batch needs more patches than there are.
-    """
-    if config.fit != "crop":
-        stored_size = round(SQUARE_MARGIN * config.size) if has_margin else config.size
-        squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
-        return TrainingStore(squares, config.border, engine.device, engine.free_bytes())
-    photos = cache_photos(training, pixel_for_pixel=True, progress=show_progress)
-    store = PatchStore(photos, config.border, engine.device, size=config.size, seed=config.seed, has_margin=has_margin)
-    if config.batch_size > len(store):
-        raise UserError(
-            f"--batch-size {config.batch_size} is more than the {len(store)} patches of {config.size} px that the training "
-            f"photos hold: choose {len(store)} or less, or a smaller --size"
-        )
-    return store

@@ -19,7 +19,7 @@ from fgbg.models import StridePadding, build_network, describe_model, name_encod
 from fgbg.models.checkpoint import load_model, read_header
 from fgbg.models.pretrained import Pretrained, load_pretrained
 from fgbg.models.zoo import LIBRARY
-from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, name_some
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, name_some, plural
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def refuse_known_photos(header: ModelHeader, samples: SampleSet) -> None:
         known = find_seen_photos(header, samples.of(split), split).trained
         if known:
             raise UserError(
-                f"{len(known)} {split} photos trained the model of --init ({name_some(known, 3)}): their scores would be "
-                "too good; start from another model, or add --allow-overlap"
+                f"{plural(len(known), f'{split} photo')} trained the model of --init ({name_some(known, 3)}): their scores "
+                "would be too good; start from another model, or add --allow-overlap"
             )
 
 

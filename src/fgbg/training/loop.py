@@ -20,9 +20,7 @@ from tqdm import tqdm
 from fgbg.data.augment import Augment
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.mix import Mixture, draw_mixes, find_partners, mix
-from fgbg.data.patches import PatchStore
 from fgbg.data.streams import Purpose, open_stream
-from fgbg.data.training_store import TrainingStore
 from fgbg.data.validation_store import ValidationStore
 from fgbg.engine import Engine
 from fgbg.errors import UserError
@@ -33,6 +31,7 @@ from fgbg.training.initial_weights import InitialWeights
 from fgbg.training.losses import Loss
 from fgbg.training.optimizer import set_learning_rate
 from fgbg.training.recorder import Recorder
+from fgbg.training.stores import Store
 
 Metric = Callable[[Bool[Tensor, "height width"], UInt8[Tensor, "height width"]], float]
 """A user's own score of one photo: `(prediction, target) -> float`, higher is better; its mean chooses the best epoch."""
@@ -58,7 +57,7 @@ class Learner:
     predictor: Predictor
     module: nn.Module  # the predictor's `Trainable`, as the engine prepared it
     optimizer: torch.optim.Optimizer
-    store: TrainingStore | PatchStore
+    store: Store
     names: NDArray[Any]  # of the training photos; a single array, however many
     validation: ValidationStore
     augment: Augment
@@ -236,7 +235,8 @@ def validate(learner: Learner) -> Validated:
             loss = learner.loss(scored.logits_at_size.clone()[None, None], scored.target_at_size.clone()[None]).item()
             own = float(learner.metric(scored.prediction.clone(), scored.target.clone())) if learner.metric else math.nan
         mine.append(_PhotoScores(index, loss, dice_of(scored.counts_at_size), dice_of(scored.counts), own))
-    everyone = sorted(learner.engine.gather(mine, lambda scores: scores.photo))  # fixed order: same sum to the last bit
+    everyone = learner.engine.gather(mine, lambda scores: scores.photo, expected=range(len(learner.validation)))
+    everyone.sort()  # a fixed order: the same sum to the last bit
     _, loss, dice, dice_photo, own = np.mean(everyone, axis=0).tolist()
     return Validated(loss, dice, dice_photo, own if learner.metric else None)
 

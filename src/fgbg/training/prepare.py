@@ -16,6 +16,7 @@ from fgbg.data.split import find_overlaps
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.joint import JOINT
+from fgbg.judge.names import LAB_SPLIT
 from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
 from fgbg.run import Run, create_run, open_run
@@ -117,6 +118,8 @@ def _prepare(
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
     """Say what was understood, before training starts."""
     say(samples.describe())
+    if config.split == "lab":
+        say(f"note: {LAB_SPLIT}")
     if config.fit == "crop":
         say(describe_patches(samples.of("train"), config.size))
     if samples.encoding.has_band:

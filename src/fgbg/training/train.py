@@ -31,6 +31,7 @@ from fgbg.training.resume import best_before
 from fgbg.training.schedule import size_in
 from fgbg.training.track import open_tracker
 from fgbg.training.writer import EpochWriter, write_best
+from fgbg.words import plural
 
 HARDLY = 0.02  # mean recall or specificity below which a model gives one answer everywhere
 ONE_ANSWER = {"mean_specificity": "calls nearly everything object", "mean_recall": "finds nearly nothing"}
@@ -162,7 +163,7 @@ def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
 
 
 def _describe_stop(run: Run) -> str:
-    return f"after {len(run.epochs())} whole epochs; go on with: fgbg train --resume --out {run.folder}"
+    return f"after {plural(len(run.epochs()), 'whole epoch')}; go on with: fgbg train --resume --out {run.folder}"
 
 
 def _choose_threshold(training: Training) -> None:

@@ -14,7 +14,7 @@ from fgbg.judge.failures import FAILURES
 from fgbg.judge.metrics import Counts, precision_of, recall_of
 from fgbg.judge.outcomes import COLOURS
 from fgbg.judge.page.drawings import slice_key
-from fgbg.judge.page.versus import embed
+from fgbg.judge.page.svg import embed
 from fgbg.judge.ranking import pick_extremes, rank_rows
 from fgbg.judge.slices import TRAITS, Slice
 from fgbg.rows import ScoreRow

@@ -172,7 +172,6 @@ def _environment() -> Environment:
         "plural": plural,
         "describe_meaning": wording.describe_meaning,
         "describe_doubt": wording.describe_doubt,
-        "describe_unscored": wording.describe_unscored,
         "list_measures": wording.list_measures,
         "list_rules": wording.list_rules,
         "list_spread": wording.list_spread,

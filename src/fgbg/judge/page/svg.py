@@ -1,7 +1,11 @@
-"""The few SVG primitives that the page's drawings use. Colours come from the style sheet: light, dark and print differ."""
+"""The few SVG primitives that the page's drawings use, and how pictures are put into it.
+
+Colours come from the style sheet: light, dark and print differ.
+"""
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -116,3 +120,8 @@ def draw_grid(frame: Frame, x_title: str, y_title: str, x_ticks: Sequence[float]
     parts.append(text(0, frame.y.end - 10, y_title, "start", "title"))
     parts.append(text(frame.x.end, frame.y.start + 36, x_title, "end", "title"))
     return Markup("").join(parts)
+
+
+def embed(content: bytes, kind: str) -> str:
+    """A picture file as a data: URL."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,13 @@ from markupsafe import Markup
 from PIL import Image
 
 from fgbg.judge.bootstrap import Estimate
-from fgbg.judge.charts import shorten
 from fgbg.judge.outcomes import COLOURS
-from fgbg.judge.page.svg import Axis, Frame, draw_grid, line, picture, round_ticks, tag, text, word_tick
+from fgbg.judge.page.svg import Axis, Frame, draw_grid, embed, line, picture, round_ticks, tag, text, word_tick
 from fgbg.judge.page.tables import rank_by_spread
 from fgbg.judge.slices import Slice
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
-from fgbg.words import plural
+from fgbg.words import plural, shorten
 
 CHANGED_PHOTOS = 60
 LONGEST_LABEL = 30  # characters that fit in a drawing
@@ -77,11 +75,6 @@ def list_changed(named: Mapping[str, Run], rows: Mapping[str, Sequence[ScoreRow]
         shown = embed(photo.read_bytes(), "webp") if photo.is_file() else ""
         changed.append(Changed(sample_id, f"changed-{number}", shown, _paint(first, split, sample_id, _TRUTH), sides))
     return changed
-
-
-def embed(content: bytes, kind: str) -> str:
-    """A picture file as a data: URL."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _paint(run: Run, split: str, sample_id: str, colours: Sequence[Sequence[int]]) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fgbg.data.samples import SPLITS
+from fgbg.judge.names import name_data, name_epochs
 from fgbg.rows import ScoreRow
-from fgbg.run import Run
 from fgbg.words import plural
 
 DASH = "–"
@@ -146,11 +144,11 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
     groups, empty = get("groups") or 0, str(get("empty", "1"))
     over = f"{plural(groups, 'group')} of photos" if groups else "photos"
     threshold = "of each fold" if get("folds") else f"{get('threshold', math.nan):g}"
-    epoch = "one model for each fold" if get("folds") else f"weights of epoch {get('epoch', DASH)}"
+    epochs = "one model for each fold" if get("folds") else f"weights of {name_epochs(statement)}"
     rules = [
         Fact(
             "Photos",
-            f"{get('pairs', 0):,} {get('split', '')} photos of {get('data', DASH)}",
+            f"{get('pairs', 0):,} {name_data(statement)}",
             f"hash {get('fingerprint', DASH)}",
         ),
         Fact(
@@ -163,7 +161,7 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
         Fact(
             "Model",
             f"{get('network', DASH)}, width {get('width', DASH)}",
-            f"{get('size', DASH)} px, {epoch}",
+            f"{get('size', DASH)} px, {epochs}",
         ),
     ]
     if get("overlap"):
@@ -201,8 +199,3 @@ def describe_doubt(correlation: float | None) -> str:
     if correlation <= -0.2:
         return start + "its doubt is a weak hint of where it fails."
     return start + "its doubt does not say where it fails."
-
-
-def describe_unscored(run: Run, split: str) -> str:
-    """The command that computes the missing scores."""
-    return f"fgbg evaluate {shlex.quote(str(run.folder))} {f'--split {split}' if split in SPLITS else 'DATA'}"

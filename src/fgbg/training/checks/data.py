@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from fgbg.data.patches import PatchStore
 from fgbg.data.samples import SampleSet
 from fgbg.data.split import find_overlaps
-from fgbg.data.training_store import TrainingStore
 from fgbg.training.checks.finding import Finding, doubted, passed
+from fgbg.training.stores import Store
 from fgbg.words import GROUND, OBJECT, name_some
 
 LOOKED_AT = 64  # masks, spread over the training set
@@ -28,7 +27,7 @@ def check_splits(samples: SampleSet) -> Finding:
     )
 
 
-def check_labels(store: TrainingStore | PatchStore) -> Finding:
+def check_labels(store: Store) -> Finding:
     """The photos' frame is mostly ground: if object covers it, but not the rest, labels are probably inverted."""
     name = "labels"
     rows = torch.linspace(0, len(store) - 1, min(LOOKED_AT, len(store))).round().long().to(store.device)
