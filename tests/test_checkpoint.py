@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import errno
 import json
+import os
+import stat
 import subprocess
 import sys
 from dataclasses import replace

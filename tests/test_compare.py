@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -138,7 +139,11 @@ def test_photos_without_a_score_are_left_out_of_both(tmp_path: Path) -> None:
     told = compare_two(tmp_path, a, b)
     assert len(told.pairs) == 10
     assert told.difference.mean == pytest.approx(0.1)
-    assert "2 photos without object and prediction are left out" in told.notes
+    assert told.notes[:3] == (
+        "2 photos left out, on which a model rightly found nothing (--empty nan)",
+        "on 1 of them A found something, which costs it nothing here: --empty 1 would count it",
+        "on 1 of them B found something, which costs it nothing here: --empty 1 would count it",
+    )
 
 
 def test_several_models_are_adjusted_together(tmp_path: Path) -> None:
@@ -208,6 +213,22 @@ def test_seeds_that_scatter_more_than_they_differ_tell_nothing(tmp_path: Path) -
     models = compare_runs(runs, question="model")
     assert len(models) == 9  # only of different recipes
     assert any(each.verdict != "cannot tell" for each in models)
+
+
+def test_copies_of_one_training_are_no_seeds(tmp_path: Path) -> None:
+    a = [make_run(tmp_path / f"a-{copy}", steps()) for copy in range(3)]
+    b = [make_run(tmp_path / f"b-{seed}", steps(0.6) + seed / 100, seed=seed, model="resnet34_unet") for seed in range(3)]
+    with pytest.raises(
+        UserError, match=r"a-0 and .*a-1 are of one recipe and have the same seed \(0\): they are one training"
+    ):
+        compare_runs([*a, *b])
+    assert {told.question for told in compare_runs([*a, *b], question="model")} == {"model"}
+
+
+def test_equal_means_have_no_spread_whatever_their_rounding() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compare_seeds(np.full(3, 0.1947), np.full(3, 0.1963))[1] == 0
 
 
 def test_two_seeds_answer_for_the_models_alone(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def test_each_photo_is_scored_once_by_the_model_that_did_not_see_it(home: Path) 
 
 def test_a_member_that_is_gone_is_told(home: Path, tmp_path: Path) -> None:
     runs = shutil.copytree(home / "runs", tmp_path / "runs")
-    _, joint = evaluate_folds([runs / f"fold-{fold}" for fold in range(FOLDS)], device="cpu", threads=1)
+    folders = [runs / f"fold-{fold}" for fold in range(FOLDS)]
+    _, joint = evaluate_folds(folders, out=tmp_path / "joint", device="cpu", threads=1)
     assert joint.list_stale() == []
     (runs / "fold-1").rename(tmp_path / "elsewhere")
     (told,) = joint.list_stale()

@@ -411,6 +411,49 @@ def test_a_file_of_a_photo_that_now_has_another_one_is_named(
     assert files_below(out) == ["a.png", "a.png.png", "a.webp.png"]
 
 
+def test_a_photo_that_cannot_be_read_any_more_does_not_keep_its_mask_unnoticed(red_model: Path, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photo = write(photos / "a.png")
+    run(red_model, photos, out=out)
+    photo.write_bytes(b"no photo")
+    told = run(red_model, photos, out=out).complain()
+    assert told[0].startswith(f"left out: {photo} is not an image")
+    assert told[1:] == [f"{out}/a.png is from before, and not of the photo that is there now: remove it"]
+
+
+def test_links_to_nothing_are_left_out_and_named(red_model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    write(photos / "a.png")
+    (photos / "b.png").symlink_to(tmp_path / "gone.png")
+    outcome = run(red_model, photos, out=tmp_path / "out")
+    assert outcome.complain() == [f"left out: {photos / 'b.png'} leads to nothing: mend the link, or remove it"]
+    assert len(outcome.written) == 1
+
+
+def test_a_photo_named_twice_is_predicted_once(red_model: Path, tmp_path: Path) -> None:
+    photo = write(tmp_path / "a.png")
+    assert len(run(red_model, photo, photo, out=tmp_path / "out").written) == 1
+
+
+def test_forcing_another_model_into_a_folder_is_told(red_model: Path, unet_model: Path, tmp_path: Path) -> None:
+    one, two, out = write(tmp_path / "a.png"), write(tmp_path / "b.png"), tmp_path / "out"
+    run(red_model, one, two, out=out)
+    told = run(unet_model, one, out=out, force=True).complain()
+    assert told == [f"{out} held predictions of another model: what was not written over is still there"]
+    assert run(unet_model, one, two, out=out, force=True).complain() == []
+
+
+def test_what_is_stopped_says_that_it_goes_on(
+    red_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fgbg.ship.predict.predict_files", stop)
+    assert cli.main(["predict", str(red_model), str(write(tmp_path / "a.png")), "--out", str(tmp_path / "out")]) == 130
+    assert "stopped: the same command goes on from here" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("ending", ["bmp", "webp"], ids=["joined by one before it", "joined by one behind it"])
 def test_a_file_of_a_photo_is_named_wherever_the_other_one_stands(red_model: Path, tmp_path: Path, ending: str) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
@@ -563,7 +606,9 @@ def test_what_a_folder_holds_besides_is_said(
     assert cli.main(command) == 0
     told = capsys.readouterr()
     assert told.out.endswith(f"{out}: 1 file written\n")
-    assert told.err == "passed over: 3 files that look like photos (.avif, .heic, .heif): convert to JPEG or PNG first\n"
+    assert told.err.startswith(
+        "passed over: 3 files that look like photos (.avif, .heic, .heif): convert to JPEG or PNG first ("
+    )
 
     locked, scan = str(photos / "sub"), os.scandir
 

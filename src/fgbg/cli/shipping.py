@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
 from fgbg.cli.verb import EXIT_MISTAKE, parse, require_extra
 from fgbg.errors import UserError
 from fgbg.words import Weights
+
+if TYPE_CHECKING:
+    from fgbg.ship.draw import Kind
+    from fgbg.ship.predict import Outcome
 
 
 @dataclass(frozen=True)
@@ -44,34 +49,43 @@ class PredictArguments:
 
 
 def predict_verb(argv: Sequence[str]) -> int:
-    """Predict files and folders, or Parquet and addresses."""
+    """Predict files and folders, or Parquet and addresses: 2 if a photo was left out, 130 if it was stopped."""
     arguments = parse(PredictArguments, argv)
-    inputs, out = list(arguments.inputs), Path(arguments.out).expanduser()
-    same = {"refine": arguments.refine, "force": arguments.force, "device": arguments.device}
-    if arguments.engine == "ray":
-        require_extra("ray")
-        from fgbg.ship.scale.predict import predict_at_scale
-
-        outcome = predict_at_scale(
-            inputs, out, kind=arguments.kind, workers=arguments.workers, address=arguments.address, **same
-        )
-    else:
-        _require_local(arguments)
-        from fgbg.ship.predict import predict_inputs
-
-        outcome = predict_inputs(inputs, out, kind=arguments.kind, **same)
-    print(outcome.describe(out))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: a scheduler wants the machine back
+    try:
+        outcome = _predict(arguments)
+    except KeyboardInterrupt:
+        print("\nstopped: the same command goes on from here", file=sys.stderr)
+        raise
+    print(outcome.describe(Path(arguments.out).expanduser()))
     for line in outcome.complain():
         print(line, file=sys.stderr)
     return EXIT_MISTAKE if outcome.failed else 0
 
 
-def _require_local(arguments: PredictArguments) -> None:
-    """Refuse flags that only work with --engine ray, rather than ignore them."""
+def _predict(arguments: PredictArguments) -> Outcome:
+    inputs, out = list(arguments.inputs), Path(arguments.out).expanduser()
+    same: dict[str, Any] = {"refine": arguments.refine, "force": arguments.force, "device": arguments.device}
+    if arguments.engine == "ray":
+        require_extra("ray")
+        from fgbg.ship.scale.predict import predict_at_scale
+
+        return predict_at_scale(
+            inputs, out, kind=arguments.kind, workers=arguments.workers, address=arguments.address, **same
+        )
+    kind = _require_local(arguments)
+    from fgbg.ship.predict import predict_inputs
+
+    return predict_inputs(inputs, out, kind=kind, **same)
+
+
+def _require_local(arguments: PredictArguments) -> Kind:
+    """The kind of picture; flags that only work with --engine ray are refused, rather than ignored."""
     defaults = {field.name: field.default for field in fields(PredictArguments)}
     meant = [f"--{name}" for name in ("workers", "address") if getattr(arguments, name) != defaults[name]]
     if arguments.kind == "rle" or meant:
         raise UserError(f"{'--kind rle' if arguments.kind == 'rle' else meant[0]} goes with --engine ray: add that")
+    return arguments.kind
 
 
 @dataclass(frozen=True)

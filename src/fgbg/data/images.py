@@ -22,8 +22,12 @@ from fgbg.errors import UserError
 from fgbg.quiet import without_warnings
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
-PHOTO_LIKE = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw"})
-"""Suffixes of photos that are not read: their user should hear of them. Of a raw one, Pillow would read the preview."""
+PHOTO_LIKE = frozenset(
+    ".heic .heif .avif .jxl .jp2 .jpx .j2k .ppm .pgm .pbm .tga .psd .exr .svg "
+    ".dng .cr2 .cr3 .nef .arw .orf .rw2 .raf "  # raw: Pillow would read the preview
+    ".czi .nd2 .lif .svs .ndpi .dcm".split()  # of microscopes, scanners and clinics
+)
+"""Suffixes of photos that are not read: their user should hear of them."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")  # a JPEG may hold more pictures (MPO): the first is read
 """The formats a file is read as, whatever its name. Pillow knows more, such as EPS, which it has Ghostscript execute."""
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error)
@@ -42,7 +46,9 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and (path.is_file() or (path.is_symlink() and not path.exists()))  # a link to nothing is told when it is read
     )
 
 
@@ -147,6 +153,16 @@ def require_whole_photo(path: Path) -> None:
         read_photo(path)  # another format, or data after the end marker: only decoding tells
 
 
+def refuse_photo_like(path: Path) -> None:
+    """Refuse a photo whose name tells of a format that is not read.
+
+    Raises:
+        UserError: It does.
+    """
+    if path.suffix.lower() in PHOTO_LIKE:
+        raise UserError(f"{path}: {path.suffix} is a format that is not read: convert it to JPEG or PNG first")
+
+
 @contextmanager
 def open_image(path: Path) -> Iterator[ImageFile]:
     """Context with an opened image file, whose pixels may be decoded in it; every failure is reported in one sentence.
@@ -156,8 +172,8 @@ def open_image(path: Path) -> Iterator[ImageFile]:
     Raises:
         UserError: The file is missing, not an image that is read, truncated, implausibly large, or would be misread.
     """
-    if path.suffix.lower() in PHOTO_LIKE and path.is_file():
-        raise UserError(f"{path}: {path.suffix} is a format that is not read: convert it to JPEG or PNG first")
+    if path.is_file():
+        refuse_photo_like(path)
     try:
         # Pillow warns from 89 megapixels on, which a photo may well have; from 179 on it refuses, and so do we.
         # It also warns about unreadable metadata, which do not affect the pixels.

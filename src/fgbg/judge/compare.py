@@ -25,7 +25,7 @@ from fgbg.judge.recipe import settings_of_recipe
 from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_seeds, pair_folds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
-from fgbg.words import name_some
+from fgbg.words import name_some, plural
 
 SIGNIFICANT = 0.05
 
@@ -66,6 +66,8 @@ def compare_runs(
             f"here are {len(recipes)} ({counts}): train more seeds, or ask about the models"
         )
     if question != "model" and len(recipes) > 1 and fewest >= FEWEST_SEEDS:
+        for members in recipes.values():
+            _require_trainings(members, split)
         comparisons = _compare_recipes(list(recipes.values()), scored)
     else:
         comparisons = _compare_models(runs, list(recipes.values()), scored, seed, {} if question == "model" else folds)
@@ -87,6 +89,24 @@ def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
     told = run.statement(split)
     settings = settings_of_recipe(run.config)
     return (*settings.items(), run.fingerprint, told.get("tta"), len(told.get("members") or ()))
+
+
+def _require_trainings(members: Sequence[Run], split: str) -> None:
+    """Refuse runs of one recipe that are one training: copies have no spread, and would make any difference certain.
+
+    Raises:
+        UserError: Two of them had the same seed (ensembles: the same members).
+    """
+    known: dict[tuple[Any, ...], Run] = {}
+    for run in members:
+        told = run.statement(split)
+        parts = tuple(sorted(each["run"] for each in told.get("member_models", ()))) if told.get("members") else ()
+        first = known.setdefault((run.config.seed, parts), run)
+        if first is not run:
+            raise UserError(
+                f"{first.folder} and {run.folder} are of one recipe and have the same seed ({run.config.seed}): they are "
+                "one training; train with other seeds (--seed), leave one out, or ask about the models (--question model)"
+            )
 
 
 def _compare_models(
@@ -189,10 +209,18 @@ def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]
         a, b = (np.mean([rows[key].dice for rows in side]) for side in (side_a, side_b))
         if not np.isnan(a + b):
             pairs.append(Pair(key, float(a), float(b)))
-    left_out = len(side_a[0]) - len(pairs)
     if not pairs:
         raise UserError("no photo has a score in every run: evaluate them with --empty 1")
-    return pairs, [f"{left_out} photos without object and prediction are left out"] if left_out else []
+    left_out = side_a[0].keys() - {pair.id for pair in pairs}
+    if not left_out:
+        return pairs, []
+    notes = [f"{plural(len(left_out), 'photo')} left out, on which a model rightly found nothing (--empty nan)"]
+    for name, side in (("A", side_a), ("B", side_b)):
+        if alarms := sum(any(not np.isnan(rows[key].dice) for rows in side) for key in left_out):
+            notes.append(
+                f"on {alarms} of them {name} found something, which costs it nothing here: --empty 1 would count it"
+            )
+    return pairs, notes
 
 
 def _count_wins(pairs: list[Pair], **rest: Any) -> Comparison:

@@ -24,7 +24,7 @@ def compare_seeds(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[Estim
         a, b: (seeds,) one number per run.
     """
     mean = float(b.mean() - a.mean())
-    if a.std() == 0 and b.std() == 0:  # equal to the last digit within each recipe: no variance, so no uncertainty
+    if np.ptp(a) == 0 and np.ptp(b) == 0:  # equal to the last digit within each recipe: no variance, so no uncertainty
         return Estimate(mean, mean, mean), 1.0 if mean == 0 else 0.0
     from scipy.stats import ttest_ind  # takes a second to import; a comparison over photos does not need it
 

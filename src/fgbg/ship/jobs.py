@@ -47,7 +47,7 @@ class Skipped:
     """What a folder holds that is not predicted, although its user may believe so."""
 
     photo_like: list[Path] = field(default_factory=list)
-    unreadable: dict[Path, str] = field(default_factory=dict)  # subfolders, with the reason
+    unreadable: dict[Path, str] = field(default_factory=dict)  # subfolders and links, with the reason
 
     def describe(self) -> list[str]:
         """A line on what looks like a photo, if anything does."""
@@ -55,7 +55,8 @@ class Skipped:
             return []
         count, suffixes = len(self.photo_like), sorted({path.suffix.lower() for path in self.photo_like})
         files = "1 file that looks like a photo" if count == 1 else f"{count} files that look like photos"
-        return [f"passed over: {files} ({', '.join(suffixes)}): convert to JPEG or PNG first"]
+        names = name_some([str(path) for path in sorted(self.photo_like)], 3)
+        return [f"passed over: {files} ({', '.join(suffixes)}): convert to JPEG or PNG first ({names})"]
 
 
 def plan_output(inputs: Sequence[Path], out: Path, skipped: Skipped | None = None) -> tuple[list[Job], Path]:
@@ -108,7 +109,8 @@ def plan_jobs(inputs: Sequence[Path], out: Path, skipped: Skipped | None = None)
             placed += [(photo, prefix / photo.relative_to(path)) for photo in found]
         else:
             placed.append((path, Path(path.name)))
-    return assign_targets(placed, out)
+    once = {(source.absolute(), place): (source, place) for source, place in placed}  # overlapping patterns
+    return assign_targets(list(once.values()), out)
 
 
 def assign_targets(placed: Sequence[tuple[Path, Path]], out: Path) -> list[Job]:
@@ -136,6 +138,8 @@ def other_target(job: Job) -> Path:
 
 
 def _require_there(path: Path) -> None:
+    if str(path) == "-":
+        raise UserError("standard input is not read: name a file")
     if not path.exists():
         raise UserError(f"{path} does not exist: give photos or folders of photos")
 
@@ -168,6 +172,9 @@ def _find_photos(folder: Path, skipped: Skipped) -> list[Path]:
         shown = [here / name for name in names if not name.startswith(".")]
         found += [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
         skipped.photo_like.extend(path for path in shown if path.suffix.lower() in PHOTO_LIKE)
+    for photo in found:
+        if photo.is_symlink() and not photo.exists():
+            skipped.unreadable[photo] = f"{photo} leads to nothing: mend the link, or remove it"
     return sorted(path for path in found if path.is_file())
 
 

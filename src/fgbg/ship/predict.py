@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from fgbg.ship.jobs import Job, Skipped, identify_photo, plan_output
 from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
 from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_file, weigh_pixels
-from fgbg.ship.provenance import Ledger, Provenance, begin_folder, existing_files, find_ledger, hash_model
+from fgbg.ship.provenance import Ledger, Provenance, begin_folder, describe_mixture, existing_files, find_ledger, hash_model
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import PARTIAL, aside_of, make_folder
 from fgbg.words import plural
@@ -75,6 +75,8 @@ def predict_inputs(
         UserError: There is no model or no photo, the photos with 16 bits use 14 or fewer, or `out` cannot be used or
             (without `force`) holds other predictions.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("fgbg predict is one process: start it without torchrun; --engine ray shares photos among several")
     name, photos = tell_model_from_photos(inputs)
     if strange := [photo for photo in photos if needs_ray(photo)]:
         raise UserError(f"{strange[0]} is no file or folder of photos: --engine ray reads Parquet and addresses")
@@ -88,6 +90,7 @@ def predict_inputs(
     provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
     ledger: Ledger | None = Ledger(out, provenance.making)
     left_behind: dict[Path, Path] = {}
+    mixed = describe_mixture(out, provenance) if force else []
     if folder == out:
         todo, left_behind = begin_folder(jobs, out, provenance, force=force)
     else:  # a single file, which is never taken for done
@@ -101,13 +104,19 @@ def predict_inputs(
         outcome,
         failed=skipped.unreadable | outcome.failed,
         already=len(jobs) - len(todo),
-        remarks=(*skipped.describe(), *describe_left_behind(left_behind)),
+        remarks=(*skipped.describe(), *describe_left_behind(left_behind), *describe_outdated(todo, outcome.failed), *mixed),
     )
 
 
 def describe_left_behind(files: dict[Path, Path]) -> list[str]:
     """A line for each file of a photo that now has another one."""
     return [f"{old} is from before, and its photo's file is now {new}: remove the old one" for old, new in files.items()]
+
+
+def describe_outdated(jobs: Iterable[Job], failed: Container[Path]) -> list[str]:
+    """A line for each photo that cannot be read any more and whose file is still that of an earlier one."""
+    old = [job.target for job in jobs if job.source in failed and job.target.exists()]
+    return [f"{path} is from before, and not of the photo that is there now: remove it" for path in old]
 
 
 def _clear_leftovers(jobs: Sequence[Job]) -> None:

@@ -190,12 +190,23 @@ def _require_own(out: Path, provenance: Provenance) -> None:
     Raises:
         UserError: It does, or is damaged.
     """
+    if told := _tell_other(out, provenance):
+        raise UserError(f"{out} holds {told}: choose another --out, or --force to overwrite")
+
+
+def describe_mixture(out: Path, provenance: Provenance) -> list[str]:
+    """A line on predictions of another provenance in a folder that is about to be written to all the same."""
+    told = _tell_other(out, provenance)
+    return [f"{out} held {told}: what was not written over is still there"] if told else []
+
+
+def _tell_other(out: Path, provenance: Provenance) -> str:
+    """What is in the folder, if it is of another provenance or nobody knows of which; empty otherwise."""
     before, ours = _read_provenance(out), dataclasses.asdict(provenance)
     if before == provenance or not (out / RECORD).exists():
-        return
+        return ""
     changed = [name.replace("_", " ") for name, value in ours.items() if before and getattr(before, name) != value]
-    told = f"predictions of another {' and '.join(changed)}" if changed else f"predictions, but {RECORD} is damaged"
-    raise UserError(f"{out} holds {told}: choose another --out, or --force to overwrite")
+    return f"predictions of another {' and '.join(changed)}" if changed else f"predictions, but {RECORD} is damaged"
 
 
 def _names_photo(made_of: str, name: str) -> bool:

@@ -15,8 +15,8 @@ from fgbg.model_file import PETS
 from fgbg.ship.jobs import names_picture
 from fgbg.ship.load import describe_model, load_for_many, part_names
 from fgbg.ship.matte import require_matting
-from fgbg.ship.predict import Outcome, describe_left_behind, tell_model_from_photos
-from fgbg.ship.provenance import Provenance, begin_folder, hash_model
+from fgbg.ship.predict import Outcome, describe_left_behind, describe_outdated, tell_model_from_photos
+from fgbg.ship.provenance import Provenance, begin_folder, describe_mixture, hash_model
 from fgbg.ship.refine import parse_steps
 from fgbg.ship.scale.attempts import forget_attempts
 from fgbg.ship.scale.cluster import open_cluster
@@ -70,6 +70,7 @@ def predict_at_scale(
     if plan.store is None:  # elsewhere a look at each file would cost as much as predicting it
         refuse_few_bits(row.source for row in plan.rows)
     provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
+    mixed = describe_mixture(out, provenance) if force else []
     todo, left_behind = _begin(plan.rows, out, provenance, force=force)
     order = Order(
         model=_name_everywhere(name),
@@ -92,7 +93,7 @@ def predict_at_scale(
         plan.skipped.unreadable | failed,
         already=len(plan.rows) - len(todo),
         unit="row" if kind == RUNS else "file",
-        remarks=(*plan.skipped.describe(), *describe_left_behind(left_behind)),
+        remarks=(*plan.skipped.describe(), *describe_left_behind(left_behind), *describe_outdated(todo, failed), *mixed),
     )
 
 

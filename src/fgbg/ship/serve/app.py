@@ -18,7 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import fgbg
-from fgbg.data.images import read_photo_size
+from fgbg.data.images import read_photo_size, refuse_photo_like
 from fgbg.errors import UserError, unknown_name
 from fgbg.ship.load import Model
 from fgbg.ship.matte import list_absent, require_matting
@@ -159,7 +159,9 @@ def _work_on(
     """Keep the upload in a file while it is worked on, so that it is read as by `fgbg predict`."""
     with path.open("wb") as file:
         shutil.copyfileobj(upload.file, file)
+    shown = Path(upload.filename or "the file").name
     try:
+        refuse_photo_like(Path(shown))
         height, width = read_photo_size(path)
         if height * width > limits.megapixels * MEGA:
             raise RefusedError(
@@ -167,7 +169,6 @@ def _work_on(
             )
         return _respond(answer_photo(model, path, threshold), kind)
     except UserError as error:
-        shown = Path(upload.filename or "the file").name
         status = 413 if isinstance(error.__context__, Image.DecompressionBombError) else 415
         raise RefusedError(status, str(error).replace(str(path), shown)) from None
 
