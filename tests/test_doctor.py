@@ -178,6 +178,14 @@ def test_a_group_in_two_splits_leaks(figures: Path, tmp_path: Path) -> None:
     assert learnt not in audit.clean_ids()
 
 
+def test_a_mask_that_is_whole_but_stored_in_an_unknown_way_is_not_called_damaged(drawn: Path) -> None:
+    values = np.asarray(Image.open(mask(drawn, 0)), np.uint16)
+    Image.fromarray((values > 0) * np.uint16(1000)).save(mask(drawn, 0))
+    (problem,) = check_data(drawn).problems
+    assert problem.kind == "ambiguous-mask"
+    assert "holds 1000, neither 0 to 255 nor 0 and 65535" in problem.detail
+
+
 def test_masks_that_fit_nothing_are_a_problem_and_the_rest_goes_on(drawn: Path) -> None:
     for index in range(FIGURES):
         edit_mask(drawn, index, lambda values: np.where(values > 0, 90, 30).astype(np.uint8))

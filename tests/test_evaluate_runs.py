@@ -292,6 +292,23 @@ def test_two_data_sets_of_one_name_keep_their_own_scores(home: Path, tmp_path: P
     assert {first, second} <= {row[1].value for row in sheets.iter_rows()}
 
 
+def test_groups_of_other_data_that_bear_names_of_training_groups_are_told(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)
+    ids = sorted(path.stem for path in (folder / "images").iterdir())
+    (folder / "groups.csv").write_text("id,group\n" + "".join(f"{name},patient {place}\n" for place, name in enumerate(ids)))
+    run = fgbg.train(small_config(tmp_path / "run", data=str(folder), epochs=1))
+    other = shutil.copytree(folder, tmp_path / "other")
+    for path in (other / "images").iterdir():
+        pixels = np.asarray(Image.open(path)) // 2
+        Image.fromarray(pixels).save(path)
+    trained = run.split()["train"][0]["group"]
+    first, second = (photo["id"] for photo in run.split()["test"][:2])
+    (other / "groups.csv").write_text(f"id,group\n{first},{trained}\n{second},somebody else\n")
+    told = evaluate_run(run.folder, str(other), device="cpu", threads=1)
+    assert told.statement["known_groups"] == [trained]
+    assert f"note: 1 group of these photos ({trained}) also trained this model" in told.describe()
+
+
 def test_a_run_on_a_list_of_photos_can_be_scored(tmp_path: Path) -> None:
     """What is not on the list does not matter, then or later."""
     data = write_discs(tmp_path)

@@ -20,6 +20,7 @@ from fgbg.cli.training import TrainArguments
 from fgbg.cli.verb import parse
 from fgbg.config_file import read_config
 from fgbg.data.figures import draw_figures
+from fgbg.judge.statement import describe_statement, summarise
 from fgbg.run import open_run
 from fgbg.storage import cache_folder
 
@@ -103,6 +104,14 @@ def test_a_kept_run_was_made_by_its_experiment(folder: Path) -> None:
     assert kept.config.seed == int(seed)
     mean = sum(row.dice for row in kept.scores("test")) / kept.statement("test")["pairs"]
     assert kept.statement("test")["mean_dice"] == pytest.approx(mean, abs=1e-12)
+
+
+def test_the_readmes_scores_are_those_of_the_kept_run() -> None:
+    run = open_run(ROOT / "experiments" / "results" / "claims" / "pets-unet-0")
+    told = describe_statement(run.statement("test") | summarise(run.scores("test"), 1.0))
+    readme = (ROOT / "README.md").read_text()
+    for line in told.splitlines():
+        assert f"    {line}\n" in readme
 
 
 def test_the_readmes_table_is_built_from_the_kept_runs() -> None:

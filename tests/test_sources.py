@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import trivial
 from fgbg.data.cache import cache_photos, cache_squares
 from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE
 from fgbg.data.oxford import download_oxford
@@ -107,6 +108,14 @@ class TestImagesAndMasks:
             ("b.jpg", "b.png"),
             ("c.jpg", "c.png"),
         ]
+
+    def test_a_sample_takes_a_path_as_it_is_often_written(self, make_folder) -> None:
+        folder = make_folder(4)
+        files = {"image": str(folder / "images" / "photo_00.png"), "mask": str(folder / "masks" / "photo_00.png")}
+        with trivial.unchecked():  # a type checker would tell
+            sample = Sample("a", **files)
+        assert sample.image == folder / "images" / "photo_00.png"
+        assert understand_samples("own", [sample]).samples == (sample,)
 
     def test_a_name_with_a_dot_is_never_taken_for_another_photo(self, make_folder) -> None:
         folder = make_folder(4)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fgbg.data.figures import Figure, draw_figure
 from fgbg.doctor.alignment import Alignment, measure_alignment, move_mask
 from fgbg.doctor.geometry import measure_geometry
-from fgbg.doctor.suspicions import find_inverted, find_misaligned, find_suspect
+from fgbg.doctor.suspicions import find_inverted, find_misaligned, find_suspect, remark_on_frames
 
 Levels = NDArray[np.uint8]
 SOUND, PLANTED = 50, 20
@@ -90,6 +90,13 @@ def test_planted_places_are_suspected(plant: Callable[[Levels], Levels], drawn: 
     named = find_misaligned(placed)
     assert sum(int(name) < PLANTED for name in named) >= 0.9 * PLANTED
     assert sum(int(name) >= PLANTED for name in named) <= 0.02 * SOUND
+
+
+def test_a_set_that_is_inverted_as_a_whole_is_asked_about(drawn: list[Figure]) -> None:
+    sound = [measure_geometry(levels_of(figure)) for figure in drawn]
+    assert remark_on_frames(sound) == remark_on_frames([]) == []
+    (question,) = remark_on_frames([measure_geometry(1 - levels_of(figure)) for figure in drawn])
+    assert "are all of them inverted?" in question
 
 
 def test_sound_figures_are_not_suspected(drawn: list[Figure]) -> None:

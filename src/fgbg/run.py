@@ -218,11 +218,11 @@ class Run:
         """In which of epoch and threshold the model is another than `then`, in words; a folder without a model has none."""
         calibration = self.calibration()
         best = max((record.epoch for record in self.epochs() if record.best), default=0)
-        threshold = calibration["threshold"]["value"] if calibration else then["threshold"]
+        threshold = calibration["threshold"]["value"] if calibration else then.get("threshold")
         changes = []
-        if best and then["epoch"] != best:
+        if best and then.get("epoch", best) != best:
             changes.append(f"of epoch {then['epoch']}, and the model is of epoch {best} now")
-        if threshold != then["threshold"]:
+        if threshold != then.get("threshold", threshold):
             changes.append(f"of threshold {then['threshold']:g}, and the model's is {threshold:g} now")
         return changes
 

@@ -21,6 +21,10 @@ EMPTY = "0 everywhere"
 """Grey values of a mask without an object: they do not tell how the set is stored."""
 
 
+class UnknownStorageError(UserError):
+    """The file is whole, but stores its mask in a way that is not read."""
+
+
 @dataclass(frozen=True)
 class StoredMask:
     """A mask as its file stores it: uint8 values (height, width), upright but not interpreted, and their kind (above)."""
@@ -34,12 +38,12 @@ def read_mask(path: Path) -> StoredMask:
     where a picture in black and one colour shows the colour.
 
     Raises:
-        UserError: The file cannot be read, or stores its mask in an unknown way.
+        UserError: The file cannot be read; `UnknownStorageError` if it stores its mask in an unknown way.
     """
     with open_image(path) as image:
         if any(";16" in str(tile[3]) for tile in image.tile) and not image.mode.startswith("I"):
             # Pillow keeps only the upper 8 bits, which turns 1 into 0.
-            raise UserError(f"mask {path} has several channels of 16 bits: {_CURE}")
+            raise UnknownStorageError(f"mask {path} has several channels of 16 bits: {_CURE}")
         mask = ImageOps.exif_transpose(image)
         if mask.mode in ("P", "PA"):
             return _read_palette_mask(mask, path, indexed=image.format != "GIF")
@@ -54,7 +58,7 @@ def read_mask(path: Path) -> StoredMask:
             return StoredMask(np.asarray(mask.convert("L")), GREY)
         if mask.mode == "RGB":
             return _read_colour_mask(np.asarray(mask), path)
-    raise UserError(f"mask {path} has pixel mode {mask.mode}: {_CURE}")
+    raise UnknownStorageError(f"mask {path} has pixel mode {mask.mode}: {_CURE}")
 
 
 def _read_palette_mask(mask: Image.Image, path: Path, *, indexed: bool) -> StoredMask:
@@ -65,7 +69,7 @@ def _read_palette_mask(mask: Image.Image, path: Path, *, indexed: bool) -> Store
         alpha = np.asarray(mask.convert("RGBA").getchannel("A"))
         if (alpha < 255).any():
             if indexed and len(np.unique(indices[alpha > 0])) > 1:
-                raise UserError(f"mask {path} has both a palette of classes and transparent parts: {_CURE}")
+                raise UnknownStorageError(f"mask {path} has both a palette of classes and transparent parts: {_CURE}")
             return StoredMask(alpha, ALPHA)
     used = np.unique(indices)
     if used.max(initial=0) >= len(palette) or len(np.unique(palette[used], axis=0)) < len(used):
@@ -89,7 +93,7 @@ def _read_colour_mask(shown: NDArray[np.uint8], path: Path) -> StoredMask:
     painted = shown.any(axis=2)
     colours = shown[painted]
     if (colours != colours[0]).any():
-        raise UserError(f"mask {path} holds colours that are more than black and one other: {_CURE}")
+        raise UnknownStorageError(f"mask {path} holds colours that are more than black and one other: {_CURE}")
     return StoredMask(np.where(painted, 255, 0).astype(np.uint8), "RGB ({}, {}, {})".format(*colours[0]))
 
 
@@ -99,5 +103,5 @@ def _narrow(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
         return np.where(values != 0, 255, 0).astype(np.uint8)
     odd = values[~np.isin(values, np.arange(256))]
     if odd.size:
-        raise UserError(f"mask {path} holds {odd[0]}, neither 0 to 255 nor 0 and 65535: {_CURE}")
+        raise UnknownStorageError(f"mask {path} holds {odd[0]}, neither 0 to 255 nor 0 and 65535: {_CURE}")
     return values.astype(np.uint8)

@@ -42,6 +42,11 @@ class Sample:
     group: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("image", "mask"):
+            if isinstance(getattr(self, name), str):  # as paths are often written
+                object.__setattr__(self, name, Path(getattr(self, name)))
+
     def read_pixels(self) -> NDArray[np.uint8]:
         """The photo as the network sees it: uint8 RGB (height, width, 3), upright, reduced if it is over 24 MP."""
         return read_photo(self.image) if isinstance(self.image, Path) else np.ascontiguousarray(self.image)

@@ -25,7 +25,7 @@ from fgbg.doctor.looks import MaskLook, PairLook, look_at_mask, look_at_pair
 from fgbg.doctor.overlooked import name_overlooked
 from fgbg.doctor.problems import KINDS, Problem
 from fgbg.doctor.results import Results
-from fgbg.doctor.suspicions import name_classes, name_suspicions
+from fgbg.doctor.suspicions import name_classes, name_suspicions, remark_on_frames
 from fgbg.errors import UserError
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -192,11 +192,10 @@ def _name_facts(
     problems = []
     for name, (image, mask) in files.items():
         seen, photo = masks[name], looks[name].photo
-        problems += [
-            Problem("corrupt", (file,), error, (name,))
-            for file, error in ((image, photo.error), (mask, seen.error))
-            if error
-        ]
+        if photo.error:
+            problems.append(Problem("corrupt", (image,), photo.error, (name,)))
+        if seen.error:
+            problems.append(Problem("corrupt" if seen.is_damaged else "ambiguous-mask", (mask,), seen.error, (name,)))
         if seen.stored is None:
             continue
         if not photo.error and (seen.height, seen.width) != (photo.height, photo.width):
@@ -239,7 +238,8 @@ def _gather(listing: Listing, masks: Mapping[str, MaskLook], decoded: Mapping[st
 def _remark(listing: Listing, read: SampleSet, decoded: Mapping[str, PairLook]) -> list[str]:
     """Remarks on what is not a problem."""
     of_oxford = is_oxford(listing.folder)
-    remarks = remark_on_types(_find_other_types(read.samples, decoded), is_oxford=of_oxford)
+    remarks = remark_on_frames([look.geometry for look in decoded.values() if look.geometry and look.geometry.has_outline])
+    remarks += remark_on_types(_find_other_types(read.samples, decoded), is_oxford=of_oxford)
     if of_oxford:
         listed = {sample.id for sample in listing.samples}
         unlisted = [path.stem for path in list_images(listing.folder / "images") if path.stem not in listed]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fgbg.data.duplicates import take_fingerprint
 from fgbg.data.images import open_image, read_photo, read_photo_size
-from fgbg.data.mask_files import read_mask
+from fgbg.data.mask_files import UnknownStorageError, read_mask
 from fgbg.data.masks import MaskEncoding, count_values
 from fgbg.data.samples import Sample
 from fgbg.doctor.alignment import Alignment, measure_alignment
@@ -38,6 +38,7 @@ class MaskLook:
     width: int = 0
     stored: Stored | None = None
     error: str = ""
+    is_damaged: bool = True  # where there is an error; else only its way of storing a mask is not known
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def look_at_mask(path: Path, results: Results) -> MaskLook:
         try:
             stored = read_mask(path)
         except UserError as error:
-            return MaskLook(content_hash, error=_shorten(str(error), path))
+            is_damaged = not isinstance(error, UnknownStorageError)
+            return MaskLook(content_hash, error=_shorten(str(error), path), is_damaged=is_damaged)
         counts, place, grey = count_values(stored)
         height, width = stored.values.shape
         told = {str(value): int(counts[value]) for value in np.flatnonzero(counts)}

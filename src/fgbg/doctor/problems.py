@@ -90,7 +90,7 @@ KINDS = {
     ),
     "inverted-mask": Kind(
         "Object and ground look exchanged",
-        "What is called object lies along most of the frame, unlike in the rest of the set.",
+        "What is called object lies along most of the frame.",
         "Look at it. Exchange the two values if the mask is inverted.",
         False,
     ),

@@ -5,7 +5,7 @@ The bounds were chosen on Oxford-IIIT Pet and inspected on nuclei and drawn figu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,22 @@ def find_inverted(geometries: Mapping[str, Geometry]) -> dict[str, str]:
                 f"the ground {each.ground_frame_share:.0%} of the frame"
             )
     return found
+
+
+def remark_on_frames(geometries: Sequence[Geometry]) -> list[str]:
+    """A question, if most masks call most of the frame and of the photo object: no single one stands out then.
+
+    Args:
+        geometries: Of all masks that have both object and ground.
+    """
+    if not geometries:
+        return []
+    frame = float(np.median([each.frame_share for each in geometries]))
+    whole = float(np.median([each.object_share for each in geometries]))
+    if frame < INVERTED_FRAME or whole < USUAL_FRAME:
+        return []
+    told = f"half of the masks call {frame:.0%} of the frame or more object"
+    return [f"{told}: are all of them inverted? Only those that differ from the rest are named"]
 
 
 def find_misaligned(alignments: Mapping[str, Alignment]) -> dict[str, str]:

@@ -80,7 +80,7 @@ def evaluate(
         empty: The score of an image where truth and prediction are both empty; NaN leaves it out of the means.
         allow_overlap: Score even photos that the model has seen; the statement says how many.
         run: Where to keep everything; nowhere by default.
-        about: Further entries of the statement: `tta`, `members`.
+        about: Further entries of the statement: `split_rule`, `tta`, `members`.
         progress: Shows progress.
 
     Raises:
@@ -114,8 +114,7 @@ def evaluate(
         ids = [sample.id for sample in samples.samples]
         row_of = {row.id: row for row in engine.gather(judged, lambda row: row.id, expected=ids)}
         rows = [row_of[sample_id] for sample_id in ids]
-        rule = run.config.split if run is not None and label == split else ""
-        statement = make_statement(rows, predictor, header, samples, split, border, empty, rule) | (about or {})
+        statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
         statement |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
         if run is not None and engine.is_main:
             write_scores(run, label, rows, statement)

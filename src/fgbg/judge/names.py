@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fgbg.run import Run
+from fgbg.words import name_some, plural
 
 LAB_NAMES = {"unet": "Unet", "resnet34_unet": "ResNet34_Unet"}
 """The lab's spelling of its models in workbook columns and charts."""
@@ -39,10 +40,10 @@ def name_epochs(statement: Mapping[str, Any]) -> str:
     """
     if statement.get("folds"):
         return "one model a fold"
-    if len(statement.get("members") or ()) < 2:
-        return f"epoch {statement['epoch']}"
-    *first, last = (str(member["epoch"]) for member in statement["member_models"])
-    return f"epochs {', '.join(first)} and {last}"
+    epochs = [str(member["epoch"]) for member in statement.get("member_models") or ()]
+    if len(statement.get("members") or ()) < 2 or not epochs:
+        return f"epoch {statement['epoch']}" if "epoch" in statement else ""
+    return f"epochs {', '.join(epochs[:-1])} and {epochs[-1]}"
 
 
 def name_data(statement: Mapping[str, Any]) -> str:
@@ -52,4 +53,16 @@ def name_data(statement: Mapping[str, Any]) -> str:
     "test photos of oxford-pet (the lab's split, in the order of the lists: not the official test set)"
     """
     lab = f" ({LAB_SPLIT})" if statement.get("split_rule") == "lab" else ""
-    return f"{statement['split']} photos of {statement['data']}{lab}"
+    return f"{statement.get('split', '')} photos of {statement.get('data', '–')}{lab}"
+
+
+def name_known_groups(statement: Mapping[str, Any]) -> str:
+    """Which groups of the photos were also groups of the model's training photos, in words; empty if there are none.
+
+    >>> name_known_groups({"known_groups": ["patient 1"]})
+    '1 group of these photos (patient 1) also trained this model, if its name means the same there'
+    """
+    known = statement.get("known_groups") or []
+    means = "its name means" if len(known) == 1 else "their names mean"
+    told = f"{plural(len(known), 'group')} of these photos ({name_some(known, 3)})"
+    return f"{told} also trained this model, if {means} the same there" if known else ""

@@ -94,6 +94,7 @@ def evaluate_run(
                 empty=empty,
                 allow_overlap=allow_overlap,
                 run=run,
+                about={"split_rule": tell_split_rule(run, label), "known_groups": find_known_groups(run, samples)},
                 progress=show_progress,
             )
         if engine.is_main:
@@ -141,13 +142,34 @@ def choose_on_validation(
         temperature=calibration["temperature"],
     )
     evaluation = evaluate(  # what is kept was scored at the threshold that ships
-        predictor, header, samples, engine=engine, split="validation", empty=empty, run=run, progress=show_progress
+        predictor,
+        header,
+        samples,
+        engine=engine,
+        split="validation",
+        empty=empty,
+        run=run,
+        about={"split_rule": tell_split_rule(run, "validation")},
+        progress=show_progress,
     )
     if engine.is_main:
         run.write_calibration(calibration | {"uncertainty_correlation": evaluation.statement["uncertainty_correlation"]})
         replace_header(run.best, header)
     engine.wait()
     return evaluation
+
+
+def tell_split_rule(run: Run, label: str) -> str:
+    """Whose split the scored photos are of, as `--split` names it; empty for data other than the run's own."""
+    return run.config.split if label in SPLITS else ""
+
+
+def find_known_groups(run: Run, samples: SampleSet) -> list[str]:
+    """Groups of other data that bear the names of groups of the run's training photos; of its own data, none can be."""
+    if samples.fingerprint in (run.fingerprint, ""):
+        return []
+    trained = {photo.get("group") for photo in run.split().get("train", ())}
+    return sorted({sample.group for sample in samples.samples if sample.group} & trained)
 
 
 def find_label(run: Run, label: str, samples: SampleSet) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import MEAN_DICE, estimate_mean, find_groups, read_mean_dice
+from fgbg.judge.bootstrap import MEAN_DICE, Estimate, estimate_mean, estimate_means, find_groups, read_mean_dice
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
-from fgbg.judge.names import name_data, name_epochs
+from fgbg.judge.names import name_data, name_epochs, name_known_groups
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
 from fgbg.rows import ScoreRow
@@ -27,14 +28,13 @@ def make_statement(
     split: str,
     border: Border,
     empty: float,
-    split_rule: str = "",
 ) -> dict[str, Any]:
     """The numbers, and everything that is needed to interpret them."""
     return {
         "data": samples.name,
         "fingerprint": samples.fingerprint,
         "split": split,
-        "split_rule": split_rule,
+        "split_rule": "",
         "border": border,
         "threshold": predictor.threshold,
         "threshold_reason": header.threshold_reason,
@@ -67,6 +67,17 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
     counts = Counts(*(np.array([getattr(row, name) for row in rows]) for name in Counts._fields))
     pooled = Counts(*(int(values.sum()) for values in counts))
     without_object = counts.TP + counts.FN == 0
+    measures = {
+        "dice_at_size": (rows, [row.dice_at_size for row in rows]),
+        "mean_iou": (rows, [row.iou for row in rows]),
+        "mean_precision": (rows, precision_of(counts, empty=empty)),
+        "mean_recall": (rows, recall_of(counts, empty=empty)),
+        "mean_specificity": (rows, specificity_of(counts)),
+        "mean_boundary_iou": (rows, [row.boundary_iou for row in rows]),
+        "mean_surface_distance": (outlined, [row.surface_distance for row in outlined]),
+        "mean_hausdorff95": (outlined, [row.hausdorff95 for row in outlined]),
+    }
+    estimates = _estimate({name: (of, np.asarray(values, np.float64)) for name, (of, values) in measures.items()})
     return {
         "pairs": len(rows),
         "groups": len(set(groups)) if groups else 0,
@@ -77,23 +88,21 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
         "false_alarm_rate": float((counts.FP > 0)[without_object].mean()) if without_object.any() else None,
         **dict(zip(MEAN_DICE, estimate.to_json().values(), strict=True)),
         "pooled_dice": dice_of(pooled, empty=empty),
-        "dice_at_size": _mean(row.dice_at_size for row in rows),
-        "mean_iou": _mean(row.iou for row in rows),
-        "mean_precision": _mean(precision_of(counts, empty=empty)),
-        "mean_recall": _mean(recall_of(counts, empty=empty)),
-        "mean_specificity": _mean(specificity_of(counts)),
-        "mean_boundary_iou": _mean(row.boundary_iou for row in rows),
+        **{name: estimates[name].mean if name in estimates else None for name in measures},
+        "intervals": {name: [*each.to_json().values()][1:] for name, each in estimates.items()},
         "outlines_count": len(outlined),
-        "mean_surface_distance": _mean(row.surface_distance for row in outlined),
-        "mean_hausdorff95": _mean(row.hausdorff95 for row in outlined),
         "uncertainty_correlation": _correlate([(row.uncertainty, row.dice) for row in scored]),
     }
 
 
-def _mean(scores: Iterable[float]) -> float | None:
-    """The mean of the scores that are not NaN; None if there are none (JSON has no NaN)."""
-    known = [float(score) for score in scores if not math.isnan(score)]
-    return sum(known) / len(known) if known else None
+def _estimate(measures: Mapping[str, tuple[Sequence[ScoreRow], NDArray[np.float64]]]) -> dict[str, Estimate]:
+    """The mean over rows of each measure's scores that are not NaN, with its interval; a measure without any is left out."""
+    known = {name: np.flatnonzero(~np.isnan(scores)).tolist() for name, (_, scores) in measures.items()}
+    scores = {name: measures[name][1][places] for name, places in known.items() if places}
+    groups = {name: find_groups(measures[name][0][place] for place in known[name]) for name in scores}
+    alone = [name for name in scores if groups[name] is None]
+    estimates = dict(zip(alone, estimate_means([scores[name] for name in alone]), strict=True))
+    return estimates | {name: estimate_mean(scores[name], groups=groups[name]) for name in scores.keys() - estimates.keys()}
 
 
 def _correlate(pairs: list[tuple[float, float]]) -> float | None:
@@ -105,15 +114,18 @@ def _correlate(pairs: list[tuple[float, float]]) -> float | None:
     return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
-def _word(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def _word(told: Mapping[str, Any], name: str, digits: int = 4) -> str:
+    """A mean and its interval; older statements have none."""
+    low, high = told.get("intervals", {}).get(name, (None, None))
+    mean = "–" if told[name] is None else f"{told[name]:.{digits}f}"
+    return mean if low is None or high is None else f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _describe_size(told: dict[str, Any]) -> list[str]:
     """The mean at the training size; nothing for a model of patches, which has only the photos' own size."""
     if told["fit"] == "crop":
         return []
-    mean = f"        mean @{told['size']}px".ljust(27) + _word(told["dice_at_size"])
+    mean = f"        mean @{told['size']}px".ljust(27) + _word(told, "dice_at_size")
     return [f"{mean}  both at the training size, as the lab has it"]
 
 
@@ -133,10 +145,8 @@ def describe_statement(told: dict[str, Any]) -> str:
     threshold = "of each fold" if folds else f"{told['threshold']:g}"
     over = f"{told['groups']} groups of photos" if told["groups"] else "photos"
     views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
-    boundary, precision, recall, specificity = (
-        _word(told[f"mean_{name}"]) for name in ("boundary_iou", "precision", "recall", "specificity")
-    )
-    apart, within = (_word(told[f"mean_{name}"], 2) for name in ("surface_distance", "hausdorff95"))
+    precision, recall, specificity = (_word(told, f"mean_{name}") for name in ("precision", "recall", "specificity"))
+    apart, within = (_word(told, f"mean_{name}", 2) for name in ("surface_distance", "hausdorff95"))
     both = told.get("outlines_count", told["pairs"])
     of_how_many = "" if both == told["pairs"] else f"; mean over the {both:,} photos with both outlines"
     lines = [
@@ -144,11 +154,13 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"border = {told['border']} · threshold {threshold} · fit {told['fit']} · "
         f"{told['network']} (width {told['width']}, {name_epochs(told)}){views}",
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
+        *([f"  note: {name_known_groups(told)}"] if told.get("known_groups") else []),
         f"  Dice  mean over photos   {read_mean_dice(told)}  95 % bootstrap over {over}, at their own size",
         f"        all pixels pooled  {told['pooled_dice']:.4f}",
         *_describe_size(told),
         *_describe_folds(folds),
-        f"  IoU   mean over photos   {_word(told['mean_iou'])}  boundary IoU {boundary}",
+        f"  IoU   mean over photos   {_word(told, 'mean_iou')}",
+        f"        boundary IoU       {_word(told, 'mean_boundary_iou')}",
         f"  precision {precision} · recall {recall} · specificity {specificity}",
         f"  outlines {apart} px apart, HD95 {within} px{of_how_many}",
         f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",

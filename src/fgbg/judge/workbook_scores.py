@@ -42,18 +42,25 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "Data hash": "fingerprint",
     "Split rule": "split_rule",
 }
+MEASURES = {title: key for title, key in STATEMENT.items() if title.startswith("Mean ") and key != "mean_dice"}
+"""Those with an interval of their own."""
 ROW_COLUMNS = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]
 
 
 def write_scores(book: Book, scored: Sequence[Scored]) -> None:
     """The scores of each split, and a sheet of its images."""
-    sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, "Weights", "Note", "Images in sheet"])
-    sheet.set_column(len(STATEMENT) - 1, len(STATEMENT) + 4, 32)  # what stands in words is long
+    ends = [f"{title}, 95 % {end}" for title in MEASURES for end in ("low", "high")]
+    sheet = book.add_sheet("Scores", ["Model", "Split", *STATEMENT, *ends, "Weights", "Note", "Images in sheet"])
+    last = 1 + len(STATEMENT) + len(ends)
+    sheet.set_column(len(STATEMENT) - 1, len(STATEMENT) + 1, 32)  # data, its hash and the split rule
+    sheet.set_column(last + 1, last + 3, 32)  # weights, note and the sheet's name
     for row, each in enumerate(scored, start=1):
         images = _write_images(book, f"Scores {each.label} {each.split}", each.rows)
         told = each.statement
         values = [each.label, each.split, *(told.get(key) for key in STATEMENT.values())]
-        values += [name_epochs(told), each.run.find_stale(each.split), images]
+        intervals = told.get("intervals", {})
+        values += [end for key in MEASURES.values() for end in intervals.get(key, (None, None))]
+        values += [name_epochs(told) or None, each.run.find_stale(each.split) or None, images]
         for column, value in enumerate(values):
             write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fgbg.judge.names import name_data, name_epochs
+from fgbg.judge.names import name_data, name_epochs, name_known_groups
 from fgbg.rows import ScoreRow
 from fgbg.words import plural
 
@@ -96,7 +96,9 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
     """The other scores, each with what it adds to the headline."""
 
     def fact(name: str, key: str, meaning: str, digits: int = 4, unit: str = "") -> Fact:
-        return Fact(name, word(statement.get(key), digits, unit), meaning)
+        low, high = statement.get("intervals", {}).get(key, (None, None))
+        interval = "" if low is None or high is None else f" [{word(low, digits)}, {word(high, digits)}]"
+        return Fact(name, f"{word(statement.get(key), digits, unit)}{interval}", meaning)
 
     size = statement.get("size", DASH)
     at_size = fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it")
@@ -144,7 +146,7 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
     groups, empty = get("groups") or 0, str(get("empty", "1"))
     over = f"{plural(groups, 'group')} of photos" if groups else "photos"
     threshold = "of each fold" if get("folds") else f"{get('threshold', math.nan):g}"
-    epochs = "one model for each fold" if get("folds") else f"weights of {name_epochs(statement)}"
+    epochs = "one model for each fold" if get("folds") else f"weights of {name_epochs(statement) or DASH}"
     rules = [
         Fact(
             "Photos",
@@ -166,6 +168,8 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
     ]
     if get("overlap"):
         rules.insert(1, Fact("Not a clean test", str(get("overlap")), "allowed by --allow-overlap: the score is too good"))
+    if known := name_known_groups(statement):
+        rules.insert(1, Fact("Not surely a clean test", known))
     if stale:
         rules.insert(1, Fact("Not the model as it is now", stale))
     if get("tta", "none") != "none":
