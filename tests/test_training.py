@@ -320,6 +320,10 @@ def test_own_network_loss_augmentation_and_metric_plug_in(tmp_path: Path) -> Non
     assert model(make_samples()[0].image).shape == (32, 32)
     with pytest.raises(fgbg.UserError, match="network of your own"):
         fgbg.load(run.folder)
+    before = network.layer.weight.clone()
+    told = fgbg.evaluate_run(run.folder, network=network, samples=make_samples(), split="validation", device="cpu")
+    assert len(told.rows) == 4
+    assert torch.equal(network.layer.weight, before), "the network that was given stays as it is"
 
 
 def test_a_run_with_own_parts_goes_on_only_with_them(tmp_path: Path) -> None:
@@ -422,6 +426,10 @@ def test_a_run_on_own_samples_asks_for_data_to_score(tmp_path: Path) -> None:
     run = fgbg.train(small_config(tmp_path / "run", epochs=1), samples=make_samples(8))
     with pytest.raises(fgbg.UserError, match="name the DATA to score"):
         evaluate_run(run.folder)
+    with pytest.raises(fgbg.UserError, match="have changed since"):
+        evaluate_run(run.folder, samples=[replace(sample, image=255 - sample.image) for sample in make_samples(8)])
+    told = evaluate_run(run.folder, samples=make_samples(8), split="validation")
+    assert [row.id for row in told.rows] == [photo["id"] for photo in run.split()["validation"]]
 
 
 def test_tversky_at_one_half_tells_that_it_is_dice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

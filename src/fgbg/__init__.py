@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fgbg.judge.metrics import precision as precision
     from fgbg.judge.metrics import recall as recall
     from fgbg.judge.metrics import specificity as specificity
+    from fgbg.judge.runs import evaluate_run as evaluate_run
     from fgbg.run import Run as Run
     from fgbg.run import open_run as open_run
     from fgbg.search.sweep import sweep as sweep
@@ -61,6 +62,7 @@ _HOMES = {
     "draw_figure": "fgbg.data.figures",
     "draw_figures": "fgbg.data.figures",
     "evaluate": "fgbg.judge.evaluate",
+    "evaluate_run": "fgbg.judge.runs",
     "export": "fgbg.ship.export",
     "iou": "fgbg.judge.metrics",
     "load": "fgbg.ship.load",

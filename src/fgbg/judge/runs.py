@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from fgbg.data.parallel import show_progress
-from fgbg.data.samples import SPLITS, SampleSet
+from fgbg.data.samples import SPLITS, Sample, SampleSet, understand_samples
 from fgbg.data.sources import has_outlines, open_samples
 from fgbg.data.split import lock_splits
 from fgbg.engine import Engine
@@ -31,6 +34,8 @@ def evaluate_run(
     folder: Path,
     data: str = "",
     *,
+    samples: Sequence[Sample] | None = None,
+    network: nn.Module | None = None,
     split: str = "test",
     border: Border | None = None,
     empty: float = 1.0,
@@ -48,6 +53,8 @@ def evaluate_run(
     Args:
         folder: The run.
         data: Data other than the run's own.
+        samples: The run's own photos, if it was trained on samples that were passed to the Python API.
+        network: The network to load the weights into, if it was your own; it is left as it is.
         split: Which photos: `test` or `validation`.
         border: What the masks' band counts as; the model's own rule by default.
         empty: The score where truth and prediction are both empty.
@@ -65,18 +72,18 @@ def evaluate_run(
     run = open_scorable(folder)
     engine = Engine(device, "fp32", threads)
     with write_alone(run.folder) if engine.is_main else nullcontext():
-        predictor, header = load_model(run.best)
+        predictor, header = load_model(run.best, network=copy.deepcopy(network))
         predictor.to(engine.device)
-        samples, label = open_run_data(run, data, split, object_values, categories)
-        label = find_label(run, label, samples)
-        has_learnt_them = bool(find_seen_photos(header, samples, split).trained)
+        scored, label = open_run_data(run, data, split, object_values, categories, samples)
+        label = find_label(run, label, scored)
+        has_learnt_them = bool(find_seen_photos(header, scored, split).trained)
         if threshold_for and has_learnt_them:
             raise UserError(
                 "--threshold-for: these validation photos also trained the model, so that none is chosen on them"
             )
         if label == "validation" and border in (None, header.border) and not has_learnt_them:
             evaluation = choose_on_validation(
-                run, predictor, header, samples, engine=engine, threshold_for=threshold_for, empty=empty
+                run, predictor, header, scored, engine=engine, threshold_for=threshold_for, empty=empty
             )
         elif threshold_for:
             raise UserError(
@@ -86,7 +93,7 @@ def evaluate_run(
             evaluation = evaluate(
                 predictor,
                 header,
-                samples,
+                scored,
                 engine=engine,
                 split=split,
                 label=label,
@@ -94,11 +101,11 @@ def evaluate_run(
                 empty=empty,
                 allow_overlap=allow_overlap,
                 run=run,
-                about={"split_rule": tell_split_rule(run, label), "known_groups": find_known_groups(run, samples)},
+                about={"split_rule": tell_split_rule(run, label), "known_groups": find_known_groups(run, scored)},
                 progress=show_progress,
             )
         if engine.is_main:
-            draw_best_and_worst(run, label, lambda row: predictor, samples, evaluation)
+            draw_best_and_worst(run, label, lambda row: predictor, scored, evaluation)
             if run.epochs():
                 write_record([run], run.folder)  # its workbook lists all scores
         return evaluation
@@ -205,19 +212,30 @@ def open_scorable(folder: Path) -> Run:
 
 
 def open_run_data(
-    run: Run, data: str, split: str, object_values: Sequence[int] = (), categories: Sequence[str] = ()
+    run: Run,
+    data: str,
+    split: str,
+    object_values: Sequence[int] = (),
+    categories: Sequence[str] = (),
+    samples: Sequence[Sample] | None = None,
 ) -> tuple[SampleSet, str]:
     """The photos of a split of the run's own data, or of other data, and their label in file names.
 
-    Other data without lists of their own are scored whole: none of them trained the run.
+    A run that was trained on samples passed to the Python API is given them again. Other data without lists of their own are
+    scored whole: none of them trained the run.
 
     Raises:
         UserError: The data are not there, have changed, or were given to the Python API.
     """
     config = run.config
+    if samples is not None:
+        if data:
+            raise UserError(f"{data} and samples: name one of them to score")
+        return open_own_data(run, samples).of(split), split
     if not data and not config.data:
         raise UserError(
-            f"{run.folder} was trained on samples given to the Python API: name the DATA to score, or call fgbg.evaluate"
+            f"{run.folder} was trained on samples given to the Python API: name the DATA to score, or give them again from "
+            "Python: fgbg.evaluate_run(RUN, samples=…)"
         )
     if object_values and not data:
         raise UserError("--object-values: the run knows its own masks; name other DATA to say what theirs mean")
@@ -235,23 +253,27 @@ def open_run_data(
     return own.of(split), split
 
 
-def open_own_data(run: Run) -> SampleSet:
-    """All photos of the run's own data, each in the split that it had in training.
+def open_own_data(run: Run, samples: Sequence[Sample] | None = None) -> SampleSet:
+    """All photos of the run's own data (or the samples that it was trained on), each in the split that it had in training.
 
     Raises:
         UserError: The data are not there, or have changed.
     """
-    config = run.config
-    samples = open_samples(
-        config.data,
-        object_values=config.object_values,
-        categories=config.categories,
-        locked=run.locked_splits(),
-        progress=show_progress,
-    )
-    if samples.fingerprint != run.fingerprint:
-        raise UserError(
-            f"photos or masks of {samples.name} have changed since {run.folder} was trained (hash {run.fingerprint}, now "
-            f"{samples.fingerprint}): restore them, or name the DATA to score it as other data"
+    config, locked = run.config, run.locked_splits()
+    if samples is not None:
+        name = config.data or "own samples"
+        own = understand_samples(name, lock_splits(samples, locked), object_values=config.object_values)
+    else:
+        own = open_samples(
+            config.data,
+            object_values=config.object_values,
+            categories=config.categories,
+            locked=locked,
+            progress=show_progress,
         )
-    return samples
+    if own.fingerprint != run.fingerprint:
+        raise UserError(
+            f"photos or masks of {own.name} have changed since {run.folder} was trained (hash {run.fingerprint}, now "
+            f"{own.fingerprint}): restore them, or name the DATA to score it as other data"
+        )
+    return own

@@ -71,7 +71,10 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
     elif header.network in MODELS:
         padded = build_network(header.network, width=header.width, encoder=header.encoder)
     else:
-        raise UserError(f"{path} holds a network of your own: load it with load_model(path, network=...)")
+        raise UserError(
+            f"{path} holds a network of your own, which only you can build: give it from Python, to fgbg.load or "
+            "fgbg.evaluate_run, as network=…"
+        )
     try:
         padded.load_state_dict(weights)
     except RuntimeError:
