@@ -27,7 +27,7 @@ from fgbg.run import Run, open_run
 from fgbg.ship.export import export_model
 from fgbg.ship.load import load
 from fgbg.ship.parity import read_judged
-from fgbg.ship.refine_trial import Trial, try_steps
+from fgbg.ship.refine_trial import MATTE, Trial, try_steps
 from plan import RESULTS
 
 RESULT = RESULTS / "shipped.json"
@@ -74,17 +74,43 @@ def measure_steps(run: Run) -> list[Trial]:
     return [chosen, try_steps(run, split="test", steps=chosen.recommended, progress=show_progress)]
 
 
+def make_tables(kept: dict[str, Any]) -> dict[str, list[str]]:
+    """The rows of the tables in docs, by page."""
+
+    def say(estimate: dict[str, float], digits: int = 4) -> str:
+        mean, low, high = (f"{estimate[name]:+.{digits}f}" for name in ("mean", "low", "high"))
+        return f"{mean} [{low}, {high}]"
+
+    steps = []
+    for split, trial in kept["steps"].items():
+        for each in trial["effects"]:
+            name = "soft edges" if each["steps"] == [MATTE] else f"`{','.join(each['steps'])}`"
+            better = f"{each['better']}, {each['worse']}"
+            steps.append(
+                f"| {split} | {name} | {say(each['dice'])} | {say(each['boundary_iou'])} | {better} | {each['verdict']} |"
+            )
+    told, test = kept["int8"]["validation"], kept["int8"]["test"]
+    sizes = {name: f"{size / 1e6:.1f} MB" for name, size in kept["int8"]["bytes"].items()}
+    int8 = [
+        "| size of the file, half and int8 | " + ", ".join(sizes.values()) + " |",
+        f"| Dice lost on {told['photo_count']} validation photos | {-told['dice_difference']:.4f} |",
+        f"| pixels that differ there | {told['disagreeing_share']:.1%} |",
+        f"| Dice on the test photos, int8 less half | {say(test['change'])} |",
+        f"| most lost by one test photo | {test['most_lost']:.2f} |",
+        f"| test photos that lost more than {LOST_MUCH:g} | {test['lost_much']} |",
+    ]
+    return {"refine.md": steps, "export.md": int8}
+
+
 def main() -> None:
-    """Measure both, print and keep them."""
+    """Measure both, keep what was found, and print the tables."""
     with tempfile.TemporaryDirectory() as temporary:
         run = rebuild_run(Path(temporary) / PETS)
-        trials = measure_steps(run)
-        for trial in trials:
-            print(trial.describe())
-        int8 = measure_int8(run, Path(temporary))
-        print(json.dumps(int8, indent=1))
-    steps = {trial.split: {**trial.to_json(), "run": PETS} for trial in trials}
-    RESULT.write_text(json.dumps({"steps": steps, "int8": int8}, indent=1) + "\n", encoding="utf-8")
+        steps = {trial.split: {**trial.to_json(), "run": PETS} for trial in measure_steps(run)}
+        kept = {"steps": steps, "int8": measure_int8(run, Path(temporary))}
+    RESULT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    for page, rows in make_tables(json.loads(RESULT.read_text(encoding="utf-8"))).items():
+        print(f"docs/{page}", *rows, sep="\n")
 
 
 if __name__ == "__main__":

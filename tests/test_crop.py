@@ -137,7 +137,7 @@ class TestPatches:
         mask = np.zeros((4001, 6000), np.uint8)
         mask[0] = 1
         samples = understand_samples("one", [Sample("large", large, mask)])
-        assert "note: 1 photos of more than 24 megapixels are reduced" in describe_patches(samples, 256)
+        assert "note: photos of more than 24 megapixels (1 here) are reduced" in describe_patches(samples, 256)
         assert describe_patches(samples, 256).startswith("patches of 256 px at the photos' own scale: 92 an epoch")
 
 

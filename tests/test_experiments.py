@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import replace
@@ -23,6 +24,7 @@ sys.path.insert(0, str(HERE))
 import plan  # noqa: E402 - they lie beside the package
 import results  # noqa: E402
 import run  # noqa: E402
+import shipped  # noqa: E402
 
 
 @pytest.mark.parametrize("name", results.EXPERIMENTS)
@@ -131,3 +133,10 @@ def test_operations_that_are_kept_are_those_of_the_networks(name: str) -> None:
 @pytest.mark.long
 def test_the_page_of_results_is_what_the_kept_runs_say() -> None:
     assert results.PAGE.read_text(encoding="utf-8") == results.write_page(), "run python experiments/results.py"
+
+
+def test_the_pages_on_the_model_that_ships_hold_what_was_measured() -> None:
+    kept = json.loads(shipped.RESULT.read_text(encoding="utf-8"))
+    for page, rows in shipped.make_tables(kept).items():
+        text = (HERE.parent / "docs" / page).read_text(encoding="utf-8")
+        assert "\n".join(rows) in text, page

@@ -227,7 +227,7 @@ def test_rows_of_another_version_are_not_guessed_at(tmp_path: Path) -> None:
     run.write_scores("test", [ROW], STATEMENT)
     path = run.scores_path("test")
     path.write_text(path.read_text().replace("boundary_iou", "edge_iou"))
-    with pytest.raises(UserError, match=r"another version of fgbg: run fgbg evaluate .*run again"):
+    with pytest.raises(UserError, match=r"another version of fgbg: run fgbg evaluate .*run --split test again"):
         run.scores("test")
 
 
