@@ -24,7 +24,7 @@ from fgbg.data.masks import apply_border
 from fgbg.data.samples import Sample
 from fgbg.engine import Engine
 from fgbg.judge.metrics import count_pixels, dice_of
-from fgbg.judge.runs import open_run_data
+from fgbg.judge.run_data import open_run_data
 from fgbg.run import Run, open_run
 from fgbg.ship.export import export_model
 from fgbg.ship.load import Model, load, load_for_many

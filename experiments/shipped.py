@@ -20,7 +20,7 @@ import numpy as np
 from fgbg.data.parallel import show_progress
 from fgbg.judge.bootstrap import check_difference
 from fgbg.judge.metrics import count_pixels, dice_of
-from fgbg.judge.runs import open_run_data
+from fgbg.judge.run_data import open_run_data
 from fgbg.model_file import PETS, find_model_file
 from fgbg.models.checkpoint import load_model, save_model
 from fgbg.run import Run, open_run

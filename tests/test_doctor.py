@@ -17,12 +17,14 @@ from scipy import ndimage
 
 import fgbg
 from fgbg.cli import main
+from fgbg.config import TrainConfig
 from fgbg.data.figures import draw_figures
 from fgbg.data.sources import open_samples
 from fgbg.doctor.audit import Audit, check_data
 from fgbg.doctor.problems import KINDS
 from fgbg.doctor.results import SAVE_EVERY, Results
 from fgbg.errors import UserError
+from fgbg.run import create_run
 
 FIGURES = 24
 Values = NDArray[np.uint8]
@@ -184,6 +186,33 @@ def test_a_mask_that_is_whole_but_stored_in_an_unknown_way_is_not_called_damaged
     (problem,) = check_data(drawn).problems
     assert problem.kind == "ambiguous-mask"
     assert "holds 1000, neither 0 to 255 nor 0 and 65535" in problem.detail
+
+
+def test_photos_that_a_run_has_seen_are_found_under_other_names(
+    figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = open_samples(figures)
+    run = create_run(tmp_path / "run")
+    run.write_config(TrainConfig(data=str(figures), out=str(run.folder)))
+    run.write_split(own, run.config)
+    seen = [sample for sample in own.samples if sample.split != "test"]
+    tested = [sample for sample in own.samples if sample.split == "test"]
+    other = tmp_path / "other"
+    for kind in ("images", "masks"):
+        (other / kind).mkdir(parents=True)
+    for name, sample in {"a": seen[0], "b": tested[0]}.items():
+        picture, truth = Image.open(sample.image), Image.open(sample.mask)
+        half = (picture.width // 2, picture.height // 2)
+        picture.resize(half).save(other / "images" / f"{name}.jpg", quality=90)
+        truth.resize(half, Image.Resampling.NEAREST).save(other / "masks" / f"{name}.png")
+    (found,) = check_data(other, against=run).of("seen")
+    assert found.files == ("images/a.jpg",)
+    assert f"{run.folder}, as {seen[0].id}: same" in found.detail
+    assert check_data(other).of("seen") == []
+    assert main(["check", str(other), "--against", str(run.folder)]) == 1
+    assert "seen (1): " in capsys.readouterr().out
+    assert main(["check", str(run.folder), "--against", str(run.folder)]) == 2
+    assert "goes with DATA" in capsys.readouterr().err
 
 
 def test_masks_that_fit_nothing_are_a_problem_and_the_rest_goes_on(drawn: Path) -> None:

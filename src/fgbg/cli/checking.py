@@ -46,6 +46,8 @@ class CheckArguments:
     """Split into that many parts, as in training."""
     fold: int = 0
     """Index of the part that is the test set."""
+    against: str = ""
+    """A run: also find photos that trained its model or chose its epoch, under whatever name, resized or saved again."""
     clear_cache: bool = False
     """Remove what fgbg keeps on the disk, and say what it was."""
 
@@ -63,12 +65,15 @@ def check_verb(argv: Sequence[str]) -> int:
         raise UserError("check what? Name DATA (oxford-pet, figures, a folder) or a run folder")
     require_extra("train")
     if is_run(Path(arguments.target)):
+        if arguments.against:
+            raise UserError(f"--against {arguments.against}: goes with DATA, and {arguments.target} is a run")
         return _check_run(Path(arguments.target), as_json=arguments.json)
     from fgbg.data.parallel import show_progress
     from fgbg.doctor.audit import check_data
     from fgbg.doctor.clean_list import require_place, write_clean_list
     from fgbg.doctor.page import require_page_name, write_page
     from fgbg.doctor.wording import describe_audit
+    from fgbg.run import open_run
 
     if arguments.page:
         require_page_name(Path(arguments.page))
@@ -77,7 +82,8 @@ def check_verb(argv: Sequence[str]) -> int:
     names = ("split", "split_seed", "group_by", "folds", "fold", "object_values", "categories")
     options = {name: getattr(arguments, name) for name in names}
     TrainConfig(**options)  # refuses what training would refuse
-    audit = check_data(arguments.target, progress=show_progress, **options)
+    against = open_run(arguments.against) if arguments.against else None
+    audit = check_data(arguments.target, against=against, progress=show_progress, **options)
     print(json.dumps(audit.to_json(), indent=2) if arguments.json else describe_audit(audit))
     said = []
     if arguments.page:

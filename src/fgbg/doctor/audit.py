@@ -21,12 +21,14 @@ from fgbg.doctor.copies import name_copies
 from fgbg.doctor.encodings import Settled, settle_encoding
 from fgbg.doctor.inventory import relative_name, take_inventory
 from fgbg.doctor.known_faults import note_known, remark_on_types, remark_on_unlisted
+from fgbg.doctor.known_photos import name_known_photos
 from fgbg.doctor.looks import MaskLook, PairLook, look_at_mask, look_at_pair
 from fgbg.doctor.overlooked import name_overlooked
 from fgbg.doctor.problems import KINDS, Problem
 from fgbg.doctor.results import Results
 from fgbg.doctor.suspicions import name_classes, name_suspicions, remark_on_frames
 from fgbg.errors import UserError
+from fgbg.run import Run
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 TYPES = {"jpg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "tif": "TIFF"}  # endings that are not the type's name
@@ -89,6 +91,7 @@ def check_data(
     fold: int = 0,
     object_values: Sequence[int] = (),
     categories: Sequence[str] = (),
+    against: Run | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Audit a data set: pairing, damage, sizes, labels, copies, leaks. It never changes the data.
@@ -99,10 +102,11 @@ def check_data(
         split_seed, group_by, folds, fold: How the data are split if that is open, as for training.
         object_values: Which stored mask values are object, if the set leaves it open.
         categories: Which COCO categories or LabelMe labels are object, if there are several.
+        against: Also look for photos that this run has seen.
         progress: Shows how far reading is.
 
     Raises:
-        UserError: The data do not exist, have no known layout, or hold nothing.
+        UserError: The data do not exist, have no known layout, or hold nothing; or the run's own data are not at hand.
     """
     inventory = take_inventory(data, split=split, categories=categories)
     samples = {sample.id: sample for sample in inventory.listing.samples}
@@ -130,6 +134,8 @@ def check_data(
     problems = [*inventory.problems, *_name_facts(files, masks, looks, settled, inventory.listing.bare)]
     problems += name_overlooked(samples, masks, decoded, files)
     problems += name_copies(samples, decoded, masks, files, progress)
+    if against is not None:
+        problems += name_known_photos(decoded, files, against, progress)
     problems += _name_suspicions(decoded, files)
     if settled.encoding == TRIMAP and not inventory.listing.encoding:  # decided by the values alone
         problems += name_classes({name: look.geometry for name, look in decoded.items() if look.geometry}, files)

@@ -118,6 +118,12 @@ KINDS = {
         "Keep it in one split only.",
         True,
     ),
+    "seen": Kind(
+        "Photos that the run has seen",
+        "They show the same picture as a photo that trained the model or chose its epoch: a score on them is too good.",
+        "Leave them out of what judges that model.",
+        True,
+    ),
     "suspect-label": Kind(
         "Labels of a suspect shape",
         "The mask has far specks, a plain rectangle, or a straight edge where something was cut off.",

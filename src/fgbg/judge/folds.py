@@ -19,7 +19,8 @@ from fgbg.judge.joint import JOINT, open_joint_folder, tell_member
 from fgbg.judge.panels import FindScorer, draw_best_and_worst
 from fgbg.judge.photo_pictures import find_pictures, keep_pictures, write_scores
 from fgbg.judge.recipe import settings_of_recipe
-from fgbg.judge.runs import evaluate_run, open_own_data, open_scorable
+from fgbg.judge.run_data import open_own_data, open_scorable
+from fgbg.judge.runs import evaluate_run
 from fgbg.judge.score import Scorer
 from fgbg.judge.statement import summarise
 from fgbg.judge.together import evaluate_together

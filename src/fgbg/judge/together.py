@@ -12,7 +12,7 @@ from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation, evaluate
 from fgbg.judge.joint import open_joint_folder, tell_member
 from fgbg.judge.panels import draw_best_and_worst
-from fgbg.judge.runs import find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
+from fgbg.judge.run_data import find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
 from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.run import Run

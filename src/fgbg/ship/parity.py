@@ -16,7 +16,7 @@ from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
 from fgbg.judge.metrics import count_pixels, dice_of
-from fgbg.judge.runs import open_run_data
+from fgbg.judge.run_data import open_run_data
 from fgbg.run import Run
 from fgbg.ship.load import Model
 from fgbg.ship.photo import Photo

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.errors import UserError
-from fgbg.judge.runs import open_run_data
+from fgbg.judge.run_data import open_run_data
 from fgbg.model_file import ANSWER_SIZE, PIXELS
 from fgbg.run import Run
 

@@ -23,7 +23,7 @@ from fgbg.judge.bootstrap import (
 )
 from fgbg.judge.distances import boundary_iou_of
 from fgbg.judge.metrics import count_pixels, dice_of
-from fgbg.judge.runs import open_run_data
+from fgbg.judge.run_data import open_run_data
 from fgbg.run import Run
 from fgbg.ship.load import Model, load
 from fgbg.ship.matte import matte

@@ -1,0 +1,127 @@
+"""Which photos of which data a run is scored on, and under what name its scores are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fgbg.data.parallel import show_progress
+from fgbg.data.samples import SPLITS, Sample, SampleSet, understand_samples
+from fgbg.data.sources import has_outlines, open_samples
+from fgbg.data.split import lock_splits
+from fgbg.errors import UserError
+from fgbg.judge.joint import JOINT
+from fgbg.run import Run, open_run
+
+
+def find_label(run: Run, label: str, samples: SampleSet) -> str:
+    """The label under which the run keeps scores on these samples.
+
+    Scores on other data stand beside the run's own, and never replace those on another set of the same name.
+
+    Args:
+        run: Where the scores will be kept.
+        label: As `open_run_data` returns it.
+        samples: What is scored.
+    """
+    if label in SPLITS or not run.scores_path(label).exists():
+        return label
+    try:
+        is_same = run.statement(label)["fingerprint"] == samples.fingerprint
+    except UserError:  # what cannot be read is written anew
+        return label
+    return label if is_same else f"{label}_{samples.fingerprint}"
+
+
+def open_scorable(folder: Path) -> Run:
+    """A run that has a model.
+
+    Raises:
+        UserError: There is no run, or it has no model (yet).
+    """
+    run = open_run(folder)
+    if not run.best.exists():
+        joint = "; its scores are of other runs: evaluate those again" if (folder / JOINT).exists() else ""
+        raise UserError(f"{folder} has no best.safetensors{joint or ' yet: let fgbg train finish an epoch'}")
+    return run
+
+
+def open_run_data(
+    run: Run,
+    data: str,
+    split: str,
+    object_values: Sequence[int] = (),
+    categories: Sequence[str] = (),
+    samples: Sequence[Sample] | None = None,
+) -> tuple[SampleSet, str]:
+    """The photos of a split of the run's own data, or of other data, and their label in file names.
+
+    A run that was trained on samples passed to the Python API is given them again. Other data without lists of their own are
+    scored whole: none of them trained the run.
+
+    Raises:
+        UserError: The data are not there, have changed, or were given to the Python API.
+    """
+    config = run.config
+    if samples is not None:
+        if data:
+            raise UserError(f"{data} and samples: name one of them to score")
+        return open_own_data(run, samples).of(split), split
+    if not data and not config.data:
+        raise UserError(
+            f"{run.folder} was trained on samples given to the Python API: name the DATA to score, or give them again from "
+            "Python: fgbg.evaluate_run(RUN, samples=…)"
+        )
+    if object_values and not data:
+        raise UserError("--object-values: the run knows its own masks; name other DATA to say what theirs mean")
+    if categories and not data:
+        raise UserError("--categories: the run knows its own object; name other DATA to say what theirs is")
+    if data:
+        chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
+        named = open_samples(data, object_values=object_values, categories=chosen, cuts=False, progress=show_progress)
+        if named.fingerprint != run.fingerprint:
+            has_lists = any(sample.split for sample in named.samples)
+            return named.of(split if has_lists else ""), f"{named.name}_{split}"
+        own = named.rearrange(lock_splits(named.samples, run.locked_splits()))
+    else:
+        own = open_own_data(run)
+    return own.of(split), split
+
+
+def open_own_data(run: Run, samples: Sequence[Sample] | None = None) -> SampleSet:
+    """All photos of the run's own data (or the samples that it was trained on), each in the split that it had in training.
+
+    Raises:
+        UserError: The data are not there, or have changed.
+    """
+    config, locked = run.config, run.locked_splits()
+    if samples is not None:
+        name = config.data or "own samples"
+        own = understand_samples(name, lock_splits(samples, locked), object_values=config.object_values)
+    else:
+        own = open_samples(
+            config.data,
+            object_values=config.object_values,
+            categories=config.categories,
+            locked=locked,
+            progress=show_progress,
+        )
+    if own.fingerprint != run.fingerprint:
+        raise UserError(
+            f"photos or masks of {own.name} have changed since {run.folder} was trained (hash {run.fingerprint}, now "
+            f"{own.fingerprint}): restore them, or name the DATA to score it as other data"
+        )
+    return own
+
+
+def tell_split_rule(run: Run, label: str) -> str:
+    """Whose split the scored photos are of, as `--split` names it; empty for data other than the run's own."""
+    return run.config.split if label in SPLITS else ""
+
+
+def find_known_groups(run: Run, samples: SampleSet) -> list[str]:
+    """Groups of other data that bear the names of groups of the run's training photos; of its own data, none can be."""
+    if samples.fingerprint in (run.fingerprint, ""):
+        return []
+    trained = {photo.get("group") for photo in run.split().get("train", ())}
+    return sorted({sample.group for sample in samples.samples if sample.group} & trained)
