@@ -37,12 +37,13 @@ FOLDS = 3
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """`runs` with a fold each, on drawn discs."""
+    """`runs` with a fold each, on drawn discs, and their joint scores."""
     folder = tmp_path_factory.mktemp("folds")
     config = replace(small_config(folder / "runs", epochs=1), data=str(write_discs(folder)), folds=FOLDS)
     told: list[str] = []
     train_folds(config, say=told.append)
     assert told[0] == f"{folder / 'runs' / 'fold-0'}: fold 0 of 3 tests"
+    evaluate_folds(list_folds(folder / "runs"), device="cpu", threads=1)
     yield folder
 
 

@@ -59,8 +59,9 @@ class Comparison:
         return QUESTIONS[self.question]
 
     def most_changed(self, count: int = MOST_CHANGED) -> list[Pair]:
-        """The photos whose Dice differs most, the largest change first."""
-        return sorted(self.pairs, key=lambda pair: (-abs(pair.b - pair.a), pair.id))[:count]
+        """The photos whose Dice differs most, the largest change first; none on which it is equal."""
+        changed = [pair for pair in self.pairs if pair.a != pair.b]
+        return sorted(changed, key=lambda pair: (-abs(pair.b - pair.a), pair.id))[:count]
 
     @property
     def winner(self) -> str:
@@ -86,7 +87,7 @@ class Comparison:
                 f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
                 f"{self.winner}",
                 *(f"  note: {note}" for note in self.notes),
-                "  photos that changed most, Dice of A → B:",
+                *(["  photos that changed most, Dice of A → B:"] if changed else []),
                 *changed,
             ]
         )

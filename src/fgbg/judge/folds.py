@@ -102,7 +102,7 @@ def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
     folder = parent if is_theirs else parent / "all-folds"
     if tta == "none":
         return folder
-    folder = folder.resolve()  # a folder that is called . has no name
+    folder = folder if folder.name else folder.resolve()  # a folder that is called . has no name
     return folder.with_name(f"{folder.name}-{tta}")
 
 
