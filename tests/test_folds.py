@@ -101,6 +101,12 @@ def test_views_of_each_photo_are_averaged_fold_by_fold(home: Path) -> None:
     assert (told.question, told.sample) == ("folds", "3 folds")
 
 
+def test_views_of_runs_of_one_name_are_kept_apart(home: Path, tmp_path: Path) -> None:
+    folders = [shutil.copytree(home / "runs" / f"fold-{fold}", tmp_path / str(fold) / "run") for fold in range(FOLDS)]
+    _, joint = evaluate_folds(folders, tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
+    assert [path.name for path in list_folds(joint.folder)] == ["fold-0", "fold-1", "fold-2"]
+
+
 def test_the_best_and_worst_of_all_folds_are_drawn_by_the_models_that_scored_them(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

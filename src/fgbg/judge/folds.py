@@ -28,7 +28,7 @@ from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.rows import TESTED_IN, ScoreRow
 from fgbg.run import Run
-from fgbg.storage import holds_nothing
+from fgbg.storage import FOLD_FOLDER, holds_nothing
 from fgbg.words import Border, name_some
 
 
@@ -78,7 +78,11 @@ def evaluate_folds(
             evaluations = [evaluate_run(run.folder, threshold_for=threshold_for, **rules) for run in runs]
             scored = runs
         else:
-            pairs = [evaluate_together([run.folder], tta=tta, out=folder / run.folder.name, **rules) for run in runs]
+            names = [FOLD_FOLDER.format(run.config.fold) for run in runs]
+            pairs = [
+                evaluate_together([run.folder], tta=tta, out=folder / name, **rules)
+                for run, name in zip(runs, names, strict=True)
+            ]
             evaluations, scored = [evaluation for evaluation, _ in pairs], [run for _, run in pairs]
         rows = _join_rows(runs, evaluations)
         statement = _join_statements(runs, [evaluation.statement for evaluation in evaluations], rows, empty)
