@@ -20,6 +20,9 @@ RUN_MARK = "config.toml"
 FOLD_FOLDER = "fold-{}"
 """Name of a fold's run in the folder of a cross-validation."""
 
+JOINT = "members.json"
+"""The file that marks a folder of joint scores, and says whose they are."""
+
 LOCK = ".lock"
 """Held by the process that writes into a run folder."""
 

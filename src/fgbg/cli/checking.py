@@ -73,7 +73,7 @@ def check_verb(argv: Sequence[str]) -> int:
     from fgbg.doctor.clean_list import require_place, write_clean_list
     from fgbg.doctor.page import require_page_name, write_page
     from fgbg.doctor.wording import describe_audit
-    from fgbg.run import open_run
+    from fgbg.judge.run_data import open_scorable
 
     if arguments.page:
         require_page_name(Path(arguments.page))
@@ -82,7 +82,7 @@ def check_verb(argv: Sequence[str]) -> int:
     names = ("split", "split_seed", "group_by", "folds", "fold", "object_values", "categories")
     options = {name: getattr(arguments, name) for name in names}
     TrainConfig(**options)  # refuses what training would refuse
-    against = open_run(arguments.against) if arguments.against else None
+    against = open_scorable(Path(arguments.against)) if arguments.against else None
     audit = check_data(arguments.target, against=against, progress=show_progress, **options)
     print(json.dumps(audit.to_json(), indent=2) if arguments.json else describe_audit(audit))
     said = []

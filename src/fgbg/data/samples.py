@@ -30,9 +30,9 @@ PIXELS_PER_PLACE = 3_000_000  # of a photo, for each place it takes in the read-
 class Sample:
     """One photo and its mask, on disk or in memory.
 
-    `image` is a file or uint8 RGB (height, width, 3); `mask` a file or uint8 stored values (height, width) in any encoding
-    that `fgbg` reads. `split` is train, validation, test, or empty to let the split rule decide; samples that share a
-    non-empty `group` stay together.
+    `image` is a file (its path, also as a string) or uint8 RGB (height, width, 3); `mask` a file or uint8 stored values
+    (height, width) in any encoding that `fgbg` reads. `split` is train, validation, test, or empty to let the split rule
+    decide; samples that share a non-empty `group` stay together.
     """
 
     id: str

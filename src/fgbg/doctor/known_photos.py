@@ -8,10 +8,10 @@ import numpy as np
 
 from fgbg.data.duplicates import find_near_duplicates, fingerprint_samples
 from fgbg.data.parallel import Progress
-from fgbg.data.sources import open_samples
 from fgbg.doctor.looks import PairLook
 from fgbg.doctor.problems import Problem
 from fgbg.errors import UserError
+from fgbg.judge.run_data import open_own_data
 from fgbg.run import Run
 
 SEEN = {"train": "trained", "validation": "chose the epoch of"}
@@ -30,18 +30,11 @@ def name_known_photos(
         progress: Shows how far the search is.
 
     Raises:
-        UserError: The run's data are not at hand, or a photo of them cannot be decoded.
+        UserError: The run's data are not at hand or have changed, or a photo of them cannot be decoded.
     """
-    config, locked = run.config, run.locked_splits()
-    if not config.data:
+    if not run.config.data:
         raise UserError(f"--against {run.folder}: its photos were given to the Python API, and are not known here")
-    own = open_samples(
-        config.data,
-        object_values=config.object_values,
-        categories=config.categories,
-        locked=locked,
-        progress=progress,
-    )
+    own = open_own_data(run)
     seen = own.rearrange(sample for sample in own.samples if sample.split in SEEN)
     names = list(looks)
     if not names:

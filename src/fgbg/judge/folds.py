@@ -15,7 +15,7 @@ import numpy as np
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation
-from fgbg.judge.joint import JOINT, open_joint_folder, tell_member
+from fgbg.judge.joint import open_joint_folder, tell_member
 from fgbg.judge.panels import FindScorer, draw_best_and_worst
 from fgbg.judge.photo_pictures import find_pictures, keep_pictures, write_scores
 from fgbg.judge.recipe import settings_of_recipe
@@ -28,7 +28,7 @@ from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble, Tta
 from fgbg.rows import TESTED_IN, ScoreRow
 from fgbg.run import Run
-from fgbg.storage import FOLD_FOLDER, holds_nothing
+from fgbg.storage import FOLD_FOLDER, JOINT, holds_nothing
 from fgbg.words import Border, name_some
 
 

@@ -12,10 +12,7 @@ from typing import Any
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.run import Run
-from fgbg.storage import holds_nothing, make_folder, write_alone, write_whole
-
-JOINT = "members.json"
-"""The file that marks such a folder, and says whose scores it holds."""
+from fgbg.storage import JOINT, holds_nothing, make_folder, write_alone, write_whole
 
 
 @contextmanager

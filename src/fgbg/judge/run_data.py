@@ -10,8 +10,8 @@ from fgbg.data.samples import SPLITS, Sample, SampleSet, understand_samples
 from fgbg.data.sources import has_outlines, open_samples
 from fgbg.data.split import lock_splits
 from fgbg.errors import UserError
-from fgbg.judge.joint import JOINT
 from fgbg.run import Run, open_run
+from fgbg.storage import JOINT
 
 
 def find_label(run: Run, label: str, samples: SampleSet) -> str:
@@ -120,8 +120,6 @@ def tell_split_rule(run: Run, label: str) -> str:
 
 
 def find_known_groups(run: Run, samples: SampleSet) -> list[str]:
-    """Groups of other data that bear the names of groups of the run's training photos; of its own data, none can be."""
-    if samples.fingerprint in (run.fingerprint, ""):
-        return []
+    """Groups of the samples that bear names of the run's training groups; in its own data, leaks that were allowed."""
     trained = {photo.get("group") for photo in run.split().get("train", ())}
     return sorted({sample.group for sample in samples.samples if sample.group} & trained)

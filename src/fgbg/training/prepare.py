@@ -15,12 +15,11 @@ from fgbg.data.samples import SampleSet
 from fgbg.data.split import find_overlaps
 from fgbg.engine import Engine
 from fgbg.errors import UserError
-from fgbg.judge.joint import JOINT
 from fgbg.judge.names import LAB_SPLIT
 from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
 from fgbg.run import Run, create_run, open_run
-from fgbg.storage import free_name, holds_nothing, write_alone
+from fgbg.storage import JOINT, free_name, holds_nothing, write_alone
 from fgbg.training.build import OwnParts, build_learner, understand_data
 from fgbg.training.initial_weights import InitialWeights, describe_initial_weights, require_same_network
 from fgbg.training.loop import Learner

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fgbg.data.samples import SPLITS
-from fgbg.judge.joint import JOINT
 from fgbg.judge.metrics import Counts, dice_of
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import read_header
 from fgbg.rows import ScoreRow
 from fgbg.run import Run, open_run
+from fgbg.storage import JOINT
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.words import name_some
 
