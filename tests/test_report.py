@@ -171,6 +171,17 @@ def test_nothing_that_writes_the_page_imports_torch() -> None:
 # What it says
 
 
+def test_the_legend_of_the_curves_is_dashed_where_the_curve_is() -> None:
+    css = Path(gallery.__file__).with_name("report.css").read_text(encoding="utf-8")
+    rules = {
+        (part, kind): re.search(rf"\.{part}\.{kind}[^{{]*{{([^}}]*)}}", css)[1]
+        for part in ("line", "key")
+        for kind in ("train", "validation")
+    }
+    dashed = {part: [kind for kind in ("train", "validation") if "dash" in rules[part, kind]] for part in ("line", "key")}
+    assert dashed["line"] == dashed["key"] == ["validation"], "as in the charts and in the workbook"
+
+
 def test_the_headline_is_the_statements(page: Page, run: Run) -> None:
     told = run.statement("test")
     exact = next(attributes["data-exact"] for _, attributes in page.tags if "data-exact" in attributes)

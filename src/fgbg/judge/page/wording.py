@@ -97,8 +97,9 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
 
     def fact(name: str, key: str, meaning: str, digits: int = 4, unit: str = "") -> Fact:
         low, high = statement.get("intervals", {}).get(key, (None, None))
-        interval = "" if low is None or high is None else f" [{word(low, digits)}, {word(high, digits)}]"
-        return Fact(name, f"{word(statement.get(key), digits, unit)}{interval}", meaning)
+        if low is None or high is None:
+            return Fact(name, word(statement.get(key), digits, unit), meaning)
+        return Fact(name, f"{word(statement.get(key), digits)} [{word(low, digits)}, {word(high, digits)}]{unit}", meaning)
 
     size = statement.get("size", DASH)
     at_size = fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it")
