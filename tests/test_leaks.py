@@ -16,13 +16,18 @@ import fgbg
 from discs import make_samples, small_config, write_discs
 from fgbg.config import TrainConfig
 from fgbg.data.masks import TRIMAP
+from fgbg.data.overlaps import find_near_overlaps, find_overlaps, refuse_overlaps
 from fgbg.data.samples import Sample, understand_samples
-from fgbg.data.split import NEAR_DUPLICATES, find_overlaps, group_samples, refuse_one_sided, refuse_overlaps, split_set
+from fgbg.data.split import NEAR_DUPLICATES, group_samples, refuse_one_sided, split_set
 from fgbg.data.split_rules import split_by_group, split_folds
 from fgbg.errors import UserError
 from fgbg.judge.compare import compare_runs
+from fgbg.judge.report import write_report
+from fgbg.judge.run_data import find_copies
 from fgbg.judge.runs import evaluate_run
 from fgbg.models.checkpoint import read_header
+from fgbg.training.checks.data import check_copies
+from fgbg.training.checks.folder import check_run
 
 pytestmark = pytest.mark.usefixtures("no_charts")
 
@@ -396,3 +401,69 @@ def test_no_threshold_is_chosen_on_photos_that_trained_the_model(tmp_path: Path)
         evaluate_run(run.folder, split="validation", threshold_for="iou", allow_overlap=True, device="cpu", threads=1)
     evaluation = evaluate_run(run.folder, split="validation", allow_overlap=True, device="cpu", threads=1)
     assert evaluation.statement["seen_count"] == 1
+
+
+# Copies that were saved anew
+
+
+def make_saved_anew(**splits: str) -> list[Sample]:
+    """Six drawn animals, which train and validate, and copies of the first: `mirrored="test"`, say."""
+    figures = [fgbg.draw_figure(index, size=64) for index in range(6)]
+    samples = [
+        Sample(f"f{index}", figure.pixels, figure.mask.astype(np.uint8), split="validation" if index == 5 else "train")
+        for index, figure in enumerate(figures)
+    ]
+    pixels, mask = samples[0].image, samples[0].mask
+    copies = {
+        "darker": (pixels // 2, mask),
+        "mirrored": (np.ascontiguousarray(pixels[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])),
+        "same": (pixels, mask),
+    }
+    return samples + [Sample(name, *copies[name], split=split) for name, split in splits.items()]
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        ({}, []),
+        ({"darker": "train"}, []),
+        ({"same": "test"}, []),  # which find_overlaps finds
+        ({"darker": "test", "mirrored": "validation"}, [("f0", "mirrored"), ("f0", "darker")]),
+        ({"mirrored": "test", "darker": "test"}, [("f0", "mirrored"), ("f0", "darker")]),
+        ({"darker": "validation", "same": "test"}, [("f0", "darker"), ("darker", "same")]),
+    ],
+)
+def test_photos_that_show_a_picture_of_an_earlier_split(splits: dict[str, str], expected: list[tuple[str, str]]) -> None:
+    found = find_near_overlaps(understand_samples("own", make_saved_anew(**splits)))
+    assert found is not None
+    assert [(first.id, later.id) for first, later in found] == expected
+
+
+def test_large_sets_are_not_searched_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fgbg.data.overlaps.MOST_SEARCHED", 6)
+    samples = understand_samples("own", make_saved_anew(mirrored="test"))
+    assert find_near_overlaps(samples) is None
+    told = check_copies(None)
+    assert told.passed
+    assert "not looked for among more than 5,000 photos" in told.sentence
+
+
+def test_a_copy_that_was_saved_anew_is_told_in_training_and_in_every_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = make_saved_anew(mirrored="test", darker="validation")
+    config = small_config(tmp_path / "run", epochs=1, selfcheck=True)
+    run = fgbg.train(config, samples=samples)
+    said = capsys.readouterr().out
+    assert "note: f0 (train) and darker (validation), f0 (train) and mirrored (test) show the same picture" in said
+    evaluation = evaluate_run(run.folder, samples=samples, device="cpu", threads=1)
+    assert evaluation.statement["copies"] == ["mirrored"]
+    sentence = "mirrored shows the same picture as a photo that trained this model or chose its epoch"
+    assert f"note: {sentence}" in evaluation.describe()
+    assert sentence in write_report([run], tmp_path / "report").page.read_text(encoding="utf-8")
+    assert run.statement("validation")["copies"] == ["darker"]
+    assert "f0 (train) and mirrored (test)" in next(found.sentence for found in check_run(run.folder) if not found.passed)
+    fgbg.train(replace(config, epochs=2), samples=samples, resume=True)
+    assert find_copies(run, "test") == ["mirrored"]
+    without = fgbg.train(replace(config, out=str(tmp_path / "without"), selfcheck=False), samples=samples)
+    assert find_copies(without, "test") == []

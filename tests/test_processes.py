@@ -179,7 +179,7 @@ def test_two_processes_train_one_run(both: Both, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_two_processes_check_once_and_stop_together(both: Both) -> None:
-    assert both.printed.count("self-check: 19 of 19 passed") == 2, "once for each of the two trainings that it goes through"
+    assert both.printed.count("self-check: 20 of 20 passed") == 2, "once for each of the two trainings that it goes through"
     assert all("wrong sign" in (both.out / f"stopped_{rank}").read_text() for rank in (0, 1))
 
 

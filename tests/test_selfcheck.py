@@ -27,6 +27,7 @@ from fgbg.loss_names import LOSSES
 from fgbg.run import Run
 from fgbg.training.build import OwnParts, build_learner, understand_data
 from fgbg.training.checks.augmentation import check_targets
+from fgbg.training.checks.data import check_splits
 from fgbg.training.checks.draws import (
     choose_epochs,
     copy_learner,
@@ -60,7 +61,8 @@ def check(config: fgbg.TrainConfig, samples: list[fgbg.Sample] | None = None, **
     sample_set = understand_data(config, make_samples() if samples is None else samples)
     learner = build_learner(config, sample_set, Engine("cpu", "fp32", 1), OwnParts(**parts))
     known = None if "loss" in parts else config
-    return check_learner(learner, epochs=config.epochs, config=known, samples=sample_set)
+    findings = check_learner(learner, epochs=config.epochs, config=known)
+    return [check_splits(sample_set), *findings]
 
 
 def alarms(findings: list[Finding]) -> list[str]:
@@ -517,11 +519,11 @@ def test_one_draw_for_a_whole_batch_is_told(tmp_path: Path) -> None:
 
 def test_a_training_says_that_all_is_well_and_draws_its_first_batch(tmp_path: Path, capsys: Any) -> None:
     run = fgbg.train(small_config(tmp_path / "run", epochs=1, selfcheck=True), samples=make_samples())
-    assert "self-check: 19 of 19 passed" in capsys.readouterr().out
+    assert "self-check: 20 of 20 passed" in capsys.readouterr().out
     with Image.open(run.charts / "first_batch.png") as picture:
         colours = np.unique(np.asarray(picture).reshape(-1, 3), axis=0)
     assert [128, 128, 128] in colours.tolist(), "what is not judged"
-    assert len(run.selfcheck() or []) == 19
+    assert len(run.selfcheck() or []) == 20
     assert alarms(check_run(run.folder)) == []
 
 

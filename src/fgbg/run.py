@@ -13,6 +13,7 @@ from typing import Any
 
 from fgbg.config import TrainConfig
 from fgbg.config_file import read_config, to_toml
+from fgbg.data.overlaps import Overlap
 from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.data.split import Locked
 from fgbg.environment import describe_environment
@@ -125,15 +126,22 @@ class Run:
         """
         return self._read("environment.json")
 
-    def write_split(self, samples: SampleSet, config: TrainConfig) -> None:
-        """Write which photo is in which split, with hashes of its content."""
+    def write_split(self, samples: SampleSet, config: TrainConfig, copies: Sequence[Overlap] | None = None) -> None:
+        """Write which photo is in which split, with hashes of its content, and which show the same picture.
+
+        Args:
+            samples: All splits.
+            config: Says by which rules they were split.
+            copies: As `find_near_overlaps` finds them; None if they were not looked for, and what was written before stays.
+        """
+        known = self.split().get("copies") if copies is None else [[first.id, second.id] for first, second in copies]
         splits: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
         for sample, look in zip(samples.samples, samples.inspections, strict=True):
             image, mask = look.image_hash[:HASH_DIGITS], look.mask_hash[:HASH_DIGITS]
             group = {"group": sample.group} if sample.group else {}
             splits[sample.split].append({"id": sample.id, "image": image, "mask": mask, **group})
         rules = {name: value for name, value in config.data_options().items() if name not in ("object_values", "categories")}
-        content = {"rules": rules, "data": samples.name, "fingerprint": samples.fingerprint, **splits}
+        content = {"rules": rules, "data": samples.name, "fingerprint": samples.fingerprint, **splits, "copies": known}
         self._write("split.json", to_sealed_json(content, indent=1))
 
     @property

@@ -78,7 +78,9 @@ def fingerprint_samples(samples: SampleSet, progress: Progress | None = None) ->
         path.write_bytes(fingerprint.tobytes())
         return fingerprint
 
-    taken = list(map_in_order(find_or_take, range(len(samples.samples)), progress, "taking fingerprints"))
+    taken = list(
+        map_in_order(find_or_take, range(len(samples.samples)), progress, "taking fingerprints", weigh=samples.weigh)
+    )
     return np.array(taken, np.uint8).reshape(-1, FINGERPRINT_LENGTH)
 
 

@@ -138,41 +138,6 @@ def lock_splits(samples: Sequence[Sample], locked: Mapping[str, Locked]) -> list
     return [replace(by_id[sample_id], **lock._asdict()) for sample_id, lock in locked.items()]
 
 
-class Overlap(NamedTuple):
-    """Two samples that are in different splits although they show the same photo, or belong together."""
-
-    first: Sample
-    second: Sample
-
-
-def find_overlaps(samples: SampleSet) -> list[Overlap]:
-    """Samples of different splits with the same photo, byte for byte, or of the same group: one pair per two splits."""
-    first_of: dict[str, dict[str, Sample]] = {}
-    overlaps = []
-    for sample, look in zip(samples.samples, samples.inspections, strict=True):
-        for key in filter(None, (look.image_hash, sample.group and f"group {sample.group}")):
-            known = first_of.setdefault(key, {})
-            if sample.split not in known:
-                overlaps += [Overlap(other, sample) for other in known.values()]
-                known[sample.split] = sample
-    return overlaps
-
-
-def refuse_overlaps(samples: SampleSet) -> None:
-    """Refuse overlapping splits: a model that has seen its test photos is scored on what it remembers.
-
-    Raises:
-        UserError: The same photo, byte for byte, or photos of one group are in different splits.
-    """
-    overlaps = find_overlaps(samples)
-    if overlaps:
-        told = [f"{first.id} ({first.split}) and {second.id} ({second.split})" for first, second in overlaps]
-        raise UserError(
-            f"splits overlap: {name_some(told, 3)} are the same photo, byte for byte, or of one group; take one of each "
-            "out, or go on with --allow-overlap, which every score of the model will tell"
-        )
-
-
 def refuse_one_sided(samples: SampleSet) -> None:
     """Refuse training or validation masks that are all ground, or all object: a model that knows nothing is right on them.
 

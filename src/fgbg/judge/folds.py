@@ -192,6 +192,7 @@ def _join_statements(
         "member_models": [
             tell_member(run, epoch=each["epoch"], threshold=each["threshold"]) for run, each in zip(runs, told, strict=True)
         ],
+        "copies": sorted({name for each in told for name in each["copies"]}),
         "seen_count": sum(each["seen_count"] for each in told),
         "overlap": "; ".join(dict.fromkeys(filter(None, (each["overlap"] for each in told)))),
     }

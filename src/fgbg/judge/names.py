@@ -56,6 +56,18 @@ def name_data(statement: Mapping[str, Any]) -> str:
     return f"{statement.get('split', '')} photos of {statement.get('data', '–')}{lab}"
 
 
+def name_copies(statement: Mapping[str, Any]) -> str:
+    """Which of the photos show the same picture as one that the model has seen, in words; empty if none is known to.
+
+    >>> name_copies({"split": "test", "copies": ["x", "y"]})
+    'x and y show the same picture as photos that trained this model or chose its epoch'
+    """
+    copies = statement.get("copies") or []
+    seen = "trained this model" + (" or chose its epoch" if statement.get("split") == "test" else "")
+    same = "shows the same picture as a photo" if len(copies) == 1 else "show the same picture as photos"
+    return f"{name_some(copies, 3)} {same} that {seen}" if copies else ""
+
+
 def name_known_groups(statement: Mapping[str, Any]) -> str:
     """Which groups of the photos were also groups of the model's training photos, in words; empty if there are none.
 

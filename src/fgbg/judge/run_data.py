@@ -119,6 +119,12 @@ def tell_split_rule(run: Run, label: str) -> str:
     return run.config.split if label in SPLITS else ""
 
 
+def find_copies(run: Run, label: str) -> list[str]:
+    """Photos of a split of the run's own data that show the same picture as one that trained it or chose its epoch."""
+    split_of = run.locked_splits()
+    return sorted({later for _, later in run.split().get("copies") or () if split_of[later].split == label})
+
+
 def find_known_groups(run: Run, samples: SampleSet) -> list[str]:
     """Groups of the samples that bear names of the run's training groups; in its own data, leaks that were allowed."""
     trained = {photo.get("group") for photo in run.split().get("train", ())}

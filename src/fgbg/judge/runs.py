@@ -19,7 +19,7 @@ from fgbg.judge.calibration import describe_calibration
 from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find_seen_photos
 from fgbg.judge.panels import draw_best_and_worst
 from fgbg.judge.report import write_record
-from fgbg.judge.run_data import find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
+from fgbg.judge.run_data import find_copies, find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, replace_header
 from fgbg.models.predictor import Predictor
@@ -99,7 +99,11 @@ def evaluate_run(
                 empty=empty,
                 allow_overlap=allow_overlap,
                 run=run,
-                about={"split_rule": tell_split_rule(run, label), "known_groups": find_known_groups(run, scored)},
+                about={
+                    "split_rule": tell_split_rule(run, label),
+                    "copies": find_copies(run, label),
+                    "known_groups": find_known_groups(run, scored),
+                },
                 progress=show_progress,
             )
         if engine.is_main:
@@ -154,7 +158,7 @@ def choose_on_validation(
         split="validation",
         empty=empty,
         run=run,
-        about={"split_rule": tell_split_rule(run, "validation")},
+        about={"split_rule": tell_split_rule(run, "validation"), "copies": find_copies(run, "validation")},
         progress=show_progress,
     )
     if engine.is_main:

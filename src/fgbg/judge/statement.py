@@ -13,7 +13,7 @@ from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import MEAN_DICE, Estimate, estimate_mean, estimate_means, find_groups, read_mean_dice
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
-from fgbg.judge.names import name_data, name_epochs, name_known_groups
+from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
 from fgbg.rows import ScoreRow
@@ -154,7 +154,7 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"border = {told['border']} · threshold {threshold} · fit {told['fit']} · "
         f"{told['network']} (width {told['width']}, {name_epochs(told)}){views}",
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
-        *([f"  note: {name_known_groups(told)}"] if told.get("known_groups") else []),
+        *(f"  note: {doubt}" for doubt in (name_copies(told), name_known_groups(told)) if doubt),
         f"  Dice  mean over photos   {read_mean_dice(told)}  95 % bootstrap over {over}, at their own size",
         f"        all pixels pooled  {told['pooled_dice']:.4f}",
         *_describe_size(told),

@@ -14,10 +14,11 @@ from fgbg.config import TrainConfig
 from fgbg.config_rules import EVERY_FOLD
 from fgbg.data.augment import Augment, PairedAugmentation
 from fgbg.data.masks import check_border
+from fgbg.data.overlaps import refuse_overlaps
 from fgbg.data.parallel import show_progress
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
-from fgbg.data.split import Locked, lock_splits, refuse_one_sided, refuse_overlaps, split_set
+from fgbg.data.split import Locked, lock_splits, refuse_one_sided, split_set
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.models.predictor import Predictor

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fgbg
 from fgbg.config import TrainConfig, require_loss_options
+from fgbg.data.overlaps import Overlap, find_near_overlaps, find_overlaps
+from fgbg.data.parallel import show_progress
 from fgbg.data.patches import describe_patches
 from fgbg.data.samples import SampleSet
-from fgbg.data.split import find_overlaps
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.names import LAB_SPLIT
@@ -105,11 +106,14 @@ def _prepare(
         require_same_parts(run, progress, own.of_training)
         say(describe_resumption(run, before, config, learner, progress))
     progress = replace(progress, own_parts=own.of_training)
+    copies: list[Overlap] | None = None
     if engine.is_main:
-        _write_beginning(run, config, sample_set, engine, progress)
+        is_searched = config.selfcheck and not progress.epoch
+        copies = find_near_overlaps(sample_set, show_progress) if is_searched else None
+        _write_beginning(run, config, sample_set, engine, progress, copies)
     engine.wait()  # from here on, the record holds no epoch that is about to be trained again
     if config.selfcheck and not progress.epoch:
-        check_before_training(run, config, learner, sample_set, say, own_loss=own.loss is not None)
+        check_before_training(run, config, learner, sample_set, say, copies=copies, own_loss=own.loss is not None)
     header = _describe_model(config, sample_set, learner.initial)
     return Training(run, config, header, sample_set.of("validation"), learner, progress, say)
 
@@ -159,7 +163,14 @@ def _describe_steps(config: TrainConfig, processes: int) -> str:
     return f"{images}, {config.optimizer}, learning rate {config.learning_rate:g}, {config.schedule}"
 
 
-def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: Engine, progress: Progress) -> None:
+def _write_beginning(
+    run: Run,
+    config: TrainConfig,
+    samples: SampleSet,
+    engine: Engine,
+    progress: Progress,
+    copies: Sequence[Overlap] | None,
+) -> None:
     """Write what the run folder holds before the first epoch."""
     run.keep_epochs(progress.epoch)
     run.write_config(config)
@@ -171,7 +182,7 @@ def _write_beginning(run: Run, config: TrainConfig, samples: SampleSet, engine: 
         processes=engine.processes,
         after_epoch=progress.epoch,
     )
-    run.write_split(samples, config)
+    run.write_split(samples, config, copies)
 
 
 def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:

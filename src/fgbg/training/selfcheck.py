@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fgbg.config import TrainConfig
+from fgbg.data.overlaps import Overlap
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
 from fgbg.judge.pictures import draw_batch
@@ -29,9 +30,23 @@ PICTURED = 8  # images of the first batch
 
 
 def check_before_training(
-    run: Run, config: TrainConfig, learner: Learner, samples: SampleSet, say: Callable[[str], None], *, own_loss: bool
+    run: Run,
+    config: TrainConfig,
+    learner: Learner,
+    samples: SampleSet,
+    say: Callable[[str], None],
+    *,
+    copies: Sequence[Overlap] | None,
+    own_loss: bool,
 ) -> None:
     """Run the self-check in the main process only: it touches nothing that processes share.
+
+    Args:
+        run: Keeps the findings and the picture of the first batch.
+        config, learner, samples: The training.
+        say: Gets what was found.
+        copies: As `find_near_overlaps` finds them, in the main process.
+        own_loss: Whether the loss is the user's and not the configured one.
 
     Raises:
         UserError: The training would be worthless.
@@ -40,7 +55,8 @@ def check_before_training(
     if learner.engine.is_main:
         picture = run.charts / "first_batch.png"
         known = None if own_loss else config
-        findings = check_learner(learner, epochs=config.epochs, config=known, samples=samples, picture=picture)
+        findings = check_learner(learner, epochs=config.epochs, config=known, picture=picture)
+        findings = [data.check_splits(samples), data.check_copies(copies), *findings]
         run.write_selfcheck([finding._asdict() for finding in findings])
     findings = learner.engine.gather(findings, lambda finding: finding.name)
     _stop_or_go_on(findings)
@@ -52,7 +68,6 @@ def check_learner(
     *,
     epochs: int = 2,
     config: TrainConfig | None = None,
-    samples: SampleSet | None = None,
     picture: Path | None = None,
 ) -> list[Finding]:
     """Look for silent errors in a training that has not started.
@@ -61,10 +76,9 @@ def check_learner(
         learner: The training's parts, copied where possible; weights, gradients, modes and random states stay unchanged.
         epochs: Number of epochs to come: the augmentation is not called for later ones.
         config: The settings, if the loss is the configured one.
-        samples: All photos of all splits.
         picture: The PNG to draw the first augmented batch into.
     """
-    findings = [data.check_splits(samples)] if samples else []
+    findings: list[Finding] = []
     with draws.leave_no_trace(learner):
         for module in learner.predictor.modules():
             module.training = True

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fgbg.judge.names import name_data, name_epochs, name_known_groups
+from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
 from fgbg.rows import ScoreRow
 from fgbg.words import plural
 
@@ -169,6 +169,8 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
     ]
     if get("overlap"):
         rules.insert(1, Fact("Not a clean test", str(get("overlap")), "allowed by --allow-overlap: the score is too good"))
+    if copies := name_copies(statement):
+        rules.insert(1, Fact("Not quite a clean test", copies, "a copy that was resized, mirrored or saved again"))
     if known := name_known_groups(statement):
         rules.insert(1, Fact("Not surely a clean test", known))
     if stale:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
+from fgbg.data.overlaps import MOST_SEARCHED, Overlap, find_overlaps
 from fgbg.data.samples import SampleSet
-from fgbg.data.split import find_overlaps
 from fgbg.training.checks.finding import Finding, doubted, passed
 from fgbg.training.stores import Store
 from fgbg.words import GROUND, OBJECT, name_some
@@ -19,11 +21,30 @@ def check_splits(samples: SampleSet) -> Finding:
     name, overlaps = "splits", find_overlaps(samples)
     if not overlaps:
         return passed(name, "no photo is in two splits")
-    told = [f"{first.id} ({first.split}) and {second.id} ({second.split})" for first, second in overlaps]
+    told = [overlap.describe() for overlap in overlaps]
     return doubted(
         name,
         f"{name_some(told, 3)} are the same photo, byte for byte, or of one group: scores on them will flatter, so leave "
         "them out of one side",
+    )
+
+
+def check_copies(overlaps: Sequence[Overlap] | None) -> Finding:
+    """No photo of one split shows the same picture as one of another.
+
+    Args:
+        overlaps: As `find_near_overlaps` finds them.
+    """
+    name = "copies"
+    if overlaps is None:
+        return passed(name, f"not looked for among more than {MOST_SEARCHED:,} photos: fgbg check DATA does")
+    if not overlaps:
+        return passed(name, "no photo of another split shows the same picture")
+    told = [overlap.describe() for overlap in overlaps]
+    return doubted(
+        name,
+        f"{name_some(told, 3)} show the same picture, on which scores flatter: leave one of them out (fgbg check DATA shows "
+        "them, and with --write-clean lists all others), or keep them together (--group-by near-duplicates)",
     )
 
 
