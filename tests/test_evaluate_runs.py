@@ -316,3 +316,61 @@ def test_a_run_on_a_list_of_photos_can_be_scored(tmp_path: Path) -> None:
         (data / f"{name}.txt").unlink()
     run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(data), only=str(tmp_path / "keep.txt")))
     assert len(evaluate_run(run.folder, device="cpu", threads=1).rows) == 2
+
+
+# What the masks mean
+
+
+@pytest.fixture(scope="module")
+def trained_on_trimaps(tmp_path_factory: pytest.TempPathFactory) -> fgbg.Run:
+    """A run on discs whose masks hold 1, 2 and 3, and which was told that 1 is object."""
+    folder = write_discs(tmp_path_factory.mktemp("trimaps"))
+    for path in (folder / "masks").iterdir():
+        values = np.where(np.asarray(Image.open(path)) > 0, 1, 2).astype(np.uint8)
+        values[:4] = 3
+        Image.fromarray(values).save(path)
+    config = small_config(folder.parent / "told", epochs=1, data=str(folder), object_values=(1,))
+    return fgbg.train(config)
+
+
+def test_own_data_by_name_mean_what_they_meant_in_training(trained_on_trimaps: fgbg.Run, tmp_path: Path) -> None:
+    run = copy_run(trained_on_trimaps.folder, tmp_path)
+    own = evaluate_run(run.folder, device="cpu", threads=1)
+    named = evaluate_run(run.folder, run.config.data, device="cpu", threads=1)
+    assert named.rows == own.rows
+    assert named.statement["object_values"] == [1]
+    assert run.scored() == ["validation", "test"]
+
+
+@pytest.mark.long
+def test_own_data_that_shall_mean_something_else_are_other_data(trained_on_trimaps: fgbg.Run, tmp_path: Path) -> None:
+    run = copy_run(trained_on_trimaps.folder, tmp_path)
+    own, header = evaluate_run(run.folder, device="cpu", threads=1), read_header(run.best)
+    for values in ((1, 3), (3,), (1, 3)):
+        told = evaluate_run(run.folder, run.config.data, object_values=values, device="cpu", threads=1)
+        assert told.statement["object_values"] == list(values)
+    assert run.scores("test") == own.rows
+    assert run.scored()[2:] == ["discs_test", f"discs_test_{own.statement['fingerprint']}_3"]
+    assert run.statement("discs_test")["object_values"] == [1, 3]
+    with pytest.raises(UserError, match="of 4 photos 4 chose the epoch and threshold of this model"):
+        evaluate_run(run.folder, run.config.data, object_values=(3,), split="validation", device="cpu", threads=1)
+    assert read_header(run.best) == header
+
+
+@pytest.mark.long
+def test_scores_against_masks_that_mean_something_else_are_not_compared(
+    trained_on_trimaps: fgbg.Run, tmp_path: Path
+) -> None:
+    told = copy_run(trained_on_trimaps.folder, tmp_path)
+    config = replace(told.config, out=str(tmp_path / "other"), object_values=(1, 3))
+    other = fgbg.train(config)
+    for run in (told, other):
+        evaluate_run(run.folder, device="cpu", threads=1)
+    with pytest.raises(UserError, match=r"run was scored with object_values = \[1\], .*other with \[1, 3\]: evaluate both"):
+        compare_runs([told, other])
+
+
+def test_values_that_mean_by_themselves_what_was_said_make_no_difference(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)  # 0 and 255
+    run = fgbg.train(small_config(tmp_path / "run", epochs=1, data=str(folder), object_values=(255,)))
+    assert evaluate_run(run.folder, device="cpu", threads=1).statement["object_values"] == []

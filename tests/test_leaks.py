@@ -374,9 +374,29 @@ def test_a_photo_that_chose_the_model_does_not_test_it(tmp_path: Path) -> None:
     for kind in ("images", "masks"):
         (folder / kind / "disc_06.png").unlink()  # other data than the run's own
     with pytest.raises(
-        UserError, match=r"of 5 photos 4 chose its epoch and threshold \(disc_02, disc_07, disc_12, disc_17\)"
+        UserError, match=r"of 5 photos 4 chose the epoch and threshold of this model \(disc_02, disc_07, disc_12, disc_17\)"
     ):
         evaluate_run(run.folder, str(folder), device="cpu", threads=1)
+
+
+def test_other_data_do_not_pass_for_the_validation_photos_of_the_run(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path)
+    run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(folder)))
+    for kind in ("images", "masks"):
+        (folder / kind / "disc_06.png").unlink()  # a test photo, which makes it other data
+    (folder / "test.txt").write_text("disc_01\n")
+    with pytest.raises(UserError, match=r"of 4 photos 4 chose the epoch and threshold of this model"):
+        evaluate_run(run.folder, str(folder), split="validation", device="cpu", threads=1)
+
+
+def test_a_model_that_test_photos_chose_is_no_start(tmp_path: Path) -> None:
+    samples = make_samples()
+    first = fgbg.train(small_config(tmp_path / "first", epochs=1), samples=samples)
+    moved = [replace(sample, split="test" if sample.split == "validation" else "train") for sample in samples]
+    moved[1] = replace(fgbg.Sample("new", samples[1].image // 2, samples[1].mask), split="validation")
+    config = small_config(tmp_path / "run", epochs=1, init=str(first.folder))
+    with pytest.raises(UserError, match=r"of the test photos 4 chose the epoch and threshold of the model of --init"):
+        fgbg.train(config, samples=moved)
 
 
 def test_allowing_an_overlap_does_not_stop_a_threshold_from_being_chosen(tmp_path: Path) -> None:
@@ -448,6 +468,7 @@ def test_large_sets_are_not_searched_for_copies(monkeypatch: pytest.MonkeyPatch)
     assert "not looked for among more than 5,000 photos" in told.sentence
 
 
+@pytest.mark.long
 def test_a_copy_that_was_saved_anew_is_told_in_training_and_in_every_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -289,7 +289,7 @@ def test_photos_that_trained_the_first_model_cannot_judge_the_second(first: fgbg
     config = small_config(tmp_path / "run", epochs=1, init=str(first.folder))
     known = next(sample for sample in make_samples(8) if sample.split == "train")
     judge = replace(known, id="renamed", split="validation")
-    with pytest.raises(fgbg.UserError, match=r"1 validation photo trained the model of --init \(renamed\)"):
+    with pytest.raises(fgbg.UserError, match=r"of the validation photos 1 trained the model of --init \(renamed\)"):
         fgbg.train(config, samples=[*fresh_samples(), judge])
     run = fgbg.train(replace(config, out=str(tmp_path / "second")), samples=fresh_samples())
     ours, theirs = read_header(run.best), read_header(first.best)

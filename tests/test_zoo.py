@@ -185,6 +185,11 @@ def test_an_unknown_encoder_is_named_with_the_nearest() -> None:
         build_network("fpn", width=64, encoder="resnet43")
 
 
+def test_an_encoder_with_weights_that_timm_does_not_know_is_named() -> None:
+    with pytest.raises(UserError, match=r"unknown encoder 'resnet34.nosuch': timm has no such weights .*resnet34\.a1_in1k"):
+        build_network("fpn", width=64, encoder="resnet34.nosuch")
+
+
 @pytest.mark.parametrize("encoder", ["resnet81", "§", "../resnet18", "tu-resnet18"])
 def test_an_unknown_encoder_is_refused_before_anything_is_written(tmp_path: Path, encoder: str) -> None:
     config = small_config(tmp_path / "run", model="fpn", encoder=encoder)

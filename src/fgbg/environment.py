@@ -9,7 +9,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-RECORDED_PACKAGES = ("fgbg", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
+RECORDED_PACKAGES = (
+    "fgbg",
+    "torch",
+    "torchvision",
+    "accelerate",
+    "segmentation-models-pytorch",
+    "timm",
+    "numpy",
+    "scipy",
+    "pillow",
+    "safetensors",
+)
 
 
 def describe_environment() -> dict[str, Any]:

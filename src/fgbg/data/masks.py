@@ -34,6 +34,7 @@ class MaskEncoding:
     object_values: tuple[int, ...]
     ground_values: tuple[int, ...]
     band_values: tuple[int, ...] = ()
+    told_values: tuple[int, ...] = ()  # what a user said is object, unless the values mean just that by themselves
 
     @property
     def has_band(self) -> bool:
@@ -89,7 +90,8 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
 
     Args:
         histogram: (256,) how many pixels of the set hold each value.
-        object_values: Values that the user says are object; all others are then ground.
+        object_values: Values that the user says are object; all others are then ground. Where that is what the values mean
+            by themselves, it makes no difference.
 
     Raises:
         UserError: The values fit no known encoding; the sentence names the flag that settles it.
@@ -100,17 +102,24 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
         absent = [value for value in wanted if value not in values]
         if absent:
             raise UserError(f"--object-values {absent[0]}: no mask holds it, the set holds {say_values(values)}")
+        if (usual := _recognise(histogram, values)) and usual.object_values == wanted and not usual.band_values:
+            return usual
         ground = tuple(value for value in range(256) if value not in wanted)
-        return MaskEncoding(f"as told: object = {', '.join(map(str, wanted))}", wanted, ground)
+        return MaskEncoding(f"as told: object = {', '.join(map(str, wanted))}", wanted, ground, told_values=wanted)
+    if usual := _recognise(histogram, values):
+        return usual
+    raise UserError(f"the masks hold the values {say_values(values)}, {_advise(values)}")
+
+
+def _recognise(histogram: NDArray[np.int64], values: Sequence[int]) -> MaskEncoding | None:
+    """What the values of a set mean by themselves; None if that is not known."""
     if set(values) <= {0, 1}:
         return ZERO_ONE
     if set(values) <= {0, 255}:
         return ZERO_255
     if set(values) == {1, 2, 3}:
         return TRIMAP
-    if _is_near_binary(histogram):
-        return NEAR_BINARY
-    raise UserError(f"the masks hold the values {say_values(values)}, {_advise(values)}")
+    return NEAR_BINARY if _is_near_binary(histogram) else None
 
 
 def _advise(values: Sequence[int]) -> str:

@@ -94,9 +94,10 @@ def read_oxford(folder: Path, fault: Fault) -> tuple[list[Sample], list[Sample],
 def _keep_whole(samples: Sequence[Sample], fault: Fault) -> list[Sample]:
     """The listed samples whose two files exist."""
     for kind in ("image", "mask"):
-        absent = [path for sample in samples if isinstance(path := getattr(sample, kind), Path) and not path.exists()]
-        if absent:
-            names = name_some([str(path) for path in absent], 3)
-            fault(f"missing-{kind}", absent, f"{names} is listed but does not exist: restore it or take it off the list")
+        paths = [path for sample in samples if isinstance(path := getattr(sample, kind), Path) and not path.exists()]
+        if paths:
+            names = name_some([str(path) for path in paths], 3)
+            fault(f"missing-{kind}", paths, f"{names} is listed but does not exist: restore it or take it off the list")
+        absent = set(paths)
         samples = [sample for sample in samples if getattr(sample, kind) not in absent]
     return list(samples)

@@ -48,7 +48,7 @@ class Sample:
                 object.__setattr__(self, name, Path(getattr(self, name)))
 
     def read_pixels(self) -> NDArray[np.uint8]:
-        """The photo as the network sees it: uint8 RGB (height, width, 3), upright, reduced if it is over 24 MP."""
+        """The photo as the network sees it: uint8 RGB (height, width, 3), upright; a file over 24 MP is reduced."""
         return read_photo(self.image) if isinstance(self.image, Path) else np.ascontiguousarray(self.image)
 
     def read_full_pixels(self) -> NDArray[np.uint8]:

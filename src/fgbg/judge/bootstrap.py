@@ -93,6 +93,33 @@ def estimate_means(sets: Sequence[NDArray[np.float64]], *, seed: int = 0) -> lis
     return [found[place] for place in range(len(sets))]
 
 
+def estimate_chosen(
+    scores: NDArray[np.float64], chosen: int, *, groups: Sequence[str] | None = None, seed: int = 0
+) -> Estimate:
+    """The mean of one of several candidates, with an interval that stays honest if their scores decided which one it is.
+
+    The best of many candidates looks good by chance, and an interval of its own scores does not know that it was chosen.
+    This one holds for all candidates at once: its reach is that of the largest deviation among them, each in units of its
+    own standard error, over the bootstrap's resamples ("max-t", Westfall and Young 1993), widened like `estimate_mean`'s.
+
+    Args:
+        scores: (images, candidates).
+        chosen: The candidate's place.
+        groups: (images,) names, as for `estimate_mean`.
+        seed: Seed of the resampling.
+    """
+    units = _count_units(scores, groups)
+    mean = float(scores[:, chosen].mean())
+    deviations = _resample_together(scores, seed, groups) - scores.mean(0)
+    errors = deviations.std(0)
+    if math.isinf(_find_interval(np.sort(deviations[:, chosen]), units)[0]):
+        return Estimate(mean, -math.inf, math.inf)
+    largest = np.abs(deviations[:, errors > 0] / errors[errors > 0]).max(1, initial=0)
+    widened = _widening(units) * float(stdtrit(units - 1, 0.975) / ndtri(0.975))
+    reach = widened * float(np.quantile(largest, 0.95)) * float(errors[chosen])
+    return Estimate(mean, mean - reach, mean + reach)
+
+
 @runtime_checkable
 class Member(Protocol):
     """An image that may belong to a group: a sample, or a row of scores."""
@@ -175,13 +202,18 @@ def resample_means(
     return np.concatenate(means)
 
 
-def _resample_together(scores: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """(resamples, sets) means of (images, sets) scores, by how often each image was drawn."""
-    size, means = len(scores), []
+def _resample_together(scores: NDArray[np.float64], seed: int, groups: Sequence[str] | None = None) -> NDArray[np.float64]:
+    """(resamples, sets) means of (images, sets) scores, by how often each image, or group of images, was drawn."""
+    sums, counts = scores, np.ones(len(scores))
+    if groups is not None:
+        members = np.unique(np.asarray(groups), return_inverse=True)[1]
+        sums = np.stack([np.bincount(members, column) for column in scores.T], axis=1)
+        counts = np.bincount(members).astype(np.float64)
+    size, means = len(sums), []
     for picks in _draw(size, seed, RESAMPLES):
         places = picks + size * np.arange(len(picks))[:, None]
-        times = np.bincount(places.ravel(), minlength=picks.size).reshape(picks.shape)
-        means.append(times.astype(np.float64) @ scores / size)
+        times = np.bincount(places.ravel(), minlength=picks.size).reshape(picks.shape).astype(np.float64)
+        means.append(times @ sums / (times @ counts)[:, None])
     return np.concatenate(means)
 
 

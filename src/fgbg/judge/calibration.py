@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fgbg.config_rules import check_objective
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import FEWEST_UNITS, Estimate, estimate_mean
+from fgbg.judge.bootstrap import FEWEST_UNITS, Estimate, estimate_chosen, estimate_mean
 from fgbg.judge.metrics import Counts, dice_of, iou_of
 from fgbg.words import NOT_JUDGED, OBJECT
 
@@ -66,8 +66,9 @@ def choose_threshold(
 ) -> Choice:
     """The threshold for an objective, chosen on validation photos.
 
-    - dice, iou: the candidate with the highest mean over photos, if its paired gain over 0.5 excludes 0 and there are
-      FEWEST_UNITS photos or more (groups of photos, where there are groups); else 0.5;
+    - dice, iou: the candidate with the highest mean over photos, if its paired gain over 0.5 excludes 0 (by an interval that
+      knows that it is the best of many) and there are FEWEST_UNITS photos or more (groups of photos, where there are
+      groups); else 0.5;
     - recall:R: the highest candidate whose mean recall, over photos with an object, is at least R;
     - none: 0.5.
 
@@ -86,7 +87,7 @@ def choose_threshold(
     # Of tied candidates the one nearest to 0.5: nothing shows that a plateau's middle is better than the usual default.
     best = min(np.flatnonzero(means == means.max()), key=lambda place: abs(CANDIDATES[place] - DEFAULT_THRESHOLD))
     half = int(np.flatnonzero(CANDIDATES == DEFAULT_THRESHOLD)[0])
-    gain = estimate_mean(scores[:, best] - scores[:, half], groups=groups)
+    gain = estimate_chosen(scores - scores[:, half : half + 1], int(best), groups=groups)
     name = {"iou": "IoU"}.get(objective, "Dice")
     told = f"{CANDIDATES[best]:g} gains {gain} mean {name} on {len(scores)} validation photos"
     if objective == "none":

@@ -10,7 +10,7 @@ from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.words import name_some
 
-_MUST_AGREE = ("split", "border", "empty", "score_space")
+_MUST_AGREE = ("split", "border", "empty", "score_space", "object_values")
 
 Scores = dict[str, dict[str, ScoreRow]]
 """Run folder -> photo id -> row, sorted by id."""
@@ -63,8 +63,8 @@ def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> N
             "evaluate both again"
         )
     for rule in _MUST_AGREE:
-        if told.get(rule) != theirs_told.get(rule):
+        ours, others = (statement.get(rule) or "as they are" for statement in (told, theirs_told))  # older ones lack some
+        if ours != others:
             raise UserError(
-                f"{first.folder} was scored with {rule} = {told.get(rule)}, {other.folder} with {theirs_told.get(rule)}: "
-                f"evaluate both by one rule"
+                f"{first.folder} was scored with {rule} = {ours}, {other.folder} with {others}: evaluate both by one rule"
             )

@@ -89,7 +89,7 @@ def evaluate(
     _require_photos(samples, split)
     border, label = border or header.border, label or split
     check_border(border, samples.encoding)
-    seen = find_seen_photos(header, samples, split)
+    seen = find_seen_photos(header, samples, label)
     if seen.photo_count and not allow_overlap:
         raise UserError(
             f"of {len(samples.samples)} photos {seen.describe()}: "
@@ -182,15 +182,21 @@ class SeenPhotos(NamedTuple):
         """How many in all."""
         return len(self.trained) + len(self.chose)
 
-    def describe(self) -> str:
+    def describe(self, model: str = "this model") -> str:
         """In words; empty where there are none."""
-        roles = {"trained this model": self.trained, "chose its epoch and threshold": self.chose}
+        roles = {f"trained {model}": self.trained, f"chose the epoch and threshold of {model}": self.chose}
         return " and ".join(f"{len(ids)} {what} ({name_some(ids)})" for what, ids in roles.items() if ids)
 
 
-def find_seen_photos(header: ModelHeader, samples: SampleSet, split: str) -> SeenPhotos:
-    """The samples that trained the model and, in the test split, those that chose its epoch and threshold."""
-    trained, chose = set(header.training_images), set(header.validation_images) if split == "test" else set()
+def find_seen_photos(header: ModelHeader, samples: SampleSet, label: str) -> SeenPhotos:
+    """The samples that trained the model and, except in its own validation split, those that chose its epoch and threshold.
+
+    Args:
+        header: Knows the photos by their content.
+        samples: What is to be scored.
+        label: As `open_run_data` gives it: the split for the run's own data.
+    """
+    trained, chose = set(header.training_images), set(header.validation_images) if label != "validation" else set()
     known = [(sample.id, key) for sample, key in zip(samples.samples, samples.image_keys, strict=True)]
     return SeenPhotos(
         [name for name, key in known if key in trained],

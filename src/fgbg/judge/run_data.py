@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from fgbg.data.parallel import show_progress
@@ -26,11 +27,14 @@ def find_label(run: Run, label: str, samples: SampleSet) -> str:
     """
     if label in SPLITS or not run.scores_path(label).exists():
         return label
+    told_values = list(samples.encoding.told_values)
     try:
-        is_same = run.statement(label)["fingerprint"] == samples.fingerprint
+        told = run.statement(label)
     except UserError:  # what cannot be read is written anew
         return label
-    return label if is_same else f"{label}_{samples.fingerprint}"
+    if told["fingerprint"] == samples.fingerprint and (told.get("object_values") or []) == told_values:
+        return label
+    return "_".join([label, samples.fingerprint, *map(str, told_values)])
 
 
 def open_scorable(folder: Path) -> Run:
@@ -57,7 +61,7 @@ def open_run_data(
     """The photos of a split of the run's own data, or of other data, and their label in file names.
 
     A run that was trained on samples passed to the Python API is given them again. Other data without lists of their own are
-    scored whole: none of them trained the run.
+    scored whole: none of them trained the run. Masks of the run's own data that shall mean something else make other data.
 
     Raises:
         UserError: The data are not there, have changed, or were given to the Python API.
@@ -78,14 +82,34 @@ def open_run_data(
         raise UserError("--categories: the run knows its own object; name other DATA to say what theirs is")
     if data:
         chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
-        named = open_samples(data, object_values=object_values, categories=chosen, cuts=False, progress=show_progress)
-        if named.fingerprint != run.fingerprint:
+        read = partial(open_samples, data, categories=chosen, cuts=False, progress=show_progress)
+        own = _recognise_own(run, read, object_values)
+        if own is None:
+            named = read(object_values=object_values)
             has_lists = any(sample.split for sample in named.samples)
             return named.of(split if has_lists else ""), f"{named.name}_{split}"
-        own = named.rearrange(lock_splits(named.samples, run.locked_splits()))
     else:
         own = open_own_data(run)
     return own.of(split), split
+
+
+def _recognise_own(run: Run, read: Callable[..., SampleSet], object_values: Sequence[int]) -> SampleSet | None:
+    """The data that were named, if they are the run's own and mean the same, each photo in the split that it had then.
+
+    Args:
+        run: Knows the hash of its data, and what their masks mean.
+        read: Reads the data; takes `object_values`.
+        object_values: What the masks shall mean; as in training by default.
+    """
+    try:
+        own = read(object_values=run.config.object_values)
+    except UserError:  # other data, in which the values of the run mean nothing; or the caller meets the error again
+        return None
+    if own.fingerprint != run.fingerprint:
+        return None
+    if object_values and read(object_values=object_values).encoding != own.encoding:
+        return None
+    return own.rearrange(lock_splits(own.samples, run.locked_splits()))
 
 
 def open_own_data(run: Run, samples: Sequence[Sample] | None = None) -> SampleSet:

@@ -74,7 +74,7 @@ def evaluate_run(
         predictor.to(engine.device)
         scored, label = open_run_data(run, data, split, object_values, categories, samples)
         label = find_label(run, label, scored)
-        has_learnt_them = bool(find_seen_photos(header, scored, split).trained)
+        has_learnt_them = bool(find_seen_photos(header, scored, label).trained)
         if threshold_for and has_learnt_them:
             raise UserError(
                 "--threshold-for: these validation photos also trained the model, so that none is chosen on them"

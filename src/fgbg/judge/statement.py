@@ -33,6 +33,7 @@ def make_statement(
     return {
         "data": samples.name,
         "fingerprint": samples.fingerprint,
+        "object_values": list(samples.encoding.told_values),
         "split": split,
         "split_rule": "",
         "border": border,

@@ -88,7 +88,7 @@ def require_encoder(name: str) -> None:
     """Refuse a name that timm does not have.
 
     Raises:
-        UserError: It does not; the message suggests the nearest ones.
+        UserError: It has not; the message suggests the nearest ones.
     """
     if name == DEFAULT_ENCODER:
         return  # known without timm, which takes seconds to import
@@ -98,6 +98,12 @@ def require_encoder(name: str) -> None:
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else f"for instance {DEFAULT_ENCODER}, resnet34"
         raise UserError(f"unknown encoder '{name}': it must be a name of timm ({hint})")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:  # timm knows the architecture, and not what stands behind the dot
+        known = timm.list_pretrained(f"{name.partition('.')[0]}.*")[:3]
+        hint = f"for instance {', '.join(known)}" if known else f"leave it at {name.partition('.')[0]}"
+        raise UserError(f"unknown encoder '{name}': timm has no such weights of it ({hint})") from None
 
 
 def _scale(channels: int | tuple[int, ...], width: int, multiple: int) -> int | tuple[int, ...]:

@@ -197,7 +197,7 @@ def read_judged(
         target = samples.read_target(index, border)
         return JudgedPhoto(samples.samples[index].read_pixels(), target.shape[0], target.shape[1], target)
 
-    return map_in_order(read, chosen, progress, "photos", in_flight=AT_A_TIME)
+    return map_in_order(read, chosen, progress, "photos", in_flight=AT_A_TIME, weigh=samples.weigh)
 
 
 def _draw_photos() -> Iterator[JudgedPhoto]:

@@ -48,14 +48,19 @@ def find_calibration_photos(run: Run | None, progress: Progress | None = None) -
             "run folder, or keep --weights half"
         )
     try:
-        samples = open_run_data(run, "", "train")[0].samples
+        training, _ = open_run_data(run, "", "train")
     except UserError as error:
         raise UserError(
             f"--weights int8 is calibrated on the run's training photos, which are not at hand ({error}): bring them back, "
             "or keep --weights half"
         ) from None
-    chosen = np.linspace(0, len(samples) - 1, min(len(samples), CALIBRATION_PHOTOS)).round().astype(int).tolist()
-    return map_in_order(lambda index: samples[index].read_pixels(), chosen, progress, "calibration", in_flight=IN_FLIGHT)
+    count = len(training.samples)
+    chosen = np.linspace(0, count - 1, min(count, CALIBRATION_PHOTOS)).round().astype(int).tolist()
+
+    def read(index: int) -> NDArray[np.uint8]:
+        return training.samples[index].read_pixels()
+
+    return map_in_order(read, chosen, progress, "calibration", in_flight=IN_FLIGHT, weigh=training.weigh)
 
 
 def quantize_graph(graph: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) -> onnx.ModelProto:

@@ -19,7 +19,7 @@ from fgbg.models import StridePadding, build_network, describe_model, name_encod
 from fgbg.models.checkpoint import load_model, read_header
 from fgbg.models.pretrained import Pretrained, load_pretrained
 from fgbg.models.zoo import LIBRARY
-from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, name_some, plural
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 
 @dataclass(frozen=True)
@@ -101,17 +101,17 @@ _CHANGED = {
 
 
 def refuse_known_photos(header: ModelHeader, samples: SampleSet) -> None:
-    """Refuse to start from a model that was trained on photos of the validation or test split.
+    """Refuse to start from a model that has seen photos of the validation or test split, as `evaluate` would.
 
     Raises:
-        UserError: It was.
+        UserError: It has.
     """
     for split in ("validation", "test"):
-        known = find_seen_photos(header, samples.of(split), split).trained
-        if known:
+        seen = find_seen_photos(header, samples.of(split), split)
+        if seen.photo_count:
             raise UserError(
-                f"{plural(len(known), f'{split} photo')} trained the model of --init ({name_some(known, 3)}): their scores "
-                "would be too good; start from another model, or add --allow-overlap"
+                f"of the {split} photos {seen.describe('the model of --init')}: their scores would be too good; start from "
+                "another model, or add --allow-overlap"
             )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 
 from torch import nn
@@ -97,8 +98,10 @@ def _train_and_record(training: Training) -> None:
         training.say(f"\n{sentence}")  # at once: the launcher may end this process at any moment
         raise UserError(sentence) from None
     finally:
-        if engine.is_main and run.epochs():
-            write_record([run], run.folder)
+        is_failing = sys.exc_info()[0] is not None  # then that error, and not one of these files, says what happened
+        with suppress(OSError, UserError) if is_failing else nullcontext():
+            if engine.is_main and run.epochs():
+                write_record([run], run.folder)
 
 
 def run_epochs(training: Training) -> Generator[EpochRecord, None, None]:

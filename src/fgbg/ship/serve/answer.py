@@ -35,7 +35,7 @@ class Answer:
     threshold: float
 
     def draw(self, kind: Kind) -> bytes:
-        """A PNG, byte for byte the same as from `fgbg predict --kind KIND`."""
+        """A PNG; of an exported model byte for byte the same as from `fgbg predict --kind KIND`."""
         file = io.BytesIO()
         grades = grade(kind, self.probability, self.threshold)
         write_picture(kind, self.source, self.pixels, grades, file)
