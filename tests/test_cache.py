@@ -47,6 +47,26 @@ STORES: dict[str, Callable[..., Any]] = {"squares": partial(cache_squares, size=
 both_stores = pytest.mark.parametrize("store", STORES.values(), ids=STORES)
 
 
+@both_stores
+def test_a_process_that_is_not_its_machines_first_leaves_the_checksums_to_that_one(
+    store: Callable[..., Any], make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = open_samples(make_folder(4))
+    expected = store(samples, verify=False)  # nothing is there: it is decoded
+
+    def fail(folder: Path) -> str:
+        raise AssertionError(f"{folder} was read once more")
+
+    monkeypatch.setattr(cache, "find_damage", fail)
+    found = store(samples, verify=False)
+    if isinstance(expected, Photos):
+        np.testing.assert_array_equal(found.flat_pixels, expected.flat_pixels)
+    else:
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+    with pytest.raises(AssertionError, match="was read once more"):
+        store(samples)
+
+
 class TestContent:
     @pytest.mark.parametrize("fit", ["squash", "pad"])
     @pytest.mark.parametrize("encoding", ["0/255", "trimap"])

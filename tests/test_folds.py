@@ -70,6 +70,17 @@ def test_each_photo_is_scored_once_by_the_model_that_did_not_see_it(home: Path) 
     assert joint.list_stale() == []
 
 
+def test_folds_and_their_joint_scores_may_be_moved_together(home: Path, tmp_path: Path) -> None:
+    runs = shutil.copytree(home / "runs", tmp_path / "elsewhere")
+    joint = fgbg.open_run(runs)
+    assert joint.list_stale() == []
+    shutil.rmtree(runs / "fold-1")
+    assert any("fold-1, which is no longer there" in told for told in joint.list_stale()), "its own fold, not the first one"
+    shutil.copytree(home / "runs" / "fold-1", runs / "fold-1")
+    again, _ = evaluate_folds(list_folds(runs), device="cpu", threads=1)
+    assert again.rows == joint.scores("test")
+
+
 def test_a_member_that_is_gone_is_told(home: Path, tmp_path: Path) -> None:
     runs = shutil.copytree(home / "runs", tmp_path / "runs")
     folders = [runs / f"fold-{fold}" for fold in range(FOLDS)]

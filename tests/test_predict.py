@@ -944,3 +944,21 @@ def test_what_a_killed_prediction_left_unfinished_is_removed(red_model: Path, tm
         os.utime(out / name, (time.time() - age,) * 2)
     run(red_model, photo, out=out)
     assert files_below(out) == [".b.png.2.partial", "a.png"]
+
+
+def test_masks_are_noted_as_made_by_the_model_that_was_loaded(
+    red_model: Path, unet_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training may replace its model between the moments in which it is hashed and loaded."""
+    load, replaced = provenance_module.load_for_many, []
+
+    def load_and_replace(name: str, **options: Any) -> Any:
+        model = load(name, **options)
+        if not replaced:
+            replaced.append(unet_model.replace(red_model))
+        return model
+
+    monkeypatch.setattr(provenance_module, "load_for_many", load_and_replace)
+    model, digest = provenance_module.load_identified(str(red_model), photo_count=2, device="cpu", refine="")
+    assert model.header.network == "unet"
+    assert digest == provenance_module.hash_model(str(red_model))

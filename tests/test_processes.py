@@ -224,7 +224,7 @@ def test_torchrun_starts_the_command_line_and_ends_well(both: Both) -> None:
 def test_norms_over_all_processes_do_not_wait_in_the_self_check(both: Both) -> None:
     run = fgbg.open_run(both.out / "sync")
     assert [record.epoch for record in run.epochs()] == [1]
-    assert len(run.selfcheck() or ()) == 19
+    assert len(run.selfcheck() or ()) == 20
 
 
 def test_norms_over_all_processes_are_for_gpus(tmp_path: Path) -> None:

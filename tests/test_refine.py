@@ -176,6 +176,19 @@ def test_a_photo_reduced_on_decode_is_refined_as_decoded_and_answered_at_its_siz
     assert (found[:22, :22] > 0.5).all()
 
 
+def test_of_a_photo_reduced_on_decode_only_what_the_steps_change_is_changed(red_run: Run) -> None:
+    """A thin line of the answer is lost where a photo is reduced, and must not be lost to a step that leaves it alone."""
+    large = np.zeros((60, 90), np.float32)
+    large[:, 10] = 0.9
+    large[30:42, 40:52] = 0.8
+    large[34:38, 44:48] = 0.1  # a hole
+    model = Refined(fgbg.load(red_run.folder), ("fill",))
+    found = model.refine(paint(np.zeros((20, 30), bool)), large)
+    assert (found[34:38, 44:48] > 0.5).all()
+    np.testing.assert_array_equal(found[:, :36], large[:, :36])
+    assert ((found >= 0) & (found <= 1)).all()
+
+
 def test_steps_are_words_with_commas() -> None:
     assert parse_steps("") == ()
     assert parse_steps("fill,largest") == ("fill", "largest")

@@ -68,6 +68,11 @@ class Engine:
         return self.rank == 0
 
     @property
+    def is_first_of_machine(self) -> bool:
+        """Whether this process is the one of its machine that does what is to be done once on each."""
+        return bool(self._accelerator.is_local_main_process)
+
+    @property
     def processor(self) -> str:
         """Name of the GPU, or of the CPU as `name_cpu` finds it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else name_cpu()

@@ -214,7 +214,7 @@ class Run:
         changes = self._changes_since(told)
         cure = f"run {self.evaluation_command(split)} again"
         for member in told.get("member_models", ()):
-            run = Run(Path(member["run"]))
+            run = Run((self.folder / member["run"]).resolve())
             if not is_run(run.folder):
                 changes += [f"of {run.folder}, which is no longer there"]
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -65,8 +66,10 @@ def check_verb(argv: Sequence[str]) -> int:
         raise UserError("check what? Name DATA (oxford-pet, figures, a folder) or a run folder")
     require_extra("train")
     if is_run(Path(arguments.target)):
-        if arguments.against:
-            raise UserError(f"--against {arguments.against}: goes with DATA, and {arguments.target} is a run")
+        of_data = dataclasses.replace(arguments, target="", json=False, clear_cache=False)
+        given = [name for name, value in vars(of_data).items() if value != getattr(CheckArguments(), name)]
+        if given:
+            raise UserError(f"--{given[0].replace('_', '-')} goes with DATA, and {arguments.target} is a run: leave it out")
         return _check_run(Path(arguments.target), as_json=arguments.json)
     from fgbg.data.parallel import show_progress
     from fgbg.doctor.audit import check_data
@@ -99,4 +102,4 @@ def _check_run(folder: Path, *, as_json: bool) -> int:
 
     findings = check_run(folder)
     print(json.dumps(findings_to_json(findings, folder), indent=2) if as_json else describe_findings(findings))
-    return 0 if all(finding.passed for finding in findings) else EXIT_FOUND
+    return EXIT_FOUND if any(finding.stops for finding in findings) else 0

@@ -73,8 +73,18 @@ Append = Callable[[str, NDArray[Any]], None]
 """`append(name, array)` adds an array to the end of the entry's file of that name."""
 
 
-def cache_squares(samples: SampleSet, *, size: int, fit: Fit, progress: Progress | None = None) -> Squares:
-    """The samples as squares of edge `size`, decoded now or read from the cache."""
+def cache_squares(
+    samples: SampleSet, *, size: int, fit: Fit, verify: bool = True, progress: Progress | None = None
+) -> Squares:
+    """The samples as squares of edge `size`, decoded now or read from the cache.
+
+    Args:
+        samples: What to decode.
+        size: Edge of the squares.
+        fit: How photos become squares.
+        verify: Compare an entry with its checksums: once for several processes of one machine.
+        progress: Shows how far decoding is.
+    """
     count = len(samples.samples)
 
     def read(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -87,19 +97,22 @@ def cache_squares(samples: SampleSet, *, size: int, fit: Fit, progress: Progress
             append("pixels", pixels)
             append("levels", levels)
 
-    folder = _find_or_build(_key(samples, "squares", size, fit), build)
+    folder = _find_or_build(_key(samples, "squares", size, fit), build, verify=verify)
     looks = samples.inspections
     aspects = np.array([look.width / look.height if fit == "squash" else 1.0 for look in looks], np.float64)
     pixels, levels = _open(folder / "pixels"), _open(folder / "levels")
     return Squares(pixels.reshape(count, 3, size, size), levels.reshape(count, size, size), aspects)
 
 
-def cache_photos(samples: SampleSet, *, pixel_for_pixel: bool = False, progress: Progress | None = None) -> Photos:
+def cache_photos(
+    samples: SampleSet, *, pixel_for_pixel: bool = False, verify: bool = True, progress: Progress | None = None
+) -> Photos:
     """The samples at their own sizes, decoded now or read from the cache.
 
     Args:
         samples: What to decode.
         pixel_for_pixel: If a photo is reduced on decoding, reduce its levels too.
+        verify: As for `cache_squares`.
         progress: Shows how far decoding is.
     """
 
@@ -116,7 +129,7 @@ def cache_photos(samples: SampleSet, *, pixel_for_pixel: bool = False, progress:
             append("levels", levels)
             append("shapes", np.array([*pixels.shape[:2], *levels.shape], np.int64))
 
-    folder = _find_or_build(_key(samples, "pairs" if pixel_for_pixel else "photos"), build)
+    folder = _find_or_build(_key(samples, "pairs" if pixel_for_pixel else "photos"), build, verify=verify)
     shapes = np.fromfile(folder / "shapes", np.int64).reshape(-1, 4)
     return Photos(_open(folder / "pixels"), _open(folder / "levels"), shapes)
 
@@ -129,13 +142,17 @@ def _key(samples: SampleSet, *settings: object) -> str:
     return hashlib.sha256(json.dumps([FORMAT, settings, values, looks]).encode()).hexdigest()[:24]
 
 
-def _find_or_build(key: str, build: Callable[[Append], None]) -> Path:
-    """The entry's folder, with its files verified against their checksums.
+def _find_or_build(key: str, build: Callable[[Append], None], *, verify: bool) -> Path:
+    """The entry's folder, with its files verified against their checksums unless another process has just done so.
 
     An entry that has changed on disk since it was written is built again: corrupted pixels would train and score without
     any error.
     """
-    return make_once(cache_folder() / "decoded" / key, lambda folder: _write_entry(folder, build), find_damage)
+
+    def make(folder: Path) -> None:
+        _write_entry(folder, build)
+
+    return make_once(cache_folder() / "decoded" / key, make, find_damage if verify else lambda _: "")
 
 
 CHECKSUMS = "checksums.json"

@@ -100,7 +100,8 @@ def _require_trainings(members: Sequence[Run], split: str) -> None:
     known: dict[tuple[Any, ...], Run] = {}
     for run in members:
         told = run.statement(split)
-        parts = tuple(sorted(each["run"] for each in told.get("member_models", ()))) if told.get("members") else ()
+        members = told.get("member_models", ()) if told.get("members") else ()
+        parts = tuple(sorted(str((run.folder / member["run"]).resolve()) for member in members))
         first = known.setdefault((run.config.seed, parts), run)
         if first is not run:
             raise UserError(

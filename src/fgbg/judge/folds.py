@@ -85,7 +85,7 @@ def evaluate_folds(
             ]
             evaluations, scored = [evaluation for evaluation, _ in pairs], [run for _, run in pairs]
         rows = _join_rows(runs, evaluations)
-        statement = _join_statements(runs, [evaluation.statement for evaluation in evaluations], rows, empty)
+        statement = _join_statements(runs, [evaluation.statement for evaluation in evaluations], rows, empty, folder)
         evaluation = Evaluation(rows, statement)
         with keep_pictures(joint, split, engine) as pictures:
             if engine.is_main:
@@ -168,7 +168,7 @@ def _join_rows(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> list[S
 
 
 def _join_statements(
-    runs: Sequence[Run], told: Sequence[dict[str, Any]], rows: list[ScoreRow], empty: float
+    runs: Sequence[Run], told: Sequence[dict[str, Any]], rows: list[ScoreRow], empty: float, folder: Path
 ) -> dict[str, Any]:
     """The first fold's rules with the numbers of all photos, and each fold's own beside them."""
     thresholds = [each["threshold"] for each in told]
@@ -190,9 +190,10 @@ def _join_statements(
             for run, each in zip(runs, told, strict=True)
         ],
         "member_models": [
-            tell_member(run, epoch=each["epoch"], threshold=each["threshold"]) for run, each in zip(runs, told, strict=True)
+            tell_member(run, folder, epoch=each["epoch"], threshold=each["threshold"])
+            for run, each in zip(runs, told, strict=True)
         ],
-        "copies": sorted({name for each in told for name in each["copies"]}),
+        **{known: sorted({name for each in told for name in each.get(known, ())}) for known in ("copies", "known_groups")},
         "seen_count": sum(each["seen_count"] for each in told),
         "overlap": "; ".join(dict.fromkeys(filter(None, (each["overlap"] for each in told)))),
     }

@@ -91,7 +91,7 @@ def evaluate_together(
                 "tta": tta,
                 "members": members,
                 "member_models": [
-                    tell_member(member, epoch=header.epoch, threshold=header.threshold)
+                    tell_member(member, run.folder, epoch=header.epoch, threshold=header.threshold)
                     for member, (_, header) in zip(runs, loaded, strict=True)
                 ],
             },

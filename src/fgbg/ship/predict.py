@@ -22,10 +22,18 @@ from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.ship.draw import Kind, grade, write_picture
 from fgbg.ship.jobs import Job, Skipped, identify_photo, plan_output
-from fgbg.ship.load import Model, describe_model, load_for_many, names_model, needs_ray
+from fgbg.ship.load import Model, describe_model, names_model, needs_ray
 from fgbg.ship.matte import require_matting
 from fgbg.ship.photo import Photo, open_file, weigh_pixels
-from fgbg.ship.provenance import Ledger, Provenance, begin_folder, describe_mixture, existing_files, find_ledger, hash_model
+from fgbg.ship.provenance import (
+    Ledger,
+    Provenance,
+    begin_folder,
+    describe_mixture,
+    existing_files,
+    find_ledger,
+    load_identified,
+)
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import PARTIAL, aside_of, make_folder
 from fgbg.words import plural
@@ -84,10 +92,10 @@ def predict_inputs(
         require_matting()
     out, skipped = out.expanduser(), Skipped()
     jobs, folder = plan_output([Path(path).expanduser() for path in photos], out, skipped)
-    model = load_for_many(name, photo_count=len(jobs), device=device, refine=refine)
+    model, model_hash = load_identified(name, photo_count=len(jobs), device=device, refine=refine)
     say(describe_model(name, model))
     refuse_few_bits(job.source for job in jobs)
-    provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
+    provenance = Provenance(model_hash, kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
     ledger: Ledger | None = Ledger(out, provenance.making)
     left_behind: dict[Path, Path] = {}
     mixed = describe_mixture(out, provenance) if force else []

@@ -15,7 +15,7 @@ from typing import TypeVar
 from fgbg.errors import UserError
 from fgbg.model_file import find_model_file
 from fgbg.ship.jobs import RECORD, Job, identify_photo, other_target
-from fgbg.ship.load import part_names
+from fgbg.ship.load import Model, load_for_many, part_names
 from fgbg.storage import hash_file, make_folder, write_whole
 from fgbg.words import name_some
 
@@ -48,6 +48,15 @@ class Provenance:
 def hash_model(name: str) -> str:
     """Twelve hex digits of the SHA-256 of each file of a MODEL, separated by commas."""
     return ",".join(hash_file(find_model_file(part))[:12] for part in part_names(name))
+
+
+def load_identified(name: str, *, photo_count: int, device: str, refine: str) -> tuple[Model, str]:
+    """`load_for_many`, with the hash of the very files that were loaded, even if a training replaces them meanwhile."""
+    while True:
+        before = hash_model(name)
+        model = load_for_many(name, photo_count=photo_count, device=device, refine=refine)
+        if hash_model(name) == before:
+            return model, before
 
 
 @dataclass(frozen=True)

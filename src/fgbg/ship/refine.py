@@ -170,11 +170,15 @@ class Refined:
     def refine(self, pixels: NDArray[np.uint8], probability: Probability) -> Probability:
         """The probability (height, width) after all steps; the RGB pixels may have been reduced on decode."""
         answer_size, (height, width) = probability.shape, pixels.shape[:2]
-        refined = _resize(probability, (height, width))
+        seen = refined = _resize(probability, (height, width))
         view = View(pixels, self.threshold, measure_cell(self.header, height, width))
         for step in self.steps:
             refined = STEPS[step](refined, view)
-        return _resize(refined, answer_size)
+        if refined.shape == answer_size:
+            return refined
+        # Where the steps change nothing, the answer stays what it was: at its own size it is finer.
+        is_near_change = _resize((refined != seen).astype(np.float32), answer_size) > 0
+        return np.where(is_near_change, _resize(refined, answer_size), probability)
 
     def answer(self, photos: Iterable[Shown]) -> Iterator[tuple[Shown, NDArray[np.float32]]]:
         """Each photo with its probability, in order; steps are computed while the model goes on."""

@@ -18,16 +18,19 @@ Store = TrainingStore | PatchStore
 def open_stores(
     config: TrainConfig, samples: SampleSet, engine: Engine, *, has_margin: bool
 ) -> tuple[Store, ValidationStore]:
-    """The training and the validation photos, from the cache; the main process fills it, the others then find it.
+    """The training and the validation photos, from the cache.
+
+    One process of each machine fills and verifies it; the others then find it.
 
     Raises:
         UserError: A batch needs more patches than there are.
     """
-    if not engine.is_main:
+    is_first = engine.is_first_of_machine
+    if not is_first:
         engine.wait()
     store = _open_store(config, samples.of("train"), engine, has_margin=has_margin)
-    photos = cache_photos(samples.of("validation"), progress=show_progress)
-    if engine.is_main:
+    photos = cache_photos(samples.of("validation"), verify=is_first, progress=show_progress)
+    if is_first:
         engine.wait()
     return store, ValidationStore(photos, config.border, engine.device, engine.free_bytes())
 
@@ -38,11 +41,12 @@ def _open_store(config: TrainConfig, training: SampleSet, engine: Engine, *, has
     Raises:
         UserError: A batch needs more patches than there are.
     """
+    verify = engine.is_first_of_machine
     if config.fit != "crop":
         stored_size = round(SQUARE_MARGIN * config.size) if has_margin else config.size
-        squares = cache_squares(training, size=stored_size, fit=config.fit, progress=show_progress)
+        squares = cache_squares(training, size=stored_size, fit=config.fit, verify=verify, progress=show_progress)
         return TrainingStore(squares, config.border, engine.device, engine.free_bytes())
-    photos = cache_photos(training, pixel_for_pixel=True, progress=show_progress)
+    photos = cache_photos(training, pixel_for_pixel=True, verify=verify, progress=show_progress)
     store = PatchStore(photos, config.border, engine.device, size=config.size, seed=config.seed, has_margin=has_margin)
     if config.batch_size > len(store):
         raise UserError(

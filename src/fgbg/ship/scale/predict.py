@@ -13,10 +13,10 @@ from fgbg.data.parallel import show_progress
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.ship.jobs import names_picture
-from fgbg.ship.load import describe_model, load_for_many, part_names
+from fgbg.ship.load import describe_model, part_names
 from fgbg.ship.matte import require_matting
 from fgbg.ship.predict import Outcome, describe_left_behind, describe_outdated, tell_model_from_photos
-from fgbg.ship.provenance import Provenance, begin_folder, describe_mixture, hash_model
+from fgbg.ship.provenance import Provenance, begin_folder, describe_mixture, load_identified
 from fgbg.ship.refine import parse_steps
 from fgbg.ship.scale.attempts import forget_attempts
 from fgbg.ship.scale.cluster import open_cluster
@@ -65,11 +65,11 @@ def predict_at_scale(
     out = out.expanduser().absolute()
     plan = plan_rows(photos, out)
     _require_names(plan.rows, kind)
-    model = load_for_many(name, photo_count=len(plan.rows), device="cpu", refine=refine)
+    model, model_hash = load_identified(name, photo_count=len(plan.rows), device="cpu", refine=refine)
     say(describe_model(name, model))
     if plan.store is None:  # elsewhere a look at each file would cost as much as predicting it
         refuse_few_bits(row.source for row in plan.rows)
-    provenance = Provenance(hash_model(name), kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
+    provenance = Provenance(model_hash, kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
     mixed = describe_mixture(out, provenance) if force else []
     todo, left_behind = _begin(plan.rows, out, provenance, force=force)
     order = Order(

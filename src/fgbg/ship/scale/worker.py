@@ -18,9 +18,9 @@ from fgbg.cores import CORES_VARIABLE
 from fgbg.errors import UserError, first_line
 from fgbg.ship.draw import Kind
 from fgbg.ship.jobs import Job
-from fgbg.ship.load import Model, load_for_many
+from fgbg.ship.load import Model
 from fgbg.ship.predict import open_jobs, predict_files
-from fgbg.ship.provenance import Ledger, hash_model
+from fgbg.ship.provenance import Ledger, load_identified
 from fgbg.ship.scale.attempts import count_attempts
 from fgbg.ship.scale.parts import write_part
 from fgbg.ship.scale.store import Store
@@ -75,9 +75,14 @@ class Worker:
             raise UserError(
                 f"a worker has fgbg {fgbg.__version__}, not {order.fgbg_version}: install one version everywhere"
             )
-        if hash_model(order.model) != order.model_hash:
-            raise UserError(f"{order.model} is another file where a worker runs: copy the model there, or to a shared disk")
-        model = load_for_many(order.model, photo_count=order.photo_count, device=order.device, refine=order.refine)
+        model, model_hash = load_identified(
+            order.model, photo_count=order.photo_count, device=order.device, refine=order.refine
+        )
+        if model_hash != order.model_hash:
+            raise UserError(
+                f"{order.model} is another file where a worker runs, or was replaced since: copy the model there, or to a "
+                "shared disk"
+            )
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(order.threads)
         return model
