@@ -98,6 +98,14 @@ def test_a_wanted_recall_takes_the_highest_threshold_that_reaches_it() -> None:
     assert "mean recall 0.7000" in choice.sentence
 
 
+@pytest.mark.parametrize("count", [3, 12, 29])
+def test_a_recall_that_is_just_reached_is_reached(count: int) -> None:
+    """The mean of equal recalls may be a digit below them."""
+    probability = torch.tensor([[0.9] * 19 + [0.1]])
+    made = [(probability, torch.ones(1, 20, dtype=torch.uint8))] * count
+    assert choose_threshold(tally(made).by_threshold, "recall:0.95").value == 0.89
+
+
 def test_a_recall_out_of_reach_takes_the_lowest_and_says_so() -> None:
     probability = torch.tensor([[0.001, 0.9]])
     choice = choose_threshold(tally([(probability, torch.ones(1, 2, dtype=torch.uint8))]).by_threshold, "recall:0.9")

@@ -86,6 +86,11 @@ def test_a_series_in_five_numbers() -> None:
     assert summarise_series([0.25]) == Summary(0.25, 0.25, 0.25, 0.25, 0.0)
 
 
+def test_a_change_from_a_negative_start_keeps_its_direction() -> None:
+    assert summarise_series([-0.2, -0.9]).change == pytest.approx(-3.5)
+    assert summarise_series([-0.8, -0.2]).change == pytest.approx(0.75)
+
+
 def test_a_series_without_values_has_no_summary() -> None:
     with pytest.raises(ValueError, match="no values"):
         summarise_series([])

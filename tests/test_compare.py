@@ -229,6 +229,8 @@ def test_equal_means_have_no_spread_whatever_their_rounding() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert compare_seeds(np.full(3, 0.1947), np.full(3, 0.1963))[1] == 0
+        for value in np.random.default_rng(0).random(50):
+            assert compare_seeds(np.full(3, value), np.full(5, value)) == ((0, 0, 0), 1)
 
 
 def test_two_seeds_answer_for_the_models_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
+import torch
 from PIL import Image
 
 import fgbg
@@ -26,7 +28,7 @@ from fgbg.judge.report import write_report
 from fgbg.judge.results import read_results
 from fgbg.judge.runs import evaluate_run
 from fgbg.judge.together import evaluate_together
-from fgbg.models.checkpoint import load_model, read_header, replace_header
+from fgbg.models.checkpoint import load_model, read_header, replace_header, save_model
 from fgbg.ship.export import export_model
 from fgbg.storage import write_alone
 from fgbg.training.loop import validate
@@ -316,6 +318,18 @@ def test_a_run_on_a_list_of_photos_can_be_scored(tmp_path: Path) -> None:
         (data / f"{name}.txt").unlink()
     run = fgbg.train(replace(small_config(tmp_path / "run", epochs=1), data=str(data), only=str(tmp_path / "keep.txt")))
     assert len(evaluate_run(run.folder, device="cpu", threads=1).rows) == 2
+
+
+def test_a_network_whose_answers_are_no_numbers_is_not_scored(home: Path, tmp_path: Path) -> None:
+    """NaN is neither above a threshold nor below: to one count it would be object, to another ground."""
+    run = copy_run(home / "first", tmp_path)
+    predictor, header = load_model(run.best)
+    with torch.no_grad():
+        next(predictor.network.parameters()).fill_(math.nan)
+    save_model(run.best, predictor.network, header)
+    for split in ("test", "validation"):
+        with pytest.raises(UserError, match=r"answers are no numbers .* with a lower --learning-rate"):
+            evaluate_run(run.folder, split=split, device="cpu", threads=1)
 
 
 # What the masks mean

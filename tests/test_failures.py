@@ -50,6 +50,11 @@ def test_what_joins_two_true_objects_has_a_name_of_its_own() -> None:
     assert kind(truth | square((0, 30, 5, 35)), truth) == "spilled over"
 
 
+def test_objects_that_touch_at_a_corner_are_one() -> None:
+    truth = square((30, 50, 30, 50), (50, 70, 50, 70))
+    assert kind(truth | square((0, 50, 50, 99)), truth) == "spilled over"
+
+
 def test_a_large_photo_has_the_same_name() -> None:
     for prediction in (square((28, 72, 28, 72)), TRUTH & ~square((40, 60, 40, 60)), TRUTH | square((5, 25, 5, 25))):
         large, truth = (mask.repeat(11, 0).repeat(11, 1) for mask in (prediction, TRUTH))

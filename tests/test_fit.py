@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from fgbg.fit import Placement, fit_pixels, fit_target, place_photo, unfit_probability
+from fgbg.fit import Placement, fit_pixels, fit_target, place_photo, resize, unfit_probability
 
 few = settings(deadline=None, max_examples=40, derandomize=True)
 edges, sizes, fits = st.integers(1, 90), st.integers(8, 70), st.sampled_from(["squash", "pad"])
@@ -89,6 +89,15 @@ class TestPixels:
     def test_channels_stay_red_green_blue(self) -> None:
         pixels = torch.tensor([10, 20, 30], dtype=torch.uint8).expand(9, 7, 3)
         assert (fit_pixels(pixels, 8, "squash") * 255).mean((1, 2)).round().tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 5), (7, 1), (3, 20)])
+def test_a_width_of_one_is_like_a_height_of_one(height: int, width: int) -> None:
+    image = torch.arange(3.0 * height * width).reshape(3, height, width)
+    for rows in (1, 4, 30):
+        turned = resize(image.transpose(1, 2), 1, rows).transpose(1, 2)
+        torch.testing.assert_close(resize(image, rows, 1), turned)
+        assert rows == 1 or len(resize(image, rows, 1)[0].unique()) == rows
 
 
 class TestTarget:

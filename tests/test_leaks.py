@@ -126,6 +126,25 @@ def test_absurd_folds_are_refused(settings: dict[str, object], sentence: str) ->
         TrainConfig(**settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_folds_of_large_groups_are_as_equal_as_they_can_be(seed: int) -> None:
+    sizes = (20, 18, 15, 12, 10, 9, 8, 8)
+    names = [f"g{group}" for group, size in enumerate(sizes) for _ in range(size)]
+    samples = [replace(sample, group=name) for sample, name in zip(make(100), names, strict=True)]
+    tested = [len(ids(split_folds(samples, folds=5, fold=fold, seed=seed), "test")) for fold in range(5)]
+    assert sum(tested) == 100
+    assert max(tested) - min(tested) <= 10, tested
+
+
+def test_folds_with_a_few_copies_still_have_small_and_large_objects_in_each() -> None:
+    shares = [index / 100 for index in range(100)]
+    together = [f"t{index // 2 if index < 6 else index}" for index in range(100)]
+    for fold in range(5):
+        tested = ids(split_folds(make(100), folds=5, fold=fold, seed=1, object_shares=shares, together=together), "test")
+        tens = {int(name.removeprefix("photo ")) // 20 for name in tested}
+        assert tens == {0, 1, 2, 3, 4}
+
+
 def test_folds_go_before_lists(tmp_path: Path) -> None:
     samples = fgbg.open_samples(write_discs(tmp_path), folds=4, fold=1)
     assert Counter(sample.split for sample in samples.samples) == {"train": 10, "validation": 5, "test": 5}

@@ -94,6 +94,16 @@ def test_a_value_that_is_nan_is_none() -> None:
     }
 
 
+@pytest.mark.parametrize("word", ["-nan", "+NaN", " nan "])
+def test_one_value_that_is_nan_in_another_spelling_costs_no_slices(word: str) -> None:
+    made = [replace(row, metadata={"age": word if index == 7 else f"{index:d}"}) for index, row in enumerate(rows(60))]
+    assert {value: len(each.ids) for value, each in of(slice_rows(made), "age").items()} == {
+        "low": 20,
+        "middle": 19,
+        "high": 20,
+    }
+
+
 def test_groups_are_drawn_as_one() -> None:
     together = [replace(row, group=f"animal {index // 5}", touches_frame=index < 25) for index, row in enumerate(rows(50))]
     alone = [replace(row, group="") for row in together]

@@ -89,6 +89,18 @@ def test_tone_contrast_is_one_where_no_colour_is_shared_and_zero_where_all_are()
     assert alike == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("value", range(16, 256, 32))
+def test_tone_contrast_knows_no_edge_of_the_colour_cube(value: int) -> None:
+    """Each bin's blurred histogram sums to 1: white on white is as alike as grey on grey."""
+    mask = disc(40)
+    everything = np.ones_like(mask)
+    assert measure_tone_contrast(grey(mask, value, value), mask, everything) == pytest.approx(0, abs=1e-6)
+    striped = grey(mask, value, value)
+    striped[::20] = (value + 128) % 256
+    striped[mask] = value
+    assert measure_tone_contrast(striped, mask, everything) == pytest.approx(0.158, abs=0.005), "the stripes' share"
+
+
 def test_tone_contrast_looks_at_the_band_alone() -> None:
     mask = disc(20)
     pixels = grey(mask, 250, 10)

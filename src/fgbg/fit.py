@@ -84,6 +84,9 @@ def take_out_of_square(
 
 def resize(image: Float[Tensor, "channels _ _"], height: int, width: int) -> Float[Tensor, "channels height width"]:
     """Antialiased bilinear resize, linear in the values."""
+    # torch repeats the first row where the width is 1. In an exported graph, which is right, the width is not known yet.
+    if isinstance(width, int) and width == 1 < height:
+        return resize(image.transpose(1, 2), width, height).transpose(1, 2)
     return F.interpolate(image[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
 
 

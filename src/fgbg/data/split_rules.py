@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -13,6 +14,7 @@ from fgbg.data.samples import SPLITS, Sample
 from fgbg.errors import UserError
 
 TEST_SHARE = VALIDATION_SHARE = 0.1
+UNEVEN = 0.1  # of a fold's size: parts may be less equal by so much for small and large objects in every one
 VALIDATION_STRIDE = 10  # every 10th photo of an official training list validates
 
 
@@ -57,6 +59,8 @@ def split_folds(
 ) -> list[Sample]:
     """Split into `folds` parts of about equal size: part `fold` tests, the next one validates, the others train.
 
+    Every part gets small and large objects, unless large groups would then make parts much less equal than they can be.
+
     The parts do not depend on `fold`, so that over all folds every sample is tested exactly once. Groups, seed,
     `object_shares` and `together` are as in `split_by_group`; existing splits are replaced.
 
@@ -64,20 +68,48 @@ def split_folds(
         UserError: Fewer groups than parts.
     """
     names = together or [name_group(sample) for sample in samples]
-    rest = _gather_groups(names, object_shares)
-    if len(rest) < folds:
+    groups = _gather_groups(names, object_shares)
+    if len(groups) < folds:
         raise UserError(
-            f"--folds {folds}: {len(samples)} pairs in {len(rest)} groups cannot fill them; choose {len(rest)} or less"
+            f"--folds {folds}: {len(samples)} pairs in {len(groups)} groups cannot fill them; choose {len(groups)} or less"
         )
+    part_of = _cut_by_share(groups, folds, seed)
+    packed = _pack(groups, folds, seed)
+    if _spread(groups, part_of) - _spread(groups, packed) > UNEVEN * len(samples) / folds:
+        part_of = packed
+    splits = {fold: "test", (fold + 1) % folds: "validation"}
+    return [replace(sample, split=splits.get(part_of[name], "train")) for sample, name in zip(samples, names, strict=True)]
+
+
+def _cut_by_share(groups: Mapping[str, Sequence[float]], folds: int, seed: int) -> dict[str, int]:
+    """The part of each group, with small and large objects in every part."""
+    rest = dict(groups)
     part_of: dict[str, int] = {}
     for part in range(folds - 1):
         left = sum(len(group) for group in rest.values())
         taken = _take_groups(rest, round(left / (folds - part)), seed, leave=folds - part - 1)
         part_of |= dict.fromkeys(taken, part)
         rest = {name: group for name, group in rest.items() if name not in taken}
-    splits = {fold: "test", (fold + 1) % folds: "validation"}
-    parts = [part_of.get(name, folds - 1) for name in names]
-    return [replace(sample, split=splits.get(part, "train")) for sample, part in zip(samples, parts, strict=True)]
+    return part_of | dict.fromkeys(rest, folds - 1)
+
+
+def _pack(groups: Mapping[str, Sequence[float]], folds: int, seed: int) -> dict[str, int]:
+    """The part of each group, as equal as can be: the largest group first, each into the part that is smallest by then."""
+    ranked = _rank_groups(groups, sum(map(len, groups.values())) // folds, seed)
+    sizes = [0] * folds
+    part_of: dict[str, int] = {}
+    for name in sorted(ranked, key=lambda name: -len(groups[name])):
+        part_of[name] = sizes.index(min(sizes))
+        sizes[part_of[name]] += len(groups[name])
+    return part_of
+
+
+def _spread(groups: Mapping[str, Sequence[float]], part_of: Mapping[str, int]) -> int:
+    """Samples by which the largest part exceeds the smallest."""
+    sizes = Counter(dict.fromkeys(part_of.values(), 0))
+    for name, part in part_of.items():
+        sizes[part] += len(groups[name])
+    return max(sizes.values()) - min(sizes.values())
 
 
 def hold_out_validation(

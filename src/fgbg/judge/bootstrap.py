@@ -143,7 +143,7 @@ class PairedTest(NamedTuple):
     """A mean difference with its 95 % interval and its p-value."""
 
     difference: Estimate
-    p: float  # below 0.05 if and only if the interval excludes 0
+    p: float  # below 0.05 where the interval excludes 0, but for rounding between two resamples
     units: int  # images, or groups of them
 
 

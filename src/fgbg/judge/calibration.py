@@ -112,7 +112,7 @@ def _choose_for_recall(counts: Counts, wanted: float, groups: Sequence[str] | No
     recalls = counts.TP[with_object] / objects[with_object]
     means = recalls.mean(0)
     half = int(np.flatnonzero(CANDIDATES == DEFAULT_THRESHOLD)[0])
-    enough = np.flatnonzero(means >= wanted)
+    enough = np.flatnonzero(means >= wanted - 1e-9)  # a mean of recalls that are all 0.95 may be a digit below it
     place = int(enough[-1]) if len(enough) else 0
     known = [group for group, counted in zip(groups, with_object, strict=True) if counted] if groups else None
     gain = estimate_mean(recalls[:, place] - recalls[:, half], groups=known)

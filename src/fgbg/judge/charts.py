@@ -77,7 +77,8 @@ class Line(NamedTuple):
 def summarise_series(values: Sequence[float]) -> Summary:
     """What the lab's tables say about a series. Min and max skip values that are not finite.
 
-    Change is NaN where it has no meaning: from a start of 0, or if start or end is not finite.
+    Change is relative to the start's size, negative where values fell. It is NaN where it has no meaning: from a start of 0,
+    or if start or end is not finite.
 
     Raises:
         ValueError: There are no values.
@@ -90,7 +91,7 @@ def summarise_series(values: Sequence[float]) -> Summary:
     start, end = values[0], values[-1]
     finite = [value for value in values if math.isfinite(value)] or [math.nan]
     meaningful = math.isfinite(start) and math.isfinite(end) and start != 0
-    return Summary(min(finite), max(finite), start, end, (end - start) / start if meaningful else math.nan)
+    return Summary(min(finite), max(finite), start, end, (end - start) / abs(start) if meaningful else math.nan)
 
 
 def draw_charts(runs: Sequence[Run], folder: Path) -> list[Path]:

@@ -148,6 +148,19 @@ def count_by_probability(
     return Histograms(np.stack([photo[1] for photo in ordered]), np.sum([photo[2] for photo in ordered], axis=0))
 
 
+def _require_numbers(probability: torch.Tensor) -> None:
+    """Refuse answers that are no numbers: NaN is neither above a threshold nor below it.
+
+    Raises:
+        UserError: There is one.
+    """
+    if torch.isnan(probability).any():
+        raise UserError(
+            "this network's answers are no numbers (NaN): its training went out of bounds; train again, with a lower "
+            "--learning-rate"
+        )
+
+
 def _require_photos(samples: SampleSet, split: str) -> None:
     if not samples.samples:
         raise UserError(f"{samples.name} has no {split} photos: choose a split that it has")
@@ -168,7 +181,9 @@ def _score_samples(
         return torch.tensor(samples.samples[index].read_pixels()), torch.tensor(target)
 
     photos = map_in_order(read, indices, progress, title, weigh=samples.weigh)
-    return zip(indices, score_photos(predictor, photos), strict=True)
+    for index, scored in zip(indices, score_photos(predictor, photos), strict=True):
+        _require_numbers(scored.probability)
+        yield index, scored
 
 
 class SeenPhotos(NamedTuple):

@@ -22,6 +22,7 @@ FAILURES = {
 
 GOOD_DICE = 0.95
 BAND_SHARE = 0.02  # of the photo's diagonal: errors within this distance of the true outline are border errors
+AND_DIAGONALS = np.ones((3, 3))  # pixels that touch at a corner belong together
 LONGEST_EDGE = 512  # pixels: larger objects are subsampled, which is enough to name a failure
 
 
@@ -45,8 +46,8 @@ def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice:
     inside = ndimage.binary_fill_holes(prediction) & ~prediction
     areas["hole"] = int((lost & inside).sum())
     areas["missed"] = int(lost.sum()) - areas["hole"]
-    pieces, count = ndimage.label(prediction)
-    parts, _ = ndimage.label(truth)
+    pieces, count = ndimage.label(prediction, AND_DIAGONALS)
+    parts, _ = ndimage.label(truth, AND_DIAGONALS)
     objects_of = _count_partners(pieces[truth & prediction], parts[truth & prediction], count)
     areas["spilled over"] = int((claimed & (objects_of == 1)[pieces]).sum())
     areas["merged with neighbour"] = int((claimed & (objects_of > 1)[pieces]).sum())
@@ -71,7 +72,7 @@ def _find_window(marked: NDArray[np.bool_]) -> tuple[tuple[slice, slice], int]:
 
 def _near_outline(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], width: float) -> NDArray[np.bool_]:
     """Pixels within a band along the outline of the true objects that were found; the photo's frame is no outline."""
-    parts, count = ndimage.label(truth, np.ones((3, 3)))
+    parts, count = ndimage.label(truth, AND_DIAGONALS)
     is_found = np.zeros(count + 1, bool)
     is_found[parts[truth & prediction]] = True
     found = is_found[parts]

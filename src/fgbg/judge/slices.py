@@ -59,7 +59,8 @@ def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
         else:
             slices += _slice_by_number(rows, trait, title, meaning, values)
     for column in dict.fromkeys(name for row in rows for name in row.metadata):
-        words = {row.id: row.metadata[column] for row in rows if row.metadata.get(column, "").lower() not in ("", "nan")}
+        told = {row.id: row.metadata.get(column, "").strip() for row in rows}
+        words = {key: word for key, word in told.items() if word.lower().lstrip("+-") not in ("", "nan")}
         numbers = _read_numbers(words)
         if numbers and len(set(numbers.values())) > MOST_VALUES:
             slices += _slice_by_number(rows, column, column, "", numbers)

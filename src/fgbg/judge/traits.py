@@ -121,7 +121,7 @@ def _count_colours(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
     bins = (colours.astype(np.int64) * COLOUR_BINS) >> 8
     codes = (bins[:, 0] * COLOUR_BINS + bins[:, 1]) * COLOUR_BINS + bins[:, 2]
     counts = np.bincount(codes, minlength=COLOUR_BINS**3).astype(float).reshape([COLOUR_BINS] * 3)
-    return ndimage.gaussian_filter(counts, COLOUR_BLUR, mode="nearest") / len(colours)
+    return ndimage.gaussian_filter(counts, COLOUR_BLUR, mode="reflect") / len(colours)  # no other mode keeps the sum
 
 
 def _reduce(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -11,8 +11,8 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 def average_weights(module: nn.Module, decay: float) -> AveragedModel:
     """A running average of the module: call its `update_parameters(module)` after each step.
 
-    After step t the average keeps min(decay, (1 + t) / (10 + t)) of itself, so that the random initial weights are soon
-    forgotten. Batch norm's running statistics are averaged like weights.
+    With step t + 1 the average keeps min(decay, (1 + t) / (10 + t)) of itself, so that the first weights are soon forgotten.
+    Batch norm's running statistics are averaged like weights.
 
     Args:
         module: The module that is trained.

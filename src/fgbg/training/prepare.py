@@ -135,6 +135,9 @@ def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Ca
         say(line)
     if same := find_same_dice(config):
         say(f"{HALVES}; this run is the same as {same}")
+    parts = learner.engine.processes * config.accumulate
+    if parts > 1 and config.dice_reduction == "batch":
+        say(f"note: --dice-reduction batch takes the overlap of each of {parts} parts of a step by itself: another loss")
     if config.loss == "focal_tversky":
         say("note: focal_tversky is focal and Tversky; the focal Tversky loss is the second part of bce_focal_tversky")
 
