@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from fgbg.errors import UserError
-from fgbg.models.ensemble import SCALES, Ensemble, Tta
+from fgbg.models.ensemble import SCALES, Ensemble
 from fgbg.models.predictor import Predictor
 from fgbg.ship.load import Model, ModelEnsemble
-from fgbg.words import IMAGENET_DEVIATION
+from fgbg.words import IMAGENET_DEVIATION, Tta
 from trivial import make_network, make_noise, unchecked
 
 

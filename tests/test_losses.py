@@ -53,6 +53,9 @@ def make(name: Any = "bce_dice", **changes: Any) -> Loss:
         "false_positive_weight": 0.5,
         "false_negative_weight": 0.5,
         "dice_reduction": "image",
+        "focal_gamma": 2.0,
+        "focal_tversky_gamma": 4 / 3,
+        "boundary_weight": 4.0,
         **changes,
     }
     return make_loss(name, **settings_)

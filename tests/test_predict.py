@@ -26,14 +26,14 @@ from fgbg.ship import draw as drawing
 from fgbg.ship import mask_png, predict
 from fgbg.ship import photo as photo_module
 from fgbg.ship import provenance as provenance_module
-from fgbg.ship.draw import DIMMED, OUTLINE_COLOUR, Kind
+from fgbg.ship.draw import DIMMED, OUTLINE_COLOUR
 from fgbg.ship.jobs import Job, plan_jobs
 from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import Photo
 from fgbg.ship.predict import Outcome, predict_inputs
 from fgbg.ship.provenance import RECORD, Ledger
 from fgbg.ship.serve.answer import answer_photo
-from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Kind
 from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
 
 LEFT = draw(*["####...."] * 6)

@@ -69,7 +69,8 @@ GRADIENT = """
     target = torch.tensor(rng.integers(0, 2, (8, 32, 32)), dtype=torch.uint8)
     target[0, :20] = 255  # judged pixels differ from image to image: a mean over pixels would not agree
     loss = make_loss("bce_dice", bce_weight=1.0, overlap_weight=1.0, false_positive_weight=0.5,
-                     false_negative_weight=0.5, dice_reduction="image")
+                     false_negative_weight=0.5, dice_reduction="image", focal_gamma=2.0,
+                     focal_tversky_gamma=4 / 3, boundary_weight=4.0)
     rows = engine.share(np.arange(8))
     engine.backward(loss(module(image[rows]), target[rows]))
     if engine.is_main:

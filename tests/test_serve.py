@@ -31,7 +31,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from fgbg import cli
 from fgbg.data.rle import encode_runs
-from fgbg.ship.draw import Kind
 from fgbg.ship.jobs import plan_jobs
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 from fgbg.ship.predict import predict_files, predict_inputs
@@ -41,6 +40,7 @@ from fgbg.ship.serve.app import PAGE, make_app
 from fgbg.ship.serve.connections import OncePerMinute
 from fgbg.ship.serve.limits import Limits, UploadLimits
 from fgbg.ship.serve.server import make_server
+from fgbg.words import Kind
 from trivial import make_header
 
 KINDS: tuple[Kind, ...] = ("mask", "cutout", "overlay", "probability")

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from fgbg.config_rules import EVERY_FOLD, check_settings
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.loss_names import LOSS_OPTIONS, require_loss_option
-from fgbg.words import Border, Fit
+from fgbg.words import Border, Fit, SplitRule
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class TrainConfig:
     """What the threshold is chosen for, on validation: dice, iou, recall:0.95 (any share), or none to keep 0.5."""
     border: Border = "foreground"
     """What a trimap's ambiguity band counts as. It moves scores by tenths: it is printed beside each."""
-    split: Literal["official", "lab"] = "official"
+    split: SplitRule = "official"
     """Official lists (a folder without lists: 80/10/10), or the lab's own cut of Oxford-IIIT Pet."""
     split_seed: int = 0
     """Seed of the 80/10/10 split. Apart from --seed, so that seeded runs stay comparable."""

@@ -30,8 +30,8 @@ def require_loss_option(name: str, losses: Sequence[str]) -> None:
         UserError: None has; the message names the nearest one.
     """
     if not any(has_option(loss, name) for loss in losses):
-        parts = _split_loss(losses[0])
-        near = next(other for other in LOSSES if has_option(other, name) and set(parts) & set(_split_loss(other)))
+        parts = split_loss(losses[0])
+        near = next(other for other in LOSSES if has_option(other, name) and set(parts) & set(split_loss(other)))
         flag = name.replace("_", "-")
         owners = " or ".join(LOSS_OPTIONS[name])
         raise UserError(f"--{flag} belongs to the part {owners}: use --loss {near}, say, or leave it out")
@@ -43,9 +43,14 @@ def has_option(loss: str, name: str) -> bool:
     >>> has_option("focal_tversky", "focal_gamma"), has_option("focal_tversky", "focal_tversky_gamma")
     (True, False)
     """
-    return any(part in LOSS_OPTIONS[name] for part in _split_loss(loss))
+    return any(part in LOSS_OPTIONS[name] for part in split_loss(loss))
 
 
-def _split_loss(loss: str) -> tuple[str, str]:
+def split_loss(loss: str) -> tuple[str, str]:
+    """The two parts of a loss's name: over pixels, and over the overlap.
+
+    >>> split_loss("bce_focal_tversky")
+    ('bce', 'focal_tversky')
+    """
     pixels, _, overlap = loss.partition("_")
     return pixels, overlap

@@ -30,6 +30,28 @@ Weights = Literal["single", "half", "int8"]
 Arithmetic = Literal["fp32", "int8"]
 """Number format in which a model's convolutions and matrix products are computed."""
 
+SplitRule = Literal["official", "lab"]
+"""How Oxford-IIIT Pet is split: by its own lists, or as in the lab report."""
+
+Tta = Literal["none", "flip", "scale"]
+"""Test-time augmentation: which views of a photo have their answers averaged.
+
+flip: the photo and its mirror image. scale: at 3/4, 1 and 5/4 of the training size; not for models of patches
+(`--fit crop`), which know objects at the photo's own scale.
+"""
+
+Kind = Literal["mask", "cutout", "soft", "overlay", "probability"]
+"""What is written: object 255 and ground 0; the photo with its ground transparent; the same with soft edges for hair and
+fur; the photo with its ground dimmed and the object's outline drawn; or the probability as 0..255. Always a PNG of the
+photo's size.
+"""
+
+AnyKind = Kind | Literal["rle"]
+"""The same, or not a picture: Parquet rows with the mask's runs."""
+
+Question = Literal["auto", "model", "recipe"]
+"""What a comparison asks: about these very models, or about their recipes."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel of photos in 0..1, by which networks expect their input normalised."""

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Positional
 
@@ -16,6 +15,7 @@ from fgbg.cli.verb import EXIT_FOUND, parse, require_extra
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
 from fgbg.storage import is_run
+from fgbg.words import SplitRule
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class CheckArguments:
     """Which stored mask values are object, if the set leaves it open, for example 1 3."""
     categories: tuple[str, ...] = ()
     """Which COCO categories or LabelMe labels are object, or all; only needed if there are several."""
-    split: Literal["official", "lab"] = "official"
+    split: SplitRule = "official"
     """How Oxford-IIIT Pet is split, as in training: leaks depend on it."""
     split_seed: int = 0
     """Seed of a split that fgbg makes, as in training."""
@@ -82,9 +82,10 @@ def check_verb(argv: Sequence[str]) -> int:
         require_page_name(Path(arguments.page))
     if arguments.write_clean:
         require_place(Path(arguments.write_clean), "--write-clean")
-    names = ("split", "split_seed", "group_by", "folds", "fold", "object_values", "categories")
-    options = {name: getattr(arguments, name) for name in names}
-    TrainConfig(**options)  # refuses what training would refuse
+    known = vars(arguments).keys() & TrainConfig().data_options().keys()
+    config = TrainConfig(**{name: getattr(arguments, name) for name in known})  # refuses what training would refuse
+    options = config.data_options()
+    del options["only"]  # a list of photos: all are checked
     against = open_scorable(Path(arguments.against)) if arguments.against else None
     audit = check_data(arguments.target, against=against, progress=show_progress, **options)
     print(json.dumps(audit.to_json(), indent=2) if arguments.json else describe_audit(audit))

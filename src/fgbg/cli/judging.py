@@ -14,7 +14,7 @@ from tyro.conf import Positional
 from fgbg.cli.verb import is_main, parse, require_extra
 from fgbg.errors import UserError
 from fgbg.storage import is_run, list_folds
-from fgbg.words import Border
+from fgbg.words import Border, Question, Tta
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class EvaluateArguments:
     """With --split validation: choose the threshold for dice, iou or recall:0.95, or none to keep 0.5."""
     ensemble: bool = False
     """Average the probabilities of several runs."""
-    tta: Literal["none", "flip", "scale"] = "none"
+    tta: Tta = "none"
     """Average over views of each photo: the photo and its mirror image, or three sizes."""
     out: str = ""
     """Folder for the scores of all folds, of --ensemble or --tta; by default the folds' own, or one beside the first run."""
@@ -149,7 +149,7 @@ class CompareArguments:
     """Two or more scored runs. With three or more seeds of each of two recipes, the recipes are compared."""
     split: str = "test"
     """Which scores: test, validation, or the name of other data that was scored."""
-    question: Literal["auto", "model", "recipe"] = "auto"
+    question: Question = "auto"
     """model: compare these very models. recipe: compare recipes, whatever the seed."""
     allow_overlap: bool = False
     """Compare even scores on photos that a model has seen; the verdict says so."""

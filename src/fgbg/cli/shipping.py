@@ -14,10 +14,9 @@ from tyro.conf import Positional
 
 from fgbg.cli.verb import EXIT_MISTAKE, parse, require_extra
 from fgbg.errors import UserError
-from fgbg.words import Weights
+from fgbg.words import AnyKind, Kind, Weights
 
 if TYPE_CHECKING:
-    from fgbg.ship.draw import Kind
     from fgbg.ship.predict import Outcome
 
 
@@ -29,7 +28,7 @@ class PredictArguments:
     """MODEL (a run, a .safetensors or .onnx file, pets (the default), or several with commas), then photos or folders."""
     out: str
     """The folder to write to, with subfolders as in the input; or a .png file for a single photo."""
-    kind: Literal["mask", "cutout", "soft", "overlay", "probability", "rle"] = "mask"
+    kind: AnyKind = "mask"
     """mask: 0/255. cutout: ground transparent. soft: cutout with soft edges for hair and fur (a second per photo).
     overlay: ground dimmed, outline drawn. probability: 0..255. rle: rows of Parquet with run lengths (--engine ray)."""
     refine: str = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from fgbg.data.annotations import find_annotations
 from fgbg.data.figures import draw_figures
@@ -32,9 +31,8 @@ from fgbg.data.split import Locked, lock_splits, split_set
 from fgbg.data.split_rules import split_lab, split_official
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, fill_once
-from fgbg.words import name_some
+from fgbg.words import SplitRule, name_some
 
-SplitRule = Literal["official", "lab"]
 TERMS = {  # on what terms the photos of the sets that have a name may be used
     "oxford-pet": "Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0",
     "figures": "drawn by fgbg, MIT licence",

@@ -15,7 +15,7 @@ from fgbg.data.masks import TRIMAP, MaskEncoding
 from fgbg.data.oxford import is_oxford
 from fgbg.data.parallel import Progress, map_in_order
 from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet, thin_histogram
-from fgbg.data.sources import Listing, SplitRule
+from fgbg.data.sources import Listing
 from fgbg.data.split import refuse_one_sided, split_set
 from fgbg.doctor.copies import name_copies
 from fgbg.doctor.encodings import Settled, settle_encoding
@@ -29,6 +29,7 @@ from fgbg.doctor.results import Results
 from fgbg.doctor.suspicions import name_classes, name_suspicions, remark_on_frames
 from fgbg.errors import UserError
 from fgbg.run import Run
+from fgbg.words import SplitRule
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 TYPES = {"jpg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "tif": "TIFF"}  # endings that are not the type's name

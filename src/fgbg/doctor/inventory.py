@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fgbg.data.ids import LONGEST_ID, is_long, make_printable
 from fgbg.data.samples import Sample
-from fgbg.data.sources import Listing, SplitRule, list_samples
+from fgbg.data.sources import Listing, list_samples
 from fgbg.doctor.problems import Problem
 from fgbg.errors import UserError
-from fgbg.words import name_some
+from fgbg.words import SplitRule, name_some
 
 ALONE = {
     "missing-mask": "no mask belongs to this photo",

@@ -19,13 +19,13 @@ import numpy as np
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
-from fgbg.judge.comparison import TIE, Comparison, Pair, Question
+from fgbg.judge.comparison import TIE, Comparison, Pair
 from fgbg.judge.names import LAB_NAMES, name_data, name_runs
 from fgbg.judge.recipe import settings_of_recipe
 from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_seeds, pair_folds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
-from fgbg.words import name_some, plural
+from fgbg.words import Question, name_some, plural
 
 SIGNIFICANT = 0.05
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from fgbg.judge.bootstrap import Estimate
 
-Question = Literal["auto", "model", "recipe"]
 QUESTIONS = {
     "model": "this model or that model, on photos like these",
     "recipe": "this recipe or that recipe, whatever the seed",

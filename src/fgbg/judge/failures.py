@@ -21,7 +21,7 @@ FAILURES = {
 """Kind -> what it means, from harmless to severe."""
 
 GOOD_DICE = 0.95
-BAND_SHARE = 0.02  # of the photo's diagonal: errors within this distance of the true outline are border errors
+BORDER_SHARE = 0.02  # of the photo's diagonal: errors within this distance of the true outline are border errors
 AND_DIAGONALS = np.ones((3, 3))  # pixels that touch at a corner belong together
 LONGEST_EDGE = 512  # pixels: larger objects are subsampled, which is enough to name a failure
 
@@ -40,7 +40,7 @@ def name_failure(prediction: NDArray[np.bool_], target: NDArray[np.uint8], dice:
         return "good"
     window, step = _find_window(prediction | truth)
     prediction, truth, wrong = prediction[window], truth[window], wrong[window]
-    deep = wrong & ~_near_outline(truth, prediction, BAND_SHARE * float(np.hypot(*target.shape)) / step)
+    deep = wrong & ~_near_outline(truth, prediction, BORDER_SHARE * float(np.hypot(*target.shape)) / step)
     areas = {"border only": int(wrong.sum() - deep.sum())}
     lost, claimed = deep & truth, deep & ~truth
     inside = ndimage.binary_fill_holes(prediction) & ~prediction

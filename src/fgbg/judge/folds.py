@@ -25,11 +25,11 @@ from fgbg.judge.score import Scorer
 from fgbg.judge.statement import summarise
 from fgbg.judge.together import evaluate_together
 from fgbg.models.checkpoint import load_model
-from fgbg.models.ensemble import Ensemble, Tta
+from fgbg.models.ensemble import Ensemble
 from fgbg.rows import TESTED_IN, ScoreRow
 from fgbg.run import Run
 from fgbg.storage import FOLD_FOLDER, JOINT, holds_nothing
-from fgbg.words import Border, name_some
+from fgbg.words import Border, Tta, name_some
 
 
 def evaluate_folds(

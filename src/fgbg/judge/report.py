@@ -15,23 +15,15 @@ from fgbg.storage import make_folder, write_whole
 
 
 @dataclass(frozen=True)
-class Record:
-    """What was written."""
-
-    workbook: Path
-    charts: list[Path]
-
-
-@dataclass(frozen=True)
 class Report:
-    """What was written: the page, and the record beside it."""
+    """What was written: the page, and workbook and charts beside it."""
 
     page: Path
     workbook: Path
     charts: list[Path]
 
 
-def write_record(runs: Sequence[Run], folder: Path) -> Record:
+def write_record(runs: Sequence[Run], folder: Path) -> None:
     """Write the runs' workbook and charts into `folder`, which is created if missing.
 
     Raises:
@@ -42,7 +34,7 @@ def write_record(runs: Sequence[Run], folder: Path) -> Record:
         if not run.epochs():
             raise UserError(f"{run.folder} has no finished epoch yet: nothing to report")
     # The epochs must not be lost over scores of an earlier time.
-    return _write_files(read_results(runs, all_scores=False), folder)
+    _write_files(read_results(runs, all_scores=False), folder)
 
 
 def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allow_overlap: bool = False) -> Report:
@@ -74,9 +66,9 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allo
             )
     results = read_results(runs, allow_overlap=allow_overlap)
     text = render_page(results, split)
-    record = _write_files(results, folder)
+    workbook, charts = _write_files(results, folder)
     write_whole(folder / "report.html", text)
-    return Report(folder / "report.html", record.workbook, record.charts)
+    return Report(folder / "report.html", workbook, charts)
 
 
 def _require_runs(runs: Sequence[Run]) -> None:
@@ -84,8 +76,9 @@ def _require_runs(runs: Sequence[Run]) -> None:
         raise UserError("which runs? Name one run folder or more")
 
 
-def _write_files(results: Results, folder: Path) -> Record:
+def _write_files(results: Results, folder: Path) -> tuple[Path, list[Path]]:
+    """Write the workbook and the charts, and return where they are."""
     make_folder(folder)
     workbook = folder / "performance.xlsx"
     write_workbook(results, workbook)
-    return Record(workbook, draw_charts(list(results.runs.values()), folder / "charts"))
+    return workbook, draw_charts(list(results.runs.values()), folder / "charts")

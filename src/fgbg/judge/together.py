@@ -14,9 +14,9 @@ from fgbg.judge.joint import open_joint_folder, tell_member
 from fgbg.judge.panels import draw_best_and_worst
 from fgbg.judge.run_data import find_copies, find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
 from fgbg.models.checkpoint import load_model
-from fgbg.models.ensemble import Ensemble, Tta
+from fgbg.models.ensemble import Ensemble
 from fgbg.run import Run
-from fgbg.words import Border
+from fgbg.words import Border, Tta
 
 
 def evaluate_together(

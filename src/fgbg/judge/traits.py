@@ -23,7 +23,7 @@ LONGEST_EDGE = 512  # pixels: traits of larger photos are measured on a reduced 
 LUMA_THOUSANDTHS = np.rint(1000 * LUMA).astype(np.int64)
 COLOUR_BINS = 8  # per channel
 COLOUR_BLUR = 0.7  # bins: makes neighbouring colours count as alike even if a small object has few pixels
-BAND_SHARE = 0.25  # of the object's equivalent diameter: how wide the band around it is
+SURROUNDINGS_SHARE = 0.25  # of the object's equivalent diameter: how wide the band around it is
 NARROWEST_BAND = 4.0  # pixels
 MOST_PIECES = 100  # parts of an object: the largest ones are measured
 
@@ -67,7 +67,7 @@ def measure_tone_contrast(pixels: NDArray[np.uint8], truth: NDArray[np.bool_], j
 
     NaN where the object leaves no band around it. Colours are counted in 8x8x8 bins of RGB, slightly blurred.
     """
-    width = max(NARROWEST_BAND, BAND_SHARE * 2 * math.sqrt(truth.sum() / math.pi))
+    width = max(NARROWEST_BAND, SURROUNDINGS_SHARE * 2 * math.sqrt(truth.sum() / math.pi))
     band = ~truth & judged & (ndimage.distance_transform_edt(~truth) <= width)
     if not band.any():
         return math.nan

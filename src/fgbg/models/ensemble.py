@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,10 +14,7 @@ from fgbg.errors import UserError
 from fgbg.fit import place_photo, resize
 from fgbg.model_file import require_one_fit
 from fgbg.models.predictor import Answer, Predictor
-
-Tta = Literal["none", "flip", "scale"]
-"""Test-time augmentation. flip: the photo and its mirror image. scale: at 3/4, 1 and 5/4 of the training size; not for
-models of patches (`--fit crop`), which know objects at the photo's own scale."""
+from fgbg.words import Tta
 
 SCALES = (0.75, 1.0, 1.25)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,7 @@ from PIL import Image
 from fgbg.data.images import decode_photo, open_image
 from fgbg.ship.mask_png import write_mask
 from fgbg.ship.matte import matte
-
-Kind = Literal["mask", "cutout", "soft", "overlay", "probability"]
-"""What is written: object 255 and ground 0; the photo with its ground transparent; the same with soft edges for hair and
-fur; the photo with its ground dimmed and the object's outline drawn; or the probability as 0..255. Always a PNG of the
-photo's size."""
+from fgbg.words import Kind
 
 OUTLINE_COLOUR = (255, 64, 129)
 DIMMED = 0.35  # brightness of the ground in an overlay

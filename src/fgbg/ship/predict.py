@@ -20,7 +20,7 @@ from fgbg.data.overlooked import refuse_few_bits
 from fgbg.data.parallel import Progress, map_in_order, show_progress
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
-from fgbg.ship.draw import Kind, grade, write_picture
+from fgbg.ship.draw import grade, write_picture
 from fgbg.ship.jobs import Job, Skipped, identify_photo, plan_output
 from fgbg.ship.load import Model, describe_model, names_model, needs_ray
 from fgbg.ship.matte import require_matting
@@ -36,7 +36,7 @@ from fgbg.ship.provenance import (
 )
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import PARTIAL, aside_of, make_folder
-from fgbg.words import plural
+from fgbg.words import Kind, plural
 
 Result = TypeVar("Result")
 

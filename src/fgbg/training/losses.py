@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from fgbg.loss_names import split_loss
 from fgbg.words import NOT_JUDGED, OBJECT
 
 Loss = Callable[[Float[Tensor, "batch 1 height width"], UInt8[Tensor, "batch height width"]], Float[Tensor, ""]]
@@ -22,7 +23,7 @@ The network's output is logits, not probabilities; in the target 0 is ground, 1 
 Reduction = Literal["image", "batch"]
 """`image`: one ratio per image, then their mean. `batch`: one ratio over all pixels of the batch, as in the lab report."""
 
-BAND_SHARE = 0.02  # distance from an outline that counts as near, as a share of the image's shorter edge
+NEAR_SHARE = 0.02  # distance from an outline that counts as near, as a share of the image's shorter edge
 SMOOTH = 1.0  # pixels; keeps the ratio and its gradient finite on empty masks
 
 
@@ -91,7 +92,7 @@ def boundary_bce(
     Where a training on patches validates on whole photos, the band there is 2 % of the photo, not of a patch.
     """
     truth, judged = _split_target(target)
-    near = _find_band(truth, judged, max(1, round(BAND_SHARE * min(target.shape[-2:]))))
+    near = _find_band(truth, judged, max(1, round(NEAR_SHARE * min(target.shape[-2:]))))
     weights = judged * (1 + weight * near)
     pixelwise = F.binary_cross_entropy_with_logits(logits.squeeze(1).float(), truth, weight=weights, reduction="none")
     return _mean_over_images(pixelwise, weights)
@@ -151,9 +152,9 @@ def make_loss(
     false_positive_weight: float,
     false_negative_weight: float,
     dice_reduction: Reduction,
-    focal_gamma: float = 2.0,
-    focal_tversky_gamma: float = 4 / 3,
-    boundary_weight: float = 4.0,
+    focal_gamma: float,
+    focal_tversky_gamma: float,
+    boundary_weight: float,
 ) -> Loss:
     """The configured loss: a weighted sum of a pixel part and an overlap part.
 
@@ -168,7 +169,7 @@ def make_loss(
         focal_tversky_gamma: Gamma of `focal_tversky`.
         boundary_weight: Weight of the outline in `boundary`.
     """
-    pixel, _, overlap = name.partition("_")
+    pixel, overlap = split_loss(name)
     tversky: dict[str, Any] = {
         "false_positive_weight": false_positive_weight,
         "false_negative_weight": false_negative_weight,

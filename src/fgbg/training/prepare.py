@@ -17,6 +17,7 @@ from fgbg.data.samples import SampleSet
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.names import LAB_SPLIT
+from fgbg.loss_names import split_loss
 from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
 from fgbg.run import Run, create_run, open_run
@@ -29,7 +30,6 @@ from fgbg.training.selfcheck import check_before_training
 from fgbg.training.state import Progress, restore_state
 from fgbg.training.track import require_tracker
 
-PLAIN_TVERSKY = ("bce_tversky", "focal_tversky", "boundary_tversky")
 HALVES = "note: with both weights at 0.5 the Tversky loss is the Dice loss"
 
 
@@ -148,7 +148,8 @@ def find_same_dice(config: TrainConfig) -> str:
     >>> find_same_dice(TrainConfig(loss="bce_tversky")), find_same_dice(TrainConfig(loss="bce_focal_tversky"))
     ('bce_dice', '')
     """
-    is_dice = config.loss in PLAIN_TVERSKY and config.false_positive_weight == config.false_negative_weight == 0.5
+    is_tversky = split_loss(config.loss)[1] == "tversky"
+    is_dice = is_tversky and config.false_positive_weight == config.false_negative_weight == 0.5
     return config.loss.replace("tversky", "dice") if is_dice else ""
 
 

@@ -23,8 +23,8 @@ from fgbg.ship.scale.cluster import open_cluster
 from fgbg.ship.scale.flow import compute
 from fgbg.ship.scale.parts import drop_rows, find_rows
 from fgbg.ship.scale.plan import Plan, Row, plan_rows
-from fgbg.ship.scale.worker import RUNS, AnyKind, Order
-from fgbg.words import name_some
+from fgbg.ship.scale.worker import RUNS, Order
+from fgbg.words import AnyKind, name_some
 
 
 def predict_at_scale(

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pyarrow
 
 import fgbg
 from fgbg.cores import CORES_VARIABLE
 from fgbg.errors import UserError, first_line
-from fgbg.ship.draw import Kind
 from fgbg.ship.jobs import Job
 from fgbg.ship.load import Model
 from fgbg.ship.predict import open_jobs, predict_files
@@ -25,10 +24,10 @@ from fgbg.ship.scale.attempts import count_attempts
 from fgbg.ship.scale.parts import write_part
 from fgbg.ship.scale.store import Store
 from fgbg.ship.serve.answer import Answer
+from fgbg.words import AnyKind
 
 RUNS: Final = "rle"
 """The kind that is not a picture: Parquet rows with the mask's runs."""
-AnyKind = Kind | Literal["rle"]
 Content = tuple[Any, str]
 """Of a row: where the photo lies, or the bytes of its file; and what tells it from others."""
 FETCHED = 16  # photos of a table or an address that are in a temporary folder at a time

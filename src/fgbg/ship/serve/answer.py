@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from fgbg.data.rle import encode_runs
 from fgbg.judge.doubt import expect_dice
-from fgbg.ship.draw import Kind, grade, write_picture
+from fgbg.ship.draw import grade, write_picture
 from fgbg.ship.load import Model
 from fgbg.ship.photo import open_photo
 from fgbg.ship.refine import Refined
+from fgbg.words import Kind
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from fgbg.config import TrainConfig
+from fgbg.loss_names import split_loss
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.training.losses import SMOOTH, Loss
 from fgbg.words import NOT_JUDGED, OBJECT
@@ -128,7 +129,7 @@ def expect_start(config: TrainConfig, target: UInt8[Tensor, "batch _ _"]) -> flo
     BCE is ln 2. Of `objects` pixels half are TP and half FN; of the ground half is FP. Every margin is 0, so that the hinge
     is 1.
     """
-    pixel, _, overlap = config.loss.partition("_")
+    pixel, overlap = split_loss(config.loss)
     judged, objects = (mask.sum((1, 2)).cpu().double() for mask in (target != NOT_JUDGED, target == OBJECT))
     surprise = math.log(2) * (0.5**config.focal_gamma if pixel == "focal" else 1.0)
     over_pixels = surprise * (judged > 0).double().mean()
