@@ -27,6 +27,7 @@ from fgbg.judge.page.render import render_page
 from fgbg.judge.report import write_report
 from fgbg.judge.results import read_results
 from fgbg.judge.runs import evaluate_run
+from fgbg.judge.scoring import Scoring
 from fgbg.judge.together import evaluate_together
 from fgbg.models.checkpoint import load_model, read_header, replace_header, save_model
 from fgbg.ship.export import export_model
@@ -35,6 +36,7 @@ from fgbg.training.loop import validate
 from trivial import unchecked
 
 pytestmark = pytest.mark.usefixtures("no_charts")
+ON_CPU = Scoring(device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +130,7 @@ def test_a_rerun_writes_the_same_bytes(home: Path, tmp_path: Path) -> None:
 
 def test_an_ensemble_is_scored_by_the_mean_of_its_members(home: Path, tmp_path: Path) -> None:
     runs = [copy_run(home / name, tmp_path, name) for name in ("first", "second")]
-    evaluation, joint = evaluate_together([run.folder for run in runs], device="cpu", threads=1)
+    evaluation, joint = evaluate_together([run.folder for run in runs], scoring=ON_CPU)
     assert joint.folder == tmp_path / "ensemble-of-2"
     assert evaluation.statement["members"] == ["first", "second"]
     models = [fgbg.load(run.folder) for run in runs]
@@ -146,24 +148,24 @@ def test_test_time_augmentation_leaves_the_run_as_it_is(home: Path, tmp_path: Pa
     run = copy_run(home / "first", tmp_path)
     evaluate_run(run.folder, device="cpu", threads=1)
     before = run.scores_path("test").read_bytes()
-    evaluation, flipped = evaluate_together([run.folder], tta="flip", device="cpu", threads=1)
+    evaluation, flipped = evaluate_together([run.folder], tta="flip", scoring=ON_CPU)
     assert flipped.folder == tmp_path / "run-flip"
     assert evaluation.statement["tta"] == "flip"
     assert "test-time augmentation: flip" in evaluation.describe()
     assert run.scores_path("test").read_bytes() == before
-    again, _ = evaluate_together([run.folder], tta="flip", device="cpu", threads=1)
+    again, _ = evaluate_together([run.folder], tta="flip", scoring=ON_CPU)
     assert again.statement == evaluation.statement
 
 
 def test_a_joint_folder_holds_one_set_of_members(home: Path, tmp_path: Path) -> None:
     runs = [copy_run(home / name, tmp_path, name) for name in ("first", "second")]
-    evaluate_together([runs[0].folder], tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
+    evaluate_together([runs[0].folder], tta="flip", out=tmp_path / "joint", scoring=ON_CPU)
     with pytest.raises(UserError, match="holds the scores of other runs: choose another --out"):
-        evaluate_together([runs[1].folder], tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
+        evaluate_together([runs[1].folder], tta="flip", out=tmp_path / "joint", scoring=ON_CPU)
     with pytest.raises(UserError, match="is not empty: choose another --out"):
-        evaluate_together([runs[1].folder], tta="flip", out=runs[0].folder, device="cpu", threads=1)
+        evaluate_together([runs[1].folder], tta="flip", out=runs[0].folder, scoring=ON_CPU)
     with write_alone(tmp_path / "joint"), pytest.raises(UserError, match="is being written to by another fgbg"):
-        evaluate_together([runs[0].folder], tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
+        evaluate_together([runs[0].folder], tta="flip", out=tmp_path / "joint", scoring=ON_CPU)
     with pytest.raises(UserError, match=r"no best\.safetensors; its scores are of other runs"):
         evaluate_run(tmp_path / "joint", device="cpu", threads=1)
 
@@ -175,7 +177,7 @@ def test_a_photo_that_trained_any_member_is_refused(home: Path, tmp_path: Path) 
     leak = test.inspections[0].image_hash[:16]
     replace_header(runs[1].best, replace(header, training_images=(*header.training_images, leak)))
     with pytest.raises(UserError, match=r"of 4 photos 1 trained this model \(disc_"):
-        evaluate_together([run.folder for run in runs], out=tmp_path / "x", device="cpu", threads=1)
+        evaluate_together([run.folder for run in runs], out=tmp_path / "x", scoring=ON_CPU)
 
 
 def test_pictures_of_outcomes_lie_over_the_thumbnails(home: Path, tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ def test_scores_of_an_epoch_that_is_no_longer_the_best_are_said_to_be_old(
     run = copy_run(home / "first", tmp_path)
     evaluate_run(run.folder, device="cpu", threads=1)
     scored = run.statement("test")["epoch"]
-    _, flipped = evaluate_together([run.folder], tta="flip", device="cpu", threads=1)
+    _, flipped = evaluate_together([run.folder], tta="flip", scoring=ON_CPU)
     config = replace(run.config, out=str(run.folder), epochs=8)
     monkeypatch.setattr("fgbg.training.train.validate", lambda learner: validate(learner)._replace(dice_photo=1.0))
     fgbg.train(config, resume=True)

@@ -23,6 +23,7 @@ from fgbg.judge.folds import evaluate_folds
 from fgbg.judge.panels import PANELS
 from fgbg.judge.pictures import Panel
 from fgbg.judge.report import write_report
+from fgbg.judge.scoring import Scoring
 from fgbg.judge.together import evaluate_together
 from fgbg.judge.trainings import FoldDifferences, compare_folds
 from fgbg.rows import TESTED_IN, ScoreRow
@@ -33,6 +34,7 @@ from test_compare import STATEMENT
 
 pytestmark = pytest.mark.usefixtures("no_charts")
 FOLDS = 3
+ON_CPU = Scoring(device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +45,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     told: list[str] = []
     train_folds(config, say=told.append)
     assert told[0] == f"{folder / 'runs' / 'fold-0'}: fold 0 of 3 tests"
-    evaluate_folds(list_folds(folder / "runs"), device="cpu", threads=1)
+    evaluate_folds(list_folds(folder / "runs"), scoring=ON_CPU)
     yield folder
 
 
 def test_each_photo_is_scored_once_by_the_model_that_did_not_see_it(home: Path) -> None:
     folders = [home / "runs" / f"fold-{fold}" for fold in (2, 0, 1)]
-    evaluation, joint = evaluate_folds(folders, device="cpu", threads=1)
+    evaluation, joint = evaluate_folds(folders, scoring=ON_CPU)
     runs = [fgbg.open_run(home / "runs" / f"fold-{fold}") for fold in range(FOLDS)]
     assert joint.folder == home / "runs", "the folder that holds them"
     assert len(evaluation.rows) == 20
@@ -65,7 +67,7 @@ def test_each_photo_is_scored_once_by_the_model_that_did_not_see_it(home: Path) 
     assert told["fingerprint"] == runs[0].fingerprint
     assert {path.stem for path in joint.thumbnails("test").iterdir()} == {row.id for row in evaluation.rows}
     assert "20 pairs, each in one of 3 folds" in evaluation.describe()
-    again, _ = evaluate_folds(folders, device="cpu", threads=1)
+    again, _ = evaluate_folds(folders, scoring=ON_CPU)
     assert again.rows == evaluation.rows
     assert joint.list_stale() == []
 
@@ -77,14 +79,14 @@ def test_folds_and_their_joint_scores_may_be_moved_together(home: Path, tmp_path
     shutil.rmtree(runs / "fold-1")
     assert any("fold-1, which is no longer there" in told for told in joint.list_stale()), "its own fold, not the first one"
     shutil.copytree(home / "runs" / "fold-1", runs / "fold-1")
-    again, _ = evaluate_folds(list_folds(runs), device="cpu", threads=1)
+    again, _ = evaluate_folds(list_folds(runs), scoring=ON_CPU)
     assert again.rows == joint.scores("test")
 
 
 def test_a_member_that_is_gone_is_told(home: Path, tmp_path: Path) -> None:
     runs = shutil.copytree(home / "runs", tmp_path / "runs")
     folders = [runs / f"fold-{fold}" for fold in range(FOLDS)]
-    _, joint = evaluate_folds(folders, out=tmp_path / "joint", device="cpu", threads=1)
+    _, joint = evaluate_folds(folders, out=tmp_path / "joint", scoring=ON_CPU)
     assert joint.list_stale() == []
     (runs / "fold-1").rename(tmp_path / "elsewhere")
     (told,) = joint.list_stale()
@@ -92,7 +94,7 @@ def test_a_member_that_is_gone_is_told(home: Path, tmp_path: Path) -> None:
 
 
 def test_the_page_of_a_cross_validation(home: Path, tmp_path: Path) -> None:
-    _, joint = evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], device="cpu", threads=1)
+    _, joint = evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], scoring=ON_CPU)
     page = write_report([joint], tmp_path / "report").page.read_text(encoding="utf-8")
     assert "each photo is scored by the one model that did not see it" in page
     assert "one model for each fold" in page
@@ -100,10 +102,10 @@ def test_the_page_of_a_cross_validation(home: Path, tmp_path: Path) -> None:
 
 def test_views_of_each_photo_are_averaged_fold_by_fold(home: Path) -> None:
     folders = [home / "runs" / f"fold-{fold}" for fold in range(FOLDS)]
-    evaluate_folds(folders, device="cpu", threads=1)
-    evaluation, joint = evaluate_folds(folders, tta="flip", device="cpu", threads=1)
+    evaluate_folds(folders, scoring=ON_CPU)
+    evaluation, joint = evaluate_folds(folders, tta="flip", scoring=ON_CPU)
     assert joint.folder == home / "runs-flip"
-    alone = [evaluate_together([folder], tta="flip", out=home / f"{folder.name}-flip", device="cpu") for folder in folders]
+    alone = [evaluate_together([folder], tta="flip", out=home / f"{folder.name}-flip", scoring=ON_CPU) for folder in folders]
     assert {row.id: row.dice for row in evaluation.rows} == {row.id: row.dice for each, _ in alone for row in each.rows}
     assert evaluation.rows != fgbg.open_run(home / "runs").scores("test"), "another look, another score"
     assert "test-time augmentation: flip" in evaluation.describe()
@@ -114,7 +116,7 @@ def test_views_of_each_photo_are_averaged_fold_by_fold(home: Path) -> None:
 
 def test_views_of_runs_of_one_name_are_kept_apart(home: Path, tmp_path: Path) -> None:
     folders = [shutil.copytree(home / "runs" / f"fold-{fold}", tmp_path / str(fold) / "run") for fold in range(FOLDS)]
-    _, joint = evaluate_folds(folders, tta="flip", out=tmp_path / "joint", device="cpu", threads=1)
+    _, joint = evaluate_folds(folders, tta="flip", out=tmp_path / "joint", scoring=ON_CPU)
     assert [path.name for path in list_folds(joint.folder)] == ["fold-0", "fold-1", "fold-2"]
 
 
@@ -124,7 +126,7 @@ def test_the_best_and_worst_of_all_folds_are_drawn_by_the_models_that_scored_the
     drawn: list[Panel] = []
     monkeypatch.setattr("fgbg.judge.panels.draw_panels", lambda panels, path: drawn.extend(panels))
     folders = [home / "runs" / f"fold-{fold}" for fold in range(FOLDS)]
-    evaluation, _ = evaluate_folds(folders, device="cpu", threads=1)
+    evaluation, _ = evaluate_folds(folders, scoring=ON_CPU)
     dices = sorted(row.dice for row in evaluation.rows)
     of_all = drawn[-3 * PANELS :]
     assert {panel.title.split()[-1] for panel in of_all[:PANELS]} == {f"{dice:.4f}" for dice in dices[:PANELS]}
@@ -183,7 +185,7 @@ def test_a_fold_that_is_none_is_refused_wherever_one_is_cut(home: Path, fold: in
 
 
 def test_joint_scores_are_no_training_to_go_on_with(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], device="cpu", threads=1)
+    evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], scoring=ON_CPU)
     before = {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*")}
     assert main(["train", "--resume", "--fold", "0", "--out", str(home / "runs")]) == 2
     assert "holds the scores of other runs, and no training to go on with" in capsys.readouterr().err

@@ -82,47 +82,39 @@ def evaluate_verb(argv: Sequence[str]) -> int:
 
 
 def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tuple[Any, str]:
-    """The evaluation of one run, or of several models or views as one, and what to add to its description."""
-    from fgbg.judge.runs import evaluate_run
+    """The evaluation of one run, of all folds, or of several models or views as one; and what to add to its description."""
+    from fgbg.judge.folds import evaluate_folds
+    from fgbg.judge.runs import score_run
+    from fgbg.judge.scoring import Scoring
     from fgbg.judge.together import evaluate_together
     from fgbg.run import open_run
 
-    options: dict[str, Any] = {
-        "split": arguments.split,
-        "border": arguments.border,
-        "empty": float(arguments.empty),
-        "allow_overlap": arguments.allow_overlap,
-        "object_values": arguments.object_values,
-        "categories": arguments.categories,
-        "device": arguments.device,
-        "threads": arguments.threads,
-    }
+    scoring = Scoring(
+        split=arguments.split,
+        border=arguments.border,
+        empty=float(arguments.empty),
+        allow_overlap=arguments.allow_overlap,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    of_data: dict[str, Any] = {"object_values": arguments.object_values, "categories": arguments.categories}
+    out = Path(arguments.out) if arguments.out else None
     is_joint = arguments.ensemble or arguments.tta != "none"
     if is_joint and arguments.threshold_for:
         raise UserError("--threshold-for: several models or views take the mean of their models' thresholds")
     if len(runs) > 1 and not arguments.ensemble:
-        return _score_folds(arguments, runs, data, options)
+        if data:
+            raise UserError(f"{data}: folds are scored on their own photos; add --ensemble to average them on other DATA")
+        evaluation, run = evaluate_folds(runs, scoring, tta=arguments.tta, out=out, threshold_for=arguments.threshold_for)
+        return evaluation, f"\nscores in {run.folder}: a page of them is made by fgbg report {run.folder} --out report"
     if is_joint:
-        out = Path(arguments.out) if arguments.out else None
-        evaluation, run = evaluate_together(runs, data, tta=arguments.tta, out=out, **options)
+        evaluation, run = evaluate_together(runs, data, scoring, tta=arguments.tta, out=out, **of_data)
         return evaluation, f"\nscores in {run.folder}: compare it with fgbg compare {runs[0]} {run.folder}"
-    if arguments.out:
+    if out:
         raise UserError("--out: a run's scores stay in its own folder; --out is for all folds, --ensemble and --tta")
-    evaluation = evaluate_run(runs[0], data, threshold_for=arguments.threshold_for, **options)
+    evaluation = score_run(runs[0], data, scoring, threshold_for=arguments.threshold_for, **of_data)
     # Earlier scores may be those of another epoch or another threshold.
     return evaluation, "".join(f"\nnote: {stale}" for stale in open_run(runs[0]).list_stale())
-
-
-def _score_folds(arguments: EvaluateArguments, runs: Sequence[Path], data: str, options: dict[str, Any]) -> tuple[Any, str]:
-    """The evaluation of a cross-validation, and where it is kept."""
-    from fgbg.judge.folds import evaluate_folds
-
-    if data:
-        raise UserError(f"{data}: folds are scored on their own photos; add --ensemble to average them on other DATA")
-    del options["object_values"], options["categories"]  # of DATA
-    out = Path(arguments.out) if arguments.out else None
-    evaluation, joint = evaluate_folds(runs, tta=arguments.tta, out=out, threshold_for=arguments.threshold_for, **options)
-    return evaluation, f"\nscores in {joint.folder}: a page of them is made by fgbg report {joint.folder} --out report"
 
 
 def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[Path], str]:

@@ -12,8 +12,8 @@ from fgbg.words import name_some
 
 _MUST_AGREE = ("split", "border", "empty", "score_space", "object_values")
 
-Scores = dict[str, dict[str, ScoreRow]]
-"""Run folder -> photo id -> row, sorted by id."""
+Scores = dict[Run, dict[str, ScoreRow]]
+"""Run -> photo id -> row, sorted by id."""
 
 
 def read_comparable(runs: Sequence[Run], split: str) -> Scores:
@@ -24,14 +24,12 @@ def read_comparable(runs: Sequence[Run], split: str) -> Scores:
     """
     if len(runs) < 2:
         raise UserError("compare takes two runs or more: name another run folder")
-    folders = [str(run.folder.resolve()) for run in runs]
+    folders = [run.folder.resolve() for run in runs]
     twice = [run.folder for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
     if twice:
         raise UserError(f"{twice[0]} is named twice: compare it with another run")
-    scored = {}
-    for run, folder in zip(runs, folders, strict=True):
-        rows = {row.id: row for row in run.scores(split)}
-        scored[folder] = dict(sorted(rows.items()))  # one order, whatever order they were scored in
+    # One order, whatever order they were scored in.
+    scored = {run: dict(sorted((row.id, row) for row in run.scores(split))) for run in runs}
     for run in runs[1:]:
         _require_comparable(runs[0], run, split, scored)
     return scored
@@ -39,7 +37,7 @@ def read_comparable(runs: Sequence[Run], split: str) -> Scores:
 
 def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> None:
     """Refuse scores that were not measured on the same photos and masks by the same rules."""
-    mine, theirs = (scored[str(run.folder.resolve())] for run in (first, other))
+    mine, theirs = scored[first], scored[other]
     if mine.keys() != theirs.keys():
         splits = [run.config.split for run in (first, other)]
         cure = "evaluate both on the same data"

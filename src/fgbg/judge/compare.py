@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy as np
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
-from fgbg.judge.comparison import TIE, Comparison, Pair
+from fgbg.judge.comparison import Comparison, Pair
 from fgbg.judge.names import LAB_NAMES, name_data, name_runs
 from fgbg.judge.recipe import settings_of_recipe
 from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_seeds, pair_folds
@@ -58,7 +57,7 @@ def compare_runs(
     for run in runs:
         recipes.setdefault(_find_recipe(run, split), []).append(run)
     fewest = min(len(members) for members in recipes.values())
-    folds = {run.folder: told for run in runs if (told := run.statement(split).get("folds"))}
+    folds = {run: told for run in runs if (told := run.statement(split).get("folds"))}
     if question == "recipe" and (len(recipes) < 2 or fewest < FEWEST_SEEDS) and len(folds) < len(runs):
         counts = ", ".join(f"{members[0].name}: {len(members)}" for members in recipes.values())
         raise UserError(
@@ -111,7 +110,7 @@ def _require_trainings(members: Sequence[Run], split: str) -> None:
 
 
 def _compare_models(
-    runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int, folds: Mapping[Path, list[dict[str, Any]]]
+    runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int, folds: Mapping[Run, list[dict[str, Any]]]
 ) -> list[Comparison]:
     """Every pair of models; with several recipes, only pairs across recipes.
 
@@ -120,14 +119,13 @@ def _compare_models(
         recipes: The same, by recipe.
         scored: Their rows.
         seed: Seed of the bootstrap.
-        folds: What the statements of cross-validations say of their folds, by run folder: two that cut the photos alike are
+        folds: What the statements of cross-validations say of their folds, by run: two that cut the photos alike are
             compared fold by fold.
     """
-    labels = {str(run.folder.resolve()): label for label, run in name_runs(runs).items()}
-    recipe_of = {str(run.folder.resolve()): place for place, members in enumerate(recipes) for run in members}
+    labels = {run: label for label, run in name_runs(runs).items()}
+    recipe_of = {run: place for place, members in enumerate(recipes) for run in members}
     comparisons = []
-    for first, other in combinations(runs, 2):
-        a, b = str(first.folder.resolve()), str(other.folder.resolve())
+    for a, b in combinations(runs, 2):
         same = recipe_of[a] == recipe_of[b]
         if same and len(recipes) > 1:
             continue
@@ -136,8 +134,7 @@ def _compare_models(
         test = check_difference(np.array([pair.b - pair.a for pair in pairs]), groups=groups, seed=seed)
         few = _say_few(test.units, groups)
         difference, p, sample = test.difference, test.p, f"{test.units} {'groups of photos' if groups else 'photos'}"
-        are_folds = first.folder in folds and other.folder in folds
-        paired = pair_folds(scored[a], scored[b], pairs, folds[first.folder]) if are_folds else None
+        paired = pair_folds(scored[a], scored[b], pairs, folds[a]) if a in folds and b in folds else None
         if paired:
             difference, p = compare_folds(paired, test.difference.mean)
             sample = f"{len(paired.differences)} folds"
@@ -149,16 +146,17 @@ def _compare_models(
         elif not paired:
             notes += [f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"]
         comparisons.append(
-            _count_wins(
-                pairs,
+            Comparison(
                 question="folds" if paired else "model",
                 a=labels[a],
                 b=labels[b],
                 verdict="cannot tell" if few else "",
                 difference=difference,
                 p=p,
-                runs_a=(first.name,),
-                runs_b=(other.name,),
+                p_holm=p,
+                pairs=tuple(pairs),
+                runs_a=(a.name,),
+                runs_b=(b.name,),
                 sample=sample,
                 notes=(*few, *notes),
             )
@@ -171,7 +169,7 @@ def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Compariso
     labels = _name_recipes(recipes)
     comparisons = []
     for (label_a, runs_a), (label_b, runs_b) in combinations(zip(labels, recipes, strict=True), 2):
-        sides = [[scored[str(run.folder.resolve())] for run in runs] for runs in (runs_a, runs_b)]
+        sides = [[scored[run] for run in runs] for runs in (runs_a, runs_b)]
         pairs, notes = _pair_up(*sides)
         known = [pair.id for pair in pairs]
         groups = find_groups(sides[0][0][key] for key in known)
@@ -180,14 +178,15 @@ def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Compariso
         difference, p = compare_seeds(*means)
         seeds = [f"seeds of {label}: {_list_means(side)}" for label, side in zip((label_a, label_b), means, strict=True)]
         comparisons.append(
-            _count_wins(
-                pairs,
+            Comparison(
                 question="recipe",
                 a=label_a,
                 b=label_b,
                 verdict="cannot tell" if few else "",
                 difference=difference,
                 p=p,
+                p_holm=p,
+                pairs=tuple(pairs),
                 runs_a=tuple(run.name for run in runs_a),
                 runs_b=tuple(run.name for run in runs_b),
                 sample=f"{len(runs_a)} and {len(runs_b)} seeds",
@@ -222,21 +221,6 @@ def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]
                 f"on {alarms} of them {name} found something, which costs it nothing here: --empty 1 would count it"
             )
     return pairs, notes
-
-
-def _count_wins(pairs: list[Pair], **rest: Any) -> Comparison:
-    differences = np.array([pair.b - pair.a for pair in pairs])
-    wins, losses = int((differences > TIE).sum()), int((differences < -TIE).sum())
-    return Comparison(
-        mean_a=float(np.mean([pair.a for pair in pairs])),
-        mean_b=float(np.mean([pair.b for pair in pairs])),
-        wins=wins,
-        ties=len(pairs) - wins - losses,
-        losses=losses,
-        pairs=tuple(pairs),
-        p_holm=rest["p"],
-        **rest,
-    )
 
 
 def _judge(comparison: Comparison, p_holm: float) -> Comparison:

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fgbg.judge.bootstrap import Estimate
 
 QUESTIONS = {
@@ -39,13 +41,8 @@ class Comparison:
     b: str
     verdict: str  # "A is better", "B is better" or "cannot tell"
     difference: Estimate
-    mean_a: float
-    mean_b: float
     p: float
     p_holm: float  # adjusted for all comparisons made at once; p for a single one
-    wins: int  # photos on which B is better
-    ties: int
-    losses: int
     pairs: tuple[Pair, ...]
     runs_a: tuple[str, ...]
     runs_b: tuple[str, ...]
@@ -56,6 +53,31 @@ class Comparison:
     def question_in_words(self) -> str:
         """What was asked, without a question mark."""
         return QUESTIONS[self.question]
+
+    @property
+    def mean_a(self) -> float:
+        """Mean Dice of A over the photos."""
+        return float(np.mean([pair.a for pair in self.pairs]))
+
+    @property
+    def mean_b(self) -> float:
+        """Mean Dice of B over the photos."""
+        return float(np.mean([pair.b for pair in self.pairs]))
+
+    @property
+    def wins(self) -> int:
+        """Photos on which B is better."""
+        return sum(pair.b - pair.a > TIE for pair in self.pairs)
+
+    @property
+    def losses(self) -> int:
+        """Photos on which A is better."""
+        return sum(pair.a - pair.b > TIE for pair in self.pairs)
+
+    @property
+    def ties(self) -> int:
+        """Photos on which they are equal, within TIE."""
+        return len(self.pairs) - self.wins - self.losses
 
     def most_changed(self, count: int = MOST_CHANGED) -> list[Pair]:
         """The photos whose Dice differs most, the largest change first; none on which it is equal."""
@@ -94,6 +116,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """As JSON: numbers unrounded, `interval` beside `difference`."""
         told = dataclasses.asdict(self)
+        told |= {name: getattr(self, name) for name in ("mean_a", "mean_b", "wins", "ties", "losses")}
         difference = self.difference.to_json()
         told |= {"difference": difference["mean"], "interval": [difference["low"], difference["high"]]}
         told["pairs"] = [pair._asdict() for pair in self.pairs]

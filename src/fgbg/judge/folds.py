@@ -20,8 +20,9 @@ from fgbg.judge.panels import FindScorer, draw_best_and_worst
 from fgbg.judge.photo_pictures import find_pictures, keep_pictures, write_scores
 from fgbg.judge.recipe import settings_of_recipe
 from fgbg.judge.run_data import open_own_data, open_scorable
-from fgbg.judge.runs import evaluate_run
+from fgbg.judge.runs import score_run
 from fgbg.judge.score import Scorer
+from fgbg.judge.scoring import DEFAULT, Scoring
 from fgbg.judge.statement import summarise
 from fgbg.judge.together import evaluate_together
 from fgbg.models.checkpoint import load_model
@@ -29,21 +30,16 @@ from fgbg.models.ensemble import Ensemble
 from fgbg.rows import TESTED_IN, ScoreRow
 from fgbg.run import Run
 from fgbg.storage import FOLD_FOLDER, JOINT, holds_nothing
-from fgbg.words import Border, Tta, name_some
+from fgbg.words import Tta, name_some
 
 
 def evaluate_folds(
     folders: Sequence[Path],
+    scoring: Scoring = DEFAULT,
     *,
     tta: Tta = "none",
     out: Path | None = None,
-    split: str = "test",
-    border: Border | None = None,
-    empty: float = 1.0,
-    device: str = "auto",
-    threads: int = 0,
     threshold_for: str = "",
-    allow_overlap: bool = False,
 ) -> tuple[Evaluation, Run]:
     """Score the runs of a cross-validation, each on its own fold, and all photos together.
 
@@ -52,40 +48,32 @@ def evaluate_folds(
 
     Args:
         folders: One run for each fold, in any order.
+        scoring: By which rules, and where; over all folds each photo is in test once, and in validation too.
         tta: Test-time augmentation of each.
         out: The folder of the joint scores; by default the one that holds these runs and nothing else, or `all-folds` beside
             the first run; with test-time augmentation, one beside that which ends with its name.
-        split: `test`, or `validation`: over all folds each photo is in either of them once.
-        border, empty, device, threads, threshold_for, allow_overlap: As for `evaluate_run`.
+        threshold_for: As for `evaluate_run`.
 
     Raises:
         UserError: A fold is missing or named twice, the runs are of other recipes or other data, or as `evaluate_run`.
     """
     runs = _order_folds([open_scorable(folder) for folder in folders])
-    engine = Engine(device, "fp32", threads)
-    rules: dict[str, Any] = {
-        "split": split,
-        "border": border,
-        "empty": empty,
-        "device": device,
-        "threads": threads,
-        "allow_overlap": allow_overlap,
-    }
+    engine, split = Engine(scoring.device, "fp32", scoring.threads), scoring.split
     folder, config = out or _name_joint_folder(runs, tta), runs[0].config
     about = {"folds": config.folds} if tta == "none" else {"folds": config.folds, "tta": tta}
     with open_joint_folder(folder, runs, about, config.model, engine) as joint:
         if tta == "none":
-            evaluations = [evaluate_run(run.folder, threshold_for=threshold_for, **rules) for run in runs]
+            evaluations = [score_run(run.folder, scoring=scoring, threshold_for=threshold_for) for run in runs]
             scored = runs
         else:
             names = [FOLD_FOLDER.format(run.config.fold) for run in runs]
             pairs = [
-                evaluate_together([run.folder], tta=tta, out=folder / name, **rules)
+                evaluate_together([run.folder], scoring=scoring, tta=tta, out=folder / name)
                 for run, name in zip(runs, names, strict=True)
             ]
             evaluations, scored = [evaluation for evaluation, _ in pairs], [run for _, run in pairs]
         rows = _join_rows(runs, evaluations)
-        statement = _join_statements(runs, [evaluation.statement for evaluation in evaluations], rows, empty, folder)
+        statement = _join_statements(runs, [evaluation.statement for evaluation in evaluations], rows, scoring.empty, folder)
         evaluation = Evaluation(rows, statement)
         with keep_pictures(joint, split, engine) as pictures:
             if engine.is_main:

@@ -20,6 +20,7 @@ from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find
 from fgbg.judge.panels import draw_best_and_worst
 from fgbg.judge.report import write_record
 from fgbg.judge.run_data import find_copies, find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
+from fgbg.judge.scoring import DEFAULT, Scoring
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, replace_header
 from fgbg.models.predictor import Predictor
@@ -67,8 +68,33 @@ def evaluate_run(
         UserError: The run, its model or the data cannot be used, the model has seen a photo, or another process writes to
             the run.
     """
-    run = open_scorable(folder)
-    engine = Engine(device, "fp32", threads)
+    scoring = Scoring(split, border, empty, allow_overlap, device, threads)
+    return score_run(
+        folder,
+        data,
+        scoring,
+        threshold_for=threshold_for,
+        samples=samples,
+        network=network,
+        object_values=object_values,
+        categories=categories,
+    )
+
+
+def score_run(
+    folder: Path,
+    data: str = "",
+    scoring: Scoring = DEFAULT,
+    *,
+    threshold_for: str = "",
+    samples: Sequence[Sample] | None = None,
+    network: nn.Module | None = None,
+    object_values: Sequence[int] = (),
+    categories: Sequence[str] = (),
+) -> Evaluation:
+    """`evaluate_run` by a `Scoring`."""
+    run, split = open_scorable(folder), scoring.split
+    engine = Engine(scoring.device, "fp32", scoring.threads)
     with write_alone(run.folder) if engine.is_main else nullcontext():
         predictor, header = load_model(run.best, network=copy.deepcopy(network))
         predictor.to(engine.device)
@@ -79,9 +105,9 @@ def evaluate_run(
             raise UserError(
                 "--threshold-for: these validation photos also trained the model, so that none is chosen on them"
             )
-        if label == "validation" and border in (None, header.border) and not has_learnt_them:
+        if label == "validation" and scoring.border in (None, header.border) and not has_learnt_them:
             evaluation = choose_on_validation(
-                run, predictor, header, scored, engine=engine, threshold_for=threshold_for, empty=empty
+                run, predictor, header, scored, engine=engine, threshold_for=threshold_for, empty=scoring.empty
             )
         elif threshold_for:
             raise UserError(
@@ -95,9 +121,9 @@ def evaluate_run(
                 engine=engine,
                 split=split,
                 label=label,
-                border=border,
-                empty=empty,
-                allow_overlap=allow_overlap,
+                border=scoring.border,
+                empty=scoring.empty,
+                allow_overlap=scoring.allow_overlap,
                 run=run,
                 about={
                     "split_rule": tell_split_rule(run, label),

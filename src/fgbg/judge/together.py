@@ -13,24 +13,20 @@ from fgbg.judge.evaluate import Evaluation, evaluate
 from fgbg.judge.joint import open_joint_folder, tell_member
 from fgbg.judge.panels import draw_best_and_worst
 from fgbg.judge.run_data import find_copies, find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
+from fgbg.judge.scoring import DEFAULT, Scoring
 from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble
 from fgbg.run import Run
-from fgbg.words import Border, Tta
+from fgbg.words import Tta
 
 
 def evaluate_together(
     folders: Sequence[Path],
     data: str = "",
+    scoring: Scoring = DEFAULT,
     *,
     tta: Tta = "none",
     out: Path | None = None,
-    split: str = "test",
-    border: Border | None = None,
-    empty: float = 1.0,
-    device: str = "auto",
-    threads: int = 0,
-    allow_overlap: bool = False,
     object_values: Sequence[int] = (),
     categories: Sequence[str] = (),
 ) -> tuple[Evaluation, Run]:
@@ -40,18 +36,20 @@ def evaluate_together(
 
     Args:
         folders: The runs; data and settings are the first one's.
+        data: Data other than the first run's own.
+        scoring: By which rules, and where.
         tta: Test-time augmentation of each.
         out: The folder to write to; beside the first run by default, named after what was done.
-        data, split, border, empty, device, threads, allow_overlap, object_values, categories: As for `evaluate_run`.
+        object_values, categories: As for `evaluate_run`.
 
     Raises:
         UserError: As `evaluate_run`; or the models cannot be combined; or `out` holds something else.
     """
     runs = [open_scorable(folder) for folder in folders]
-    engine = Engine(device, "fp32", threads)
+    engine = Engine(scoring.device, "fp32", scoring.threads)
     loaded = [load_model(run.best) for run in runs]
     rules = sorted({header.border for _, header in loaded})
-    if len(rules) > 1 and border is None:
+    if len(rules) > 1 and scoring.border is None:
         raise UserError(f"these models were trained with --border {' and '.join(rules)}: choose one of them by --border")
     for predictor, _ in loaded:
         predictor.to(engine.device)
@@ -68,7 +66,7 @@ def evaluate_together(
         validation_images=tuple(sorted(chose)),
         overlap_count=max(header.overlap_count for header in headers),
     )
-    samples, label = open_run_data(runs[0], data, split, object_values, categories)
+    samples, label = open_run_data(runs[0], data, scoring.split, object_values, categories)
     members = [run.name for run in runs] if len(runs) > 1 else []
     model = runs[0].config.model if len(runs) == 1 else f"ensemble of {len(runs)}"
     with open_joint_folder(out or _name_joint_folder(runs, tta), runs, {"tta": tta}, model, engine) as run:
@@ -78,11 +76,11 @@ def evaluate_together(
             header,
             samples,
             engine=engine,
-            split=split,
+            split=scoring.split,
             label=label,
-            border=border,
-            empty=empty,
-            allow_overlap=allow_overlap,
+            border=scoring.border,
+            empty=scoring.empty,
+            allow_overlap=scoring.allow_overlap,
             run=run,
             about={
                 "split_rule": tell_split_rule(runs[0], label),
