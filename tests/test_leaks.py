@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -501,6 +502,8 @@ def test_a_copy_that_was_saved_anew_is_told_in_training_and_in_every_score(
     sentence = "mirrored shows the same picture as a photo that trained this model or chose its epoch"
     assert f"note: {sentence}" in evaluation.describe()
     assert sentence in write_report([run], tmp_path / "report").page.read_text(encoding="utf-8")
+    scores = openpyxl.load_workbook(tmp_path / "report" / "performance.xlsx")["Scores"]
+    assert sentence in {cell.value for row in scores.iter_rows() for cell in row}
     assert run.statement("validation")["copies"] == ["darker"]
     assert "f0 (train) and mirrored (test)" in next(found.sentence for found in check_run(run.folder) if not found.passed)
     fgbg.train(replace(config, epochs=2), samples=samples, resume=True)

@@ -20,8 +20,11 @@ from fgbg.cli.training import TrainArguments
 from fgbg.cli.verb import parse
 from fgbg.config_file import read_config
 from fgbg.data.figures import draw_figures
+from fgbg.judge.page.tables import tabulate_slices
+from fgbg.judge.slices import slice_rows
 from fgbg.judge.statement import describe_statement, summarise
 from fgbg.run import open_run
+from fgbg.ship.card import draw_table
 from fgbg.storage import cache_folder
 
 ROOT = Path(__file__).parent.parent
@@ -128,3 +131,12 @@ def test_the_page_on_the_labs_claims_holds_the_tables_of_the_kept_runs() -> None
     assert len(lines) > 20
     for line in lines:
         assert line in page, line
+
+
+def test_the_shipped_models_card_holds_the_slices_of_its_kept_run() -> None:
+    rows = open_run(ROOT / "experiments" / "results" / "pets" / "pets-0").scores("test")
+    card = (ROOT / "src" / "fgbg" / "shipped" / "pets.md").read_text(encoding="utf-8")
+    lines = draw_table(tabulate_slices(slice_rows(rows)), shares=()).splitlines()
+    assert len(lines) > 20
+    for line in lines:
+        assert line in card

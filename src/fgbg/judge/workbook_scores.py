@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fgbg.judge.book import Book, write_cell
 from fgbg.judge.failures import FAILURES
-from fgbg.judge.names import name_epochs
+from fgbg.judge.names import name_copies, name_epochs, name_known_groups
 from fgbg.judge.results import Results, Scored
 from fgbg.rows import ScoreRow
 
@@ -60,9 +60,16 @@ def write_scores(book: Book, scored: Sequence[Scored]) -> None:
         values = [each.label, each.split, *(told.get(key) for key in STATEMENT.values())]
         intervals = told.get("intervals", {})
         values += [end for key in MEASURES.values() for end in intervals.get(key, (None, None))]
-        values += [name_epochs(told) or None, each.run.find_stale(each.split) or None, images]
+        values += [name_epochs(told) or None, "; ".join(_list_doubts(each)) or None, images]
         for column, value in enumerate(values):
             write_cell(sheet, row, column, value, book.score if isinstance(value, float) else None)
+
+
+def _list_doubts(scored: Scored) -> list[str]:
+    """Why the scores may flatter the model, or are of another one than it is now."""
+    told = scored.statement
+    overlap = f"not a clean test: {told['overlap']}" if told.get("overlap") else ""
+    return list(filter(None, [overlap, name_copies(told), name_known_groups(told), scored.run.find_stale(scored.split)]))
 
 
 def write_slices(book: Book, scored: Sequence[Scored]) -> None:

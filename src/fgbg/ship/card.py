@@ -75,9 +75,9 @@ def describe_card(card: Card) -> str:
         "What the numbers rest on:",
         _list_facts(list_rules(statement)),
         "## By kind of photo",
-        _draw_table(slices, shares=()) if slices.rows else "Too few photos to tell kinds apart.",
+        draw_table(slices, shares=()) if slices.rows else "Too few photos to tell kinds apart.",
         "## Where it fails",
-        _draw_table(failures, shares=("Share",)),
+        draw_table(failures, shares=("Share",)),
         "## What it is not for",
         card.not_for or NOT_SAID,
         "## How it was made",
@@ -144,7 +144,7 @@ def _list_facts(facts: Sequence[Fact]) -> str:
     return "\n".join(f"- {fact.name}: {fact.value}" + (f" ({fact.meaning})" if fact.meaning else "") for fact in facts)
 
 
-def _draw_table(table: Table, shares: Sequence[str]) -> str:
+def draw_table(table: Table, shares: Sequence[str]) -> str:
     """A Markdown table; numbers to four digits, those of the columns `shares` as percentages."""
 
     def say(column: str, cell: Cell) -> str:

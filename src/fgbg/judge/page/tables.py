@@ -18,9 +18,8 @@ Cell = str | int | float | None
 
 
 class Table(NamedTuple):
-    """A title, the columns' names, and rows with one cell per column."""
+    """The columns' names, and rows with one cell per column."""
 
-    title: str
     columns: tuple[str, ...]
     rows: list[tuple[Cell, ...]]
 
@@ -56,7 +55,7 @@ def tabulate_failures(rows: Sequence[ScoreRow]) -> Table:
     lines: list[tuple[Cell, ...]] = [
         (each.kind, each.photos, each.share, each.mean_dice, each.meaning) for each in count_failures(rows)
     ]
-    return Table("Failures", ("Kind", "Photos", "Share", "Mean Dice", "Meaning"), lines)
+    return Table(("Kind", "Photos", "Share", "Mean Dice", "Meaning"), lines)
 
 
 def tabulate_slices(slices: Sequence[Slice]) -> Table:
@@ -66,7 +65,7 @@ def tabulate_slices(slices: Sequence[Slice]) -> Table:
         ends = [None if np.isnan(end) else float(end) for end in (each.low, each.high)]
         lines.append((each.title, each.value, len(each.ids), *each.dice, *ends, each.meaning))
     columns = ("Trait", "Slice", "Photos", "Mean Dice", "95 % low", "95 % high", "From", "To", "Meaning")
-    return Table("Slices", columns, lines)
+    return Table(columns, lines)
 
 
 def rank_by_spread(rows: Mapping[str, Sequence[ScoreRow]]) -> list[tuple[str, list[float], float]]:
