@@ -622,28 +622,3 @@ class TestRepeatability:
         paired(pixels, target, torch.arange(2), 1)
         assert torch.equal(pixels, before[0])
         assert torch.equal(target, before[1])
-
-
-class TestGrowingPhotos:
-    """While photos grow (`--start-size`), far more is stored than is shown."""
-
-    def test_what_is_shown_small_is_averaged_not_picked(self) -> None:
-        """Noise of many pixels to one becomes grey, as where validation resizes; picked pixels would keep all of it."""
-        stored = noise(4, 160)
-        shown, _ = augment(OFF, stored, blobs(4, 160), size=32)
-        resized = F.interpolate(stored / 255, (32, 32), mode="bilinear", antialias=True)
-        assert shown.std() < 1.15 * resized.std() < 0.3 * (stored / 255).std()
-        assert (shown - resized).abs().mean() < 0.02
-
-    def test_smooth_photos_and_targets_stay_where_they_were(self) -> None:
-        stored, target = waves(2, 160), blobs(2, 160)
-        shown, cut = augment(OFF, stored, target, size=32)
-        torch.testing.assert_close(shown, judge.resize(stored / 255, [32, 32]), atol=0.01, rtol=0)
-        nearest = judge.resize(target[:, None], [32, 32], interpolation=v2.InterpolationMode.NEAREST_EXACT)
-        assert torch.equal(cut[:, None], nearest)
-
-    @pytest.mark.parametrize("stored", [160, 128])
-    def test_photos_at_the_training_size_are_sampled_as_they_are_stored(self, stored: int) -> None:
-        paired = PairedAugmentation(FULL, np.ones(1), size=128, seed=0, device=CPU)
-        pixels = noise(1, stored)
-        assert paired._reduce(pixels) is pixels

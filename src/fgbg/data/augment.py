@@ -9,14 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Real, UInt8
+from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.augment_table import LUMA, AugmentTable, draw_table
-from fgbg.data.cache import SQUARE_MARGIN
 
 Augment = Callable[
     [UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"], Int64[Tensor, " batch"], int],
@@ -30,7 +29,6 @@ Augment = Callable[
 arguments alone, otherwise resuming changes the weights.
 """
 
-MOST_PASSED_OVER = 1.6  # stored pixels for each of the image, along an edge: 1.25 are stored at the training size
 # At a time for each thread of a CPU: intermediate results then stay in its cache. Like every sum on a CPU, the last digits
 # depend on the number of threads.
 CPU_PIECE_PIXELS = 2**15
@@ -85,7 +83,6 @@ class PairedAugmentation:
             table = draw_table(self.ranges, self.aspects, seed=self.seed, epoch=epoch)
             self._table = _to_tensors(table, self.reach, self.device)
             self._epoch = epoch
-        pixels = self._reduce(pixels)
         sample = _sample_unjudged_outside if self.ranges.padding == "ignore" else _sample_black_outside
         piece = len(rows)
         if self.device.type == "cpu":
@@ -102,17 +99,6 @@ class PairedAugmentation:
         ]
         images, targets = zip(*parts, strict=True)
         return torch.cat(images), torch.cat(targets)
-
-    def _reduce(self, pixels: UInt8[Tensor, "batch 3 stored stored"]) -> Real[Tensor, "batch 3 _ _"]:
-        """The pixels at a size from which single points may be taken.
-
-        Each pixel of the image is sampled between four stored ones, so that far more of them would be passed over: while
-        photos grow (`--start-size`), the image would be noisier than the antialiased ones that validation sees.
-        """
-        if pixels.shape[-1] * self.reach <= MOST_PASSED_OVER * self.size:
-            return pixels
-        edge = round(SQUARE_MARGIN * self.size / self.reach)
-        return F.interpolate(pixels.float(), (edge, edge), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _to_tensors(table: AugmentTable, reach: float, device: torch.device) -> dict[str, Tensor]:
@@ -131,7 +117,7 @@ def _to_tensors(table: AugmentTable, reach: float, device: torch.device) -> dict
 
 
 def _sample_unjudged_outside(
-    pixels: Real[Tensor, "batch 3 _ _"],
+    pixels: UInt8[Tensor, "batch 3 stored stored"],
     target: UInt8[Tensor, "batch stored stored"],
     draw: dict[str, Tensor],
     places: Float[Tensor, "3 pixels"],
@@ -147,7 +133,7 @@ def _sample_unjudged_outside(
 
 
 def _sample_black_outside(
-    pixels: Real[Tensor, "batch 3 _ _"],
+    pixels: UInt8[Tensor, "batch 3 stored stored"],
     target: UInt8[Tensor, "batch stored stored"],
     draw: dict[str, Tensor],
     places: Float[Tensor, "3 pixels"],

@@ -60,7 +60,7 @@ def name_copies(statement: Mapping[str, Any]) -> str:
     """Which of the photos show the same picture as one that the model has seen, in words; empty if none is known to.
 
     >>> name_copies({"split": "test", "copies": ["x", "y"]})
-    'x and y show the same picture as photos that trained this model or chose its epoch'
+    'x, y show the same picture as photos that trained this model or chose its epoch'
     """
     copies = statement.get("copies") or []
     seen = "trained this model" + (" or chose its epoch" if statement.get("split") == "test" else "")
