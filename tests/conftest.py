@@ -27,7 +27,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def no_charts() -> Iterator[None]:
     """Workbook and charts take longer than small trainings: for modules that look at neither."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fgbg.training.train.write_record", lambda *_: None)
+        for module in ("fgbg.training.train", "fgbg.judge.runs"):
+            patch.setattr(f"{module}.write_record", lambda *_: None)
         yield
 
 

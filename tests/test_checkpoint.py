@@ -338,6 +338,7 @@ def test_an_exception_while_writing_a_first_file_leaves_none(tmp_path: Path) -> 
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["model", "state"])
 def test_a_library_that_hides_why_a_write_failed_is_asked_again(tmp_path: Path, kind: str) -> None:
     """A limit on the size of files stands for a full disk; neither library passes on the system's error."""

@@ -72,6 +72,7 @@ def test_each_photo_is_scored_once_by_the_model_that_did_not_see_it(home: Path) 
     assert joint.list_stale() == []
 
 
+@pytest.mark.long
 def test_folds_and_their_joint_scores_may_be_moved_together(home: Path, tmp_path: Path) -> None:
     runs = shutil.copytree(home / "runs", tmp_path / "elsewhere")
     joint = fgbg.open_run(runs)
@@ -83,6 +84,7 @@ def test_folds_and_their_joint_scores_may_be_moved_together(home: Path, tmp_path
     assert again.rows == joint.scores("test")
 
 
+@pytest.mark.long
 def test_a_member_that_is_gone_is_told(home: Path, tmp_path: Path) -> None:
     runs = shutil.copytree(home / "runs", tmp_path / "runs")
     folders = [runs / f"fold-{fold}" for fold in range(FOLDS)]
@@ -100,6 +102,7 @@ def test_the_page_of_a_cross_validation(home: Path, tmp_path: Path) -> None:
     assert "one model for each fold" in page
 
 
+@pytest.mark.long
 def test_views_of_each_photo_are_averaged_fold_by_fold(home: Path) -> None:
     folders = [home / "runs" / f"fold-{fold}" for fold in range(FOLDS)]
     evaluate_folds(folders, scoring=ON_CPU)
@@ -114,6 +117,7 @@ def test_views_of_each_photo_are_averaged_fold_by_fold(home: Path) -> None:
     assert (told.question, told.sample) == ("folds", "3 folds")
 
 
+@pytest.mark.long
 def test_views_of_runs_of_one_name_are_kept_apart(home: Path, tmp_path: Path) -> None:
     folders = [shutil.copytree(home / "runs" / f"fold-{fold}", tmp_path / str(fold) / "run") for fold in range(FOLDS)]
     _, joint = evaluate_folds(folders, tta="flip", out=tmp_path / "joint", scoring=ON_CPU)
@@ -184,6 +188,7 @@ def test_a_fold_that_is_none_is_refused_wherever_one_is_cut(home: Path, fold: in
     assert f"not split: {sentence}" in fgbg.check(home / "discs", folds=3, fold=fold).remarks
 
 
+@pytest.mark.long
 def test_joint_scores_are_no_training_to_go_on_with(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], scoring=ON_CPU)
     before = {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*")}

@@ -263,6 +263,7 @@ def test_only_what_a_list_names_is_used(tmp_path: Path) -> None:
 # Splits that stay
 
 
+@pytest.mark.long
 def test_photos_that_come_later_are_in_no_split_of_the_run(tmp_path: Path) -> None:
     folder = write_discs(tmp_path)
     for path in folder.glob("*.txt"):

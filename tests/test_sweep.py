@@ -260,6 +260,7 @@ def test_an_option_of_the_loss_is_searched_where_a_loss_has_it(
     assert fgbg.open_run(found.folder / f"trial-{found.best.number:04}").config.false_negative_weight == 0.5
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_page")
 def test_a_search_over_dice_and_its_equal_is_told(discs: Path, tmp_path: Path, follow: Callable[[Curve], None]) -> None:
     follow(by_learning_rate)

@@ -217,6 +217,7 @@ def test_ctrl_c_while_an_epoch_is_copied_loses_none_before_it(tmp_path: Path, mo
     assert torch.load(run.last, weights_only=True)["epoch"] == 2
 
 
+@pytest.mark.long
 def test_of_epochs_that_did_not_reach_the_disk_together_none_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from fgbg.data.augment_ranges import AugmentRanges
@@ -127,9 +128,15 @@ def _require(holds: bool, name: str, value: object, allowed: str) -> None:
         raise UserError(f"--{name.replace('_', '-')} {value}: must be {allowed}")
 
 
+@cache
+def _find_types(settings: type) -> dict[str, Any]:
+    """The type of each field; each time anew it would take most of reading a run's settings."""
+    return get_type_hints(settings)
+
+
 def _require_type(part: Any, prefix: str = "") -> None:
     """Files and Python callers can hand over anything; flags are typed by their parser."""
-    for name, kind in get_type_hints(type(part)).items():
+    for name, kind in _find_types(part.__class__).items():
         value = getattr(part, name)
         choices = getattr(kind, "__args__", ()) if getattr(kind, "__origin__", None) is Literal else ()
         if choices and value not in choices:

@@ -52,6 +52,9 @@ AnyKind = Kind | Literal["rle"]
 Question = Literal["auto", "model", "recipe"]
 """What a comparison asks: about these very models, or about their recipes."""
 
+PNG_LEVEL = 2
+"""Of zlib, for pictures: a quarter of the time of Pillow's 6 for a cut-out, for a file a tenth larger."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel of photos in 0..1, by which networks expect their input normalised."""

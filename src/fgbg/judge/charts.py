@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from fgbg.judge.names import name_runs
 from fgbg.run import Run
 from fgbg.storage import replace_when_whole
-from fgbg.words import shorten
+from fgbg.words import PNG_LEVEL, shorten
 
 SERIES = {"Train Loss": "train_loss", "Train Dice": "train_dice", "Val Loss": "val_loss", "Val Dice": "val_dice"}
 """The lab's record: its columns in its order, and the field of EpochRecord behind each."""
@@ -106,7 +106,7 @@ def draw_charts(runs: Sequence[Run], folder: Path) -> list[Path]:
         if lines:
             figure = _draw_chart(lines, chart)
             with replace_when_whole(folder / chart.file) as aside:
-                figure.savefig(aside, format="png", dpi=_DPI)
+                figure.savefig(aside, format="png", dpi=_DPI, pil_kwargs={"compress_level": PNG_LEVEL})
             drawn.append(folder / chart.file)
     return drawn
 

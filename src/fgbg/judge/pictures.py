@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from fgbg.storage import replace_when_whole
-from fgbg.words import NOT_JUDGED, OBJECT
+from fgbg.words import NOT_JUDGED, OBJECT, PNG_LEVEL
 
 CAPTIONS = ("Original", "Prediction", "Truth", "Photo × prediction", "Photo × truth")
 NOTE = "not judged: left out of the score"
@@ -93,7 +93,7 @@ def draw_panels(panels: Iterable[Panel], path: Path) -> None:
         _explain_grey(draw, bottom, NOTE)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_whole(path) as aside:
-        sheet.save(aside, format="PNG")
+        sheet.save(aside, format="PNG", compress_level=PNG_LEVEL)
 
 
 def draw_batch(pixels: NDArray[np.uint8], targets: NDArray[np.uint8], names: Sequence[str], path: Path) -> None:
@@ -122,7 +122,7 @@ def draw_batch(pixels: NDArray[np.uint8], targets: NDArray[np.uint8], names: Seq
         _explain_grey(draw, top + rows * (CELL + TITLE_HEIGHT), BATCH_NOTE)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_whole(path) as aside:
-        sheet.save(aside, format="PNG")
+        sheet.save(aside, format="PNG", compress_level=PNG_LEVEL)
 
 
 def _lay_mask_over(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,11 +14,10 @@ from PIL import Image
 from fgbg.data.images import decode_photo, open_image
 from fgbg.ship.mask_png import write_mask
 from fgbg.ship.matte import matte
-from fgbg.words import Kind
+from fgbg.words import PNG_LEVEL, Kind
 
 OUTLINE_COLOUR = (255, 64, 129)
 DIMMED = 0.35  # brightness of the ground in an overlay
-PNG_LEVEL = 2  # of zlib: a quarter of the time of Pillow's 6 for a cut-out, for a file a tenth larger
 WHITE = np.uint8(255)
 STRIP = 1024  # rows that are worked on at a time: bounds memory
 
