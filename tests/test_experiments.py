@@ -38,6 +38,7 @@ def test_every_plan_is_made_of_settings_that_exist(name: str) -> None:
     assert read.about
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_before_its_first_epoch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(run, "RESULTS", tmp_path / "results")

@@ -186,6 +186,7 @@ def test_a_photo_of_any_size_is_answered_as_by_torch(home: Home, edges: tuple[in
     np.testing.assert_allclose(found, answer(predictor, pixels), atol=CLOSE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("edges", [(7, 7), (40, 30), (24, 24), (61, 47), (25, 200)])
 def test_a_letterbox_lies_where_torch_has_it(padded: tuple[Predictor, OnnxModel], edges: tuple[int, int]) -> None:
     predictor, model = padded

@@ -95,6 +95,7 @@ def test_a_member_that_is_gone_is_told(home: Path, tmp_path: Path) -> None:
     assert f"of {runs / 'fold-1'}, which is no longer there" in told
 
 
+@pytest.mark.long
 def test_the_page_of_a_cross_validation(home: Path, tmp_path: Path) -> None:
     _, joint = evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], scoring=ON_CPU)
     page = write_report([joint], tmp_path / "report").page.read_text(encoding="utf-8")
@@ -138,6 +139,7 @@ def test_the_best_and_worst_of_all_folds_are_drawn_by_the_models_that_scored_the
         assert f"{fgbg.dice(panel.prediction, panel.target):.4f}" == panel.title.split()[-1]
 
 
+@pytest.mark.long
 def test_the_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder of the folds stands for all of them, to score and to go on."""
     assert main(["evaluate", str(home / "runs"), "--device", "cpu"]) == 0

@@ -352,6 +352,7 @@ def test_trials_worse_than_the_median_are_cut_short(discs: Path, tmp_path: Path,
     assert sum("pruned at epoch" in line for line in lines) == sum(each.state == "pruned" for each in found.trials)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_page")
 def test_nothing_is_cut_short_where_trials_differ_in_length(
     discs: Path, tmp_path: Path, follow: Callable[[Curve], None]

@@ -83,6 +83,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
         assert torch.equal(tensor, second[name]), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fails_in", [1, 3])
 def test_a_write_that_fails_ends_the_training_and_it_goes_on_later(
     fails_in: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -174,6 +175,7 @@ def train_with(scores: tuple[float, ...], folder: Path, **changes: Any) -> fgbg.
 SCORES = (0.5, 0.4, 0.4, 0.4, 0.4, 0.3)  # epoch 1 is the best
 
 
+@pytest.mark.long
 def test_epochs_that_end_faster_than_the_disk_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train_with(SCORES, tmp_path / "whole")
     disk = SlowDisk(monkeypatch, trained=5)
