@@ -24,7 +24,7 @@ from fgbg.data.rle import decode_runs
 from fgbg.errors import UserError
 from fgbg.ship.jobs import Job, identify_photo
 from fgbg.ship.predict import predict_inputs
-from fgbg.ship.provenance import Provenance, begin_folder, hash_model
+from fgbg.ship.provenance import Provenance, begin_folder, hash_model, load_identified
 from fgbg.ship.scale import flow
 from fgbg.ship.scale import plan as plan_module
 from fgbg.ship.scale import worker as worker_module
@@ -564,7 +564,10 @@ def test_a_cluster_too_small_and_what_a_worker_refuses_are_said(
     photos = draw_photos(tmp_path / "photos", 2)
     with pytest.raises(UserError, match=r"--workers 9 needs 10 cores, and the cluster has 3: take fewer"):
         predict_at_scale([str(photos)], tmp_path / "out", workers=9)
-    monkeypatch.setattr("fgbg.ship.scale.predict.hash_model", lambda name: "0123456789ab")
+    monkeypatch.setattr(
+        "fgbg.ship.scale.predict.load_identified",
+        lambda name, **options: (load_identified(name, **options)[0], "0123456789ab"),
+    )
     with pytest.raises(UserError, match=r"^pets is another file where a worker runs"):
         predict_at_scale([str(photos)], tmp_path / "out", force=True)
 
