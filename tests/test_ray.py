@@ -463,7 +463,8 @@ def cluster() -> Iterator[None]:
 
 def kill_a_worker(out: Path, enough: int, killed: list[int]) -> None:
     """Once there are enough files, end one of this process's workers as the system would."""
-    while len(read_all(out) if out.exists() else {}) < enough:
+    # Counted by name: a file that is still being written may be gone, or have another name, before it is opened.
+    while sum(not path.name.startswith(".") for path in out.rglob("*")) < enough:
         if killed:  # told to stop
             return
         threading.Event().wait(0.01)
