@@ -18,6 +18,7 @@ from PIL import Image
 
 import fgbg
 from discs import small_config, write_discs
+from fgbg.data.sources import open_samples
 from fgbg.errors import UserError
 from fgbg.judge.calibration import CANDIDATES
 from fgbg.judge.compare import compare_runs
@@ -384,6 +385,22 @@ def test_scores_against_masks_that_mean_something_else_are_not_compared(
         evaluate_run(run.folder, device="cpu", threads=1)
     with pytest.raises(UserError, match=r"run was scored with object_values = \[1\], .*other with \[1, 3\]: evaluate both"):
         compare_runs([told, other])
+
+
+def test_other_data_are_read_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = copy_run(home / "first", tmp_path)
+    other = write_discs(tmp_path / "other", 25)
+    for path in (other / "images").iterdir():
+        Image.fromarray(255 - np.asarray(Image.open(path)) // 2).save(path)
+    read: list[object] = []
+
+    def count(data: object, **options: Any) -> Any:
+        read.append(data)
+        return open_samples(data, **options)
+
+    monkeypatch.setattr("fgbg.judge.run_data.open_samples", count)
+    evaluate_run(run.folder, str(other), device="cpu", threads=1)
+    assert read == [str(other)]
 
 
 def test_values_that_mean_by_themselves_what_was_said_make_no_difference(tmp_path: Path) -> None:

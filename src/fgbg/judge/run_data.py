@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache
 from pathlib import Path
 
 from fgbg.data.parallel import show_progress
@@ -82,10 +82,14 @@ def open_run_data(
         raise UserError("--categories: the run knows its own object; name other DATA to say what theirs is")
     if data:
         chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
-        read = partial(open_samples, data, categories=chosen, cuts=False, progress=show_progress)
-        own = _recognise_own(run, read, object_values)
+
+        @cache  # which data these are is known only when they have been read
+        def read(values: tuple[int, ...]) -> SampleSet:
+            return open_samples(data, object_values=values, categories=chosen, cuts=False, progress=show_progress)
+
+        own = _recognise_own(run, read, tuple(object_values))
         if own is None:
-            named = read(object_values=object_values)
+            named = read(tuple(object_values))
             has_lists = any(sample.split for sample in named.samples)
             return named.of(split if has_lists else ""), f"{named.name}_{split}"
     else:
@@ -93,21 +97,23 @@ def open_run_data(
     return own.of(split), split
 
 
-def _recognise_own(run: Run, read: Callable[..., SampleSet], object_values: Sequence[int]) -> SampleSet | None:
+def _recognise_own(
+    run: Run, read: Callable[[tuple[int, ...]], SampleSet], object_values: tuple[int, ...]
+) -> SampleSet | None:
     """The data that were named, if they are the run's own and mean the same, each photo in the split that it had then.
 
     Args:
         run: Knows the hash of its data, and what their masks mean.
-        read: Reads the data; takes `object_values`.
+        read: Reads the data, whose masks mean these values.
         object_values: What the masks shall mean; as in training by default.
     """
     try:
-        own = read(object_values=run.config.object_values)
+        own = read(run.config.object_values)
     except UserError:  # other data, in which the values of the run mean nothing; or the caller meets the error again
         return None
     if own.fingerprint != run.fingerprint:
         return None
-    if object_values and read(object_values=object_values).encoding != own.encoding:
+    if object_values and read(object_values).encoding != own.encoding:
         return None
     return own.rearrange(lock_splits(own.samples, run.locked_splits()))
 

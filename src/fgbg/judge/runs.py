@@ -68,7 +68,7 @@ def evaluate_run(
         UserError: The run, its model or the data cannot be used, the model has seen a photo, or another process writes to
             the run.
     """
-    scoring = Scoring(split, border, empty, allow_overlap, device, threads)
+    scoring = Scoring(split=split, border=border, empty=empty, allow_overlap=allow_overlap, device=device, threads=threads)
     return score_run(
         folder,
         data,
