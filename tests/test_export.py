@@ -106,7 +106,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     config, samples = replace(small_config(folder / "run", width=2), data=str(data)), fgbg.open_samples(data)
     run = create_run(folder / "run")
     run.write_config(config)
-    run.write_environment(seed=0, device="cpu", processor="a CPU", threads=1, processes=1)
+    run.write_environment({"seed": 0, "device": "cpu"})
     run.write_split(samples, config)
     header = make_header(network="unet", width=2, size=32, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION, data="discs")
     keys = {split: samples.of(split).image_keys for split in ("train", "validation")}

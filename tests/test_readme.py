@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import fgbg
 from fgbg.cli.checking import CheckArguments
 from fgbg.cli.drawing import DemoArguments, FiguresArguments
 from fgbg.cli.judging import CompareArguments, EvaluateArguments, ReportArguments
@@ -24,7 +25,6 @@ from fgbg.judge.page.tables import tabulate_slices
 from fgbg.judge.slices import slice_rows
 from fgbg.judge.statement import describe_statement, summarise
 from fgbg.run import open_run
-from fgbg.ship.card import draw_table
 from fgbg.storage import cache_folder
 
 ROOT = Path(__file__).parent.parent
@@ -136,7 +136,12 @@ def test_the_page_on_the_labs_claims_holds_the_tables_of_the_kept_runs() -> None
 def test_the_shipped_models_card_holds_the_slices_of_its_kept_run() -> None:
     rows = open_run(ROOT / "experiments" / "results" / "pets" / "pets-0").scores("test")
     card = (ROOT / "src" / "fgbg" / "shipped" / "pets.md").read_text(encoding="utf-8")
-    lines = draw_table(tabulate_slices(slice_rows(rows)), shares=()).splitlines()
+    lines = tabulate_slices(slice_rows(rows)).to_markdown().splitlines()
     assert len(lines) > 20
     for line in lines:
         assert line in card
+
+
+def test_the_citation_is_of_this_version() -> None:
+    told = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {fgbg.__version__}\n" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from fgbg.engine import Engine
 from fgbg.models import build_network
 from fgbg.run import Run
 from fgbg.training import loop
-from fgbg.training.average import average_weights
+from fgbg.training.average import RunningAverage
 from fgbg.training.build import OwnParts, build_learner, understand_data
 from fgbg.training.optimizer import make_optimizer, set_learning_rate
 from fgbg.training.prepare import prepare_training
@@ -126,7 +127,7 @@ def test_a_slower_encoder_needs_an_encoder(tmp_path: Path) -> None:
 
 def test_the_average_by_hand() -> None:
     layer = nn.Linear(1, 1, bias=False)
-    average = average_weights(layer, decay=0.5)
+    average = RunningAverage(layer, decay=0.5)
     expected = 0.0
     for step, value in enumerate((8.0, 2.0, 4.0, 1.0)):
         with torch.no_grad():
@@ -135,6 +136,9 @@ def test_the_average_by_hand() -> None:
         kept = min(0.5, (1 + step) / (10 + step))
         expected = value if step == 0 else kept * expected + (1 - kept) * value
         assert average.module.weight.item() == pytest.approx(expected)
+    again = copy.deepcopy(average)
+    again.update_parameters(layer)
+    assert (int(again.n_averaged), int(average.n_averaged)) == (5, 4), "a copy counts by itself"
 
 
 def test_the_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ def test_report_workbook_and_charts_lie_side_by_side(run: Run, tmp_path: Path) -
     assert report.page == tmp_path / "out" / "report.html"
     assert report.workbook.name == "performance.xlsx"
     assert [chart.name for chart in report.charts] == ["loss.png", "dice.png"]
-    assert all(path.is_file() for path in (report.page, report.workbook, *report.charts))
+    assert report.methods.name == "methods.md"
+    assert all(path.is_file() for path in (report.page, report.methods, report.workbook, *report.charts))
     assert not (run.folder / "report.html").exists()
 
 

@@ -308,11 +308,10 @@ def test_folders_of_one_name_in_different_places_are_numbered(tmp_path: Path) ->
 def test_the_environment_says_what_decided_the_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/fgbg", "train", "figures", "--seed", "5"])
     run = create_run(tmp_path / "run")
-    run.write_environment(seed=5, device="cuda:0", processor="a GPU", threads=3, processes=2)
+    run.write_environment({"seed": 5, "device": "cuda:0", "processes": 2})
     told = json.loads((run.folder / "environment.json").read_text())
     assert told["command"] == ["fgbg", "train", "figures", "--seed", "5"]
-    assert (told["seed"], told["device"], told["processor"]) == (5, "cuda:0", "a GPU")
-    assert (told["threads"], told["processes"]) == (3, 2)
+    assert (told["seed"], told["device"], told["processes"]) == (5, "cuda:0", 2)
     assert told["versions"]["python"] == platform.python_version()
     for package in ("fgbg", "torch", "numpy", "pillow"):
         assert told["versions"][package] == metadata.version(package)
@@ -328,7 +327,7 @@ def test_a_resumed_run_adds_its_environment_to_the_first_ones(tmp_path: Path, mo
     run = create_run(tmp_path / "run")
     for after, device in ((0, "cpu"), (3, "cuda:0"), (5, "cuda:1")):
         monkeypatch.setattr("sys.argv", ["fgbg", device])
-        run.write_environment(seed=7, device=device, processor="a CPU", threads=1, processes=1, after_epoch=after)
+        run.write_environment({"seed": 7, "device": device}, after_epoch=after)
     told = json.loads((run.folder / "environment.json").read_text())
     assert (told["command"], told["device"], told["seed"]) == (["fgbg", "cpu"], "cpu", 7)
     assert [(more["after_epoch"], more["device"], more["command"][1]) for more in told["resumed"]] == [
@@ -341,8 +340,7 @@ def test_a_resumed_run_adds_its_environment_to_the_first_ones(tmp_path: Path, mo
 def test_a_file_that_was_cut_short_is_named(tmp_path: Path, name: str) -> None:
     run = create_run(tmp_path / "run")
     assert run.environment() is run.selfcheck() is None
-    told = {"seed": 7, "device": "cpu", "processor": "a CPU", "threads": 1, "processes": 1}
-    run.write_environment(**told)  # type: ignore[arg-type]
+    run.write_environment({"seed": 7})
     run.write_selfcheck([{"name": "splits", "passed": True, "sentence": "apart", "stops": False}])
     path = run.folder / name
     path.write_bytes(path.read_bytes()[:20])
@@ -350,13 +348,13 @@ def test_a_file_that_was_cut_short_is_named(tmp_path: Path, name: str) -> None:
         _ = run.environment(), run.selfcheck()
     if name == "environment.json":
         with pytest.raises(UserError, match="is damaged"):
-            run.write_environment(**told, after_epoch=1)  # type: ignore[arg-type]
+            run.write_environment({"seed": 7}, after_epoch=1)
 
 
 def test_without_git_the_commit_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     run = create_run(tmp_path / "run")
-    run.write_environment(seed=0, device="cpu", processor="a CPU", threads=1, processes=1)
+    run.write_environment({})
     told = json.loads((run.folder / "environment.json").read_text())
     assert (told["commit"], told["dirty"]) == (None, None)
 
@@ -384,6 +382,7 @@ def test_the_split_names_every_photo_with_its_hashes(tmp_path: Path) -> None:
         ["p1"],
         ["p2"],
     ]
+    assert (told["masks"], told["has_band"]) == (samples.describe_masks(), False)
     look = samples.inspections[1]
     assert told["validation"] == [{"id": "p1", "image": look.image_hash[:16], "mask": look.mask_hash[:16], "group": "g"}]
     assert run.locked_splits() == {
@@ -396,6 +395,14 @@ def test_the_split_names_every_photo_with_its_hashes(tmp_path: Path) -> None:
     assert run.fingerprint == samples.fingerprint
     assert {**run.split(), "sha256": told["sha256"]} == told
     assert create_run(tmp_path / "unsplit").fingerprint == ""
+
+
+def test_a_resumed_run_keeps_what_was_said_of_its_split(tmp_path: Path) -> None:
+    samples = understand_samples("own", [Sample("p", make_noise(4, 4, 0), np.eye(4, dtype=np.uint8), split="train")])
+    run = create_run(tmp_path / "run")
+    for remark in ("split 80/10/10, seed 9", ""):
+        run.write_split(replace(samples, remark=remark), TrainConfig())
+        assert run.split()["remark"] == "split 80/10/10, seed 9"
 
 
 def test_every_name_in_the_folder_is_as_designed(tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ def test_a_resumed_run_keeps_its_split_whatever_the_lists_say_by_now(tmp_path: P
     swapped = [replace(sample, split="train" if sample.split == "validation" else "validation") for sample in samples]
     again = fgbg.train(replace(config, epochs=2), samples=swapped if own else None, resume=True)
     assert [record.epoch for record in again.epochs()] == [1, 2]
+    assert again.split()["remark"] == before["remark"]
     assert [{photo["id"] for photo in again.split()[part]} for part in SPLITS] == [
         {photo["id"] for photo in before[part]} for part in SPLITS
     ]
@@ -312,6 +313,8 @@ def test_own_network_loss_augmentation_and_metric_plug_in(tmp_path: Path) -> Non
     )
     assert calls == {"loss": 3 * (3 + 4), "augment": 9, "metric": 12}
     assert network.sizes == {(32, 32)}, "the padding wrapper brings 30 px to the stride of 4"
+    assert run.own_parts == ("loss", "augment", "metric")
+    assert run.settings()["loss"] == run.settings()["augment"] == "own" and "augment.flip" not in run.settings()
     records = run.epochs()
     assert all(record.own_metric is not None and record.own_metric <= 0 for record in records)
     best = max(records, key=lambda record: record.own_metric or 0.0)

@@ -16,8 +16,9 @@ from discs import make_samples, small_config
 from fgbg import UserError, train
 from fgbg.models import MODELS, OWN, StridePadding, build_network, count_parameters, describe_model, require_model
 from fgbg.models.checkpoint import load_model, read_header, save_model
-from fgbg.models.zoo import DEFAULT_ENCODER, LIBRARY, UNET_CHANNELS
+from fgbg.models.zoo import LIBRARY, UNET_CHANNELS
 from fgbg.training.initial_weights import build_initial_network
+from fgbg.words import DEFAULT_ENCODER
 from trivial import make_header
 
 pytestmark = pytest.mark.usefixtures("no_charts")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgbg.config import TrainConfig
+from fgbg.config import TrainConfig, flatten
 from fgbg.config_file import read_config, to_toml
 from fgbg.data.overlaps import Overlap
 from fgbg.data.samples import SPLITS, SampleSet
@@ -21,7 +21,7 @@ from fgbg.errors import UserError
 from fgbg.record import EpochRecord, read_lines, write_lines
 from fgbg.rows import ScoreRow, has_these_columns, read_rows, write_rows
 from fgbg.seal import read_sealed_json, to_sealed_json
-from fgbg.storage import RUN_MARK, is_run, make_empty_folder, write_whole
+from fgbg.storage import JOINT, RUN_MARK, is_run, make_empty_folder, write_whole
 from fgbg.words import HASH_DIGITS
 
 
@@ -77,6 +77,25 @@ class Run:
         """The settings of the run."""
         return read_config(self.folder / RUN_MARK)
 
+    def members(self) -> list[Run]:
+        """The trainings whose joint scores the folder holds, even if they are gone by now; none for a training."""
+        told = self._read(JOINT)
+        return [Run((self.folder / name).resolve()) for name in told["members"]] if told else []
+
+    @property
+    def own_parts(self) -> tuple[str, ...]:
+        """Which of `loss`, `augment` and `metric` were a user's own in training, in place of what the settings name."""
+        trained = next(iter(self.members()), self)
+        return tuple((trained.environment() or {}).get("own_parts", ()))
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name as in a file, for readers: a user's own part is `own`, and what it replaced is left out."""
+        own = self.own_parts
+        settings = flatten(self.config)
+        if "augment" in own:
+            settings = {name: value for name, value in settings.items() if not name.startswith("augment.")}
+        return {**settings, **dict.fromkeys(own, "own")}
+
     def epochs(self) -> list[EpochRecord]:
         """The record, epoch by epoch; empty before the first has ended. A line cut short by a kill is left out.
 
@@ -101,18 +120,9 @@ class Run:
         """Write config.toml."""
         self._write(RUN_MARK, to_toml(config))
 
-    def write_environment(
-        self, *, seed: int, device: str, processor: str, threads: int, processes: int, after_epoch: int = 0
-    ) -> None:
-        """Write what else determines the result: command, versions, machine. A resumed run appends its own."""
-        environment = {
-            **describe_environment(),
-            "device": device,
-            "processor": processor,
-            "threads": threads,
-            "processes": processes,
-            "seed": seed,
-        }
+    def write_environment(self, details: Mapping[str, Any], *, after_epoch: int = 0) -> None:
+        """Write what else determines the result: command, versions, machine, `details`. A resumed run appends its own."""
+        environment = {**describe_environment(), **details}
         if after_epoch and (first := self.environment()):
             first.setdefault("resumed", []).append({"after_epoch": after_epoch, **environment})
             environment = first
@@ -134,14 +144,24 @@ class Run:
             config: Says by which rules they were split.
             copies: As `find_near_overlaps` finds them; None if they were not looked for, and what was written before stays.
         """
-        known = self.split().get("copies") if copies is None else [[first.id, second.id] for first, second in copies]
+        before = self.split()
+        known = before.get("copies") if copies is None else [[first.id, second.id] for first, second in copies]
         splits: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
         for sample, look in zip(samples.samples, samples.inspections, strict=True):
             image, mask = look.image_hash[:HASH_DIGITS], look.mask_hash[:HASH_DIGITS]
             group = {"group": sample.group} if sample.group else {}
             splits[sample.split].append({"id": sample.id, "image": image, "mask": mask, **group})
         rules = {name: value for name, value in config.data_options().items() if name not in ("object_values", "categories")}
-        content = {"rules": rules, "data": samples.name, "fingerprint": samples.fingerprint, **splits, "copies": known}
+        content = {
+            "rules": rules,
+            "data": samples.name,
+            "fingerprint": samples.fingerprint,
+            "remark": before.get("remark", samples.remark),  # a resumed run does not split anew
+            "masks": samples.describe_masks(),
+            "has_band": samples.encoding.has_band,
+            **splits,
+            "copies": known,
+        }
         self._write("split.json", to_sealed_json(content, indent=1))
 
     @property

@@ -55,6 +55,12 @@ Question = Literal["auto", "model", "recipe"]
 PNG_LEVEL = 2
 """Of zlib, for pictures: a quarter of the time of Pillow's 6 for a cut-out, for a file a tenth larger."""
 
+DEFAULT_ENCODER = "tf_efficientnet_lite0"
+"""Of timm, for models that take an encoder."""
+
+PUBLISHED_WIDTH = 64
+"""The `width` at which networks and decoders are as published."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel of photos in 0..1, by which networks expect their input normalised."""

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.data.samples import SampleSet
 from fgbg.fit import fit_pixels, fit_target, resize_target
 from fgbg.storage import cache_folder, hash_file, make_once
@@ -74,7 +74,7 @@ Append = Callable[[str, NDArray[Any]], None]
 
 
 def cache_squares(
-    samples: SampleSet, *, size: int, fit: Fit, verify: bool = True, progress: Progress | None = None
+    samples: SampleSet, *, size: int, fit: Fit, verify: bool = True, progress: ShowProgress | None = None
 ) -> Squares:
     """The samples as squares of edge `size`, decoded now or read from the cache.
 
@@ -105,7 +105,7 @@ def cache_squares(
 
 
 def cache_photos(
-    samples: SampleSet, *, pixel_for_pixel: bool = False, verify: bool = True, progress: Progress | None = None
+    samples: SampleSet, *, pixel_for_pixel: bool = False, verify: bool = True, progress: ShowProgress | None = None
 ) -> Photos:
     """The samples at their own sizes, decoded now or read from the cache.
 

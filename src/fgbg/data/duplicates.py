@@ -22,7 +22,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.data.registration import align_details, correlate_details, take_details
 from fgbg.data.samples import SampleSet
 from fgbg.storage import cache_folder
@@ -60,7 +60,7 @@ def take_fingerprint(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.nd
     return np.asarray(grey.resize((FINE, FINE), Image.Resampling.BILINEAR)).ravel()
 
 
-def fingerprint_samples(samples: SampleSet, progress: Progress | None = None) -> UInt8[np.ndarray, "photos length"]:
+def fingerprint_samples(samples: SampleSet, progress: ShowProgress | None = None) -> UInt8[np.ndarray, "photos length"]:
     """Fingerprints of all photos in order, taken now or read from the cache, which is keyed by content.
 
     Raises:
@@ -85,7 +85,7 @@ def fingerprint_samples(samples: SampleSet, progress: Progress | None = None) ->
 
 
 def find_near_duplicates(
-    fingerprints: UInt8[np.ndarray, "photos length"], *, threshold: float = SAME, progress: Progress | None = None
+    fingerprints: UInt8[np.ndarray, "photos length"], *, threshold: float = SAME, progress: ShowProgress | None = None
 ) -> list[DuplicatePair]:
     """All pairs of photos that show the same picture, sorted by index.
 
@@ -127,7 +127,7 @@ def cluster_pairs(count: int, pairs: Sequence[tuple[int, int] | DuplicatePair]) 
     return smallest[parts].astype(np.int64)
 
 
-def _propose_candidates(fingerprints: NDArray[np.uint8], progress: Progress | None) -> Int64[np.ndarray, "candidates 4"]:
+def _propose_candidates(fingerprints: NDArray[np.uint8], progress: ShowProgress | None) -> Int64[np.ndarray, "candidates 4"]:
     """For each photo the few others with the window that correlates best with it on the coarse grid.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fgbg.data.parallel import Progress
+from fgbg.data.parallel import ShowProgress
 from fgbg.data.samples import SPLITS, Sample, SampleSet
 from fgbg.errors import UserError
 from fgbg.words import name_some
@@ -51,7 +51,7 @@ def refuse_overlaps(samples: SampleSet) -> None:
         )
 
 
-def find_near_overlaps(samples: SampleSet, progress: Progress | None = None) -> list[Overlap] | None:
+def find_near_overlaps(samples: SampleSet, progress: ShowProgress | None = None) -> list[Overlap] | None:
     """Samples whose photo shows the same picture as one of an earlier split: resized, saved anew, mirrored or cropped.
 
     Earlier, in the order train, validation, test, is the pair's first. Photos that are the same byte for byte are left to

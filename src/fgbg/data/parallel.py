@@ -14,21 +14,21 @@ from fgbg.cores import count_cores
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Progress = Callable[..., Iterable[Any]]
+ShowProgress = Callable[..., Iterable[Any]]
 """Wraps an iterable to show its progress, like `tqdm.tqdm`: called with the iterable, `total=` and `desc=`."""
 
 IN_FLIGHT = 32  # results that may wait for the caller: bounds memory, whatever the length of the list
 
 
 def show_progress(items: Iterable[Item], **about: Any) -> Iterable[Item]:
-    """A `Progress`: a bar on a terminal, nothing elsewhere."""
+    """A `ShowProgress`: a bar on a terminal, nothing elsewhere."""
     return tqdm(items, leave=False, disable=None, **about)
 
 
 def map_in_order(
     work: Callable[[Item], Result],
     items: Iterable[Item],
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
     what: str = "",
     in_flight: int = IN_FLIGHT,
     weigh: Callable[[Item], float] = lambda _: 1.0,

@@ -17,7 +17,7 @@ from fgbg.data.images import read_photo, read_photo_size, require_whole_photo
 from fgbg.data.mask_files import EMPTY, GREY, StoredMask, read_mask
 from fgbg.data.masks import MaskEncoding, apply_border, check_places, count_values, understand_masks
 from fgbg.data.overlooked import refuse_few_bits, refuse_pages
-from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.errors import UserError
 from fgbg.storage import hash_file
 from fgbg.words import HASH_DIGITS, Border, plural
@@ -190,7 +190,7 @@ def understand_samples(
     encoding: MaskEncoding | None = None,
     object_values: Sequence[int] = (),
     remark: str = "",
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> SampleSet:
     """Look at every file once, check sizes, and decide how the masks are encoded (unless the layout determines it).
 
@@ -250,7 +250,9 @@ def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str,
 
 
 def _hash(source: Path | NDArray[np.generic]) -> str:
-    """SHA-256 of a file's bytes, or of an array's shape and values."""
-    if isinstance(source, Path):
-        return hash_file(source)
-    return hashlib.sha256(str(source.shape).encode() + np.ascontiguousarray(source).tobytes()).hexdigest()
+    return hash_file(source) if isinstance(source, Path) else hash_pixels(source)
+
+
+def hash_pixels(pixels: NDArray[np.generic]) -> str:
+    """SHA-256 of an array's shape and values, as hex digits."""
+    return hashlib.sha256(str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()

@@ -25,7 +25,7 @@ from fgbg.data.folders import (
 from fgbg.data.masks import TRIMAP, MaskEncoding
 from fgbg.data.outlines import open_outlined
 from fgbg.data.oxford import find_oxford, is_oxford, read_oxford
-from fgbg.data.parallel import Progress
+from fgbg.data.parallel import ShowProgress
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.split import Locked, lock_splits, split_set
 from fgbg.data.split_rules import split_lab, split_official
@@ -66,7 +66,7 @@ def open_samples(
     categories: Sequence[str] = (),
     locked: Mapping[str, Locked] | None = None,
     cuts: bool = True,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> SampleSet:
     """Find, pair, split and understand the samples of DATA.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from fgbg.data.parallel import Progress
+from fgbg.data.parallel import ShowProgress
 from fgbg.data.samples import SPLITS, Sample, SampleSet
 from fgbg.data.split_rules import hold_out_validation, name_group, split_by_group, split_folds
 from fgbg.errors import UserError
@@ -16,7 +16,7 @@ NEAR_DUPLICATES = "near-duplicates"
 
 
 def split_set(
-    samples: SampleSet, *, seed: int, group_by: str = "", folds: int = 0, fold: int = 0, progress: Progress | None = None
+    samples: SampleSet, *, seed: int, group_by: str = "", folds: int = 0, fold: int = 0, progress: ShowProgress | None = None
 ) -> SampleSet:
     """Give every sample a split if the data leave it open, with small and large objects in each split.
 
@@ -89,7 +89,7 @@ def _name_copies(samples: SampleSet) -> list[str]:
     return [name_of[label] for label in labels]
 
 
-def group_samples(samples: SampleSet, group_by: str, progress: Progress | None = None) -> SampleSet:
+def group_samples(samples: SampleSet, group_by: str, progress: ShowProgress | None = None) -> SampleSet:
     """Group samples by a column of their metadata, or by near duplicates.
 
     Near duplicates merge existing groups: samples connected by either stay together.

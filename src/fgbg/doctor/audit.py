@@ -13,7 +13,7 @@ import numpy as np
 from fgbg.data.images import list_images
 from fgbg.data.masks import TRIMAP, MaskEncoding
 from fgbg.data.oxford import is_oxford
-from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet, thin_histogram
 from fgbg.data.sources import Listing
 from fgbg.data.split import refuse_one_sided, split_set
@@ -93,7 +93,7 @@ def check_data(
     object_values: Sequence[int] = (),
     categories: Sequence[str] = (),
     against: Run | None = None,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> Audit:
     """Audit a data set: pairing, damage, sizes, labels, copies, leaks. It never changes the data.
 
@@ -166,7 +166,7 @@ def _name_files(listing: Listing) -> dict[str, tuple[str, str]]:
     return files
 
 
-def _look_at_masks(samples: Mapping[str, Sample], results: Results, progress: Progress | None) -> dict[str, MaskLook]:
+def _look_at_masks(samples: Mapping[str, Sample], results: Results, progress: ShowProgress | None) -> dict[str, MaskLook]:
     def look(sample: Sample) -> MaskLook:
         assert isinstance(sample.mask, Path)
         return look_at_mask(sample.mask, results)
@@ -179,7 +179,7 @@ def _look_at_pairs(
     masks: Mapping[str, MaskLook],
     settled: Settled,
     results: Results,
-    progress: Progress | None,
+    progress: ShowProgress | None,
 ) -> dict[str, PairLook]:
     def look(sample: Sample) -> PairLook:
         fits = masks[sample.id].stored is not None and sample.id not in settled.deviating

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fgbg.data.duplicates import cluster_pairs, find_near_duplicates
-from fgbg.data.parallel import Progress
+from fgbg.data.parallel import ShowProgress
 from fgbg.data.samples import Sample
 from fgbg.doctor.looks import MaskLook, PairLook
 from fgbg.doctor.problems import Problem
@@ -31,7 +31,7 @@ def name_copies(
     looks: Mapping[str, PairLook],
     masks: Mapping[str, MaskLook],
     files: Mapping[str, tuple[str, str]],
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> list[Problem]:
     """Exact and near duplicates, and all leaks between splits. Of photos that hang together as copies one is kept.
 
@@ -70,7 +70,7 @@ def _describe_exact(names: Sequence[str], looks: Mapping[str, PairLook], masks: 
     return Copies("duplicate", names, detail)
 
 
-def _find_near(names: Sequence[str], looks: Mapping[str, PairLook], progress: Progress | None) -> list[Copies]:
+def _find_near(names: Sequence[str], looks: Mapping[str, PairLook], progress: ShowProgress | None) -> list[Copies]:
     """The pairs of near duplicates."""
     if len(names) < 2:
         return []

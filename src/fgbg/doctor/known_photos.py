@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fgbg.data.duplicates import find_near_duplicates, fingerprint_samples
-from fgbg.data.parallel import Progress
+from fgbg.data.parallel import ShowProgress
 from fgbg.doctor.looks import PairLook
 from fgbg.doctor.problems import Problem
 from fgbg.errors import UserError
@@ -19,7 +19,7 @@ SEEN = {"train": "trained", "validation": "chose the epoch of"}
 
 
 def name_known_photos(
-    looks: Mapping[str, PairLook], files: Mapping[str, tuple[str, str]], run: Run, progress: Progress | None = None
+    looks: Mapping[str, PairLook], files: Mapping[str, tuple[str, str]], run: Run, progress: ShowProgress | None = None
 ) -> list[Problem]:
     """Photos that show the same picture as one that the run has seen: resized, saved again, mirrored or slightly cropped.
 

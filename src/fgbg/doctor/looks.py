@@ -15,7 +15,7 @@ from fgbg.data.duplicates import take_fingerprint
 from fgbg.data.images import open_image, read_photo, read_photo_size
 from fgbg.data.mask_files import UnknownStorageError, read_mask
 from fgbg.data.masks import MaskEncoding, count_values
-from fgbg.data.samples import Sample
+from fgbg.data.samples import Sample, hash_pixels
 from fgbg.doctor.alignment import Alignment, measure_alignment
 from fgbg.doctor.encodings import Stored
 from fgbg.doctor.geometry import Geometry, measure_geometry
@@ -118,9 +118,8 @@ def _measure_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None)
     with open_image(sample.image) as image:
         name = image.format or ""
     pixels = read_photo(sample.image)
-    pixel_hash = hashlib.sha256(str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
     told: dict[str, Any] = {
-        "photo": {"height": height, "width": width, "pixel_hash": pixel_hash, "format": name},
+        "photo": {"height": height, "width": width, "pixel_hash": hash_pixels(pixels), "format": name},
         **dict.fromkeys(("tone_contrast", "irregularity", "geometry", "alignment")),
     }
     if encoding and (mask.height, mask.width) == (height, width):

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from markupsafe import Markup
-
 from fgbg.data.samples import Sample
 from fgbg.doctor.audit import QUANTILES, Audit
 from fgbg.doctor.clean_list import require_place
@@ -16,12 +14,11 @@ from fgbg.doctor.inventory import relative_name
 from fgbg.doctor.problems import KINDS, Kind, Problem
 from fgbg.doctor.wording import MEASURES, say_verdict
 from fgbg.errors import UserError
-from fgbg.judge.page.templates import open_templates
+from fgbg.judge.page.templates import embed_style, open_templates
 from fgbg.storage import write_whole
 from fgbg.words import plural
 
 HERE = Path(__file__).parent
-REPORT_STYLE = HERE.parent / "judge" / "page" / "report.css"  # one style for all pages
 MOST_PICTURED = 60  # problems per kind: the others are only listed
 MOST_COPIES = 4  # photos per problem
 
@@ -75,7 +72,6 @@ def require_page_name(path: Path) -> None:
 
 def render_page(audit: Audit) -> str:
     """The whole page as text."""
-    style = REPORT_STYLE.read_text(encoding="utf-8") + (HERE / "check.css").read_text(encoding="utf-8")
     content: dict[str, Any] = {
         "audit": audit,
         "verdict": say_verdict(audit),
@@ -83,7 +79,7 @@ def render_page(audit: Audit) -> str:
         "statistics": _list_statistics(audit),
         "quantiles": ("least", "5 %", "median", "95 %", "most"),
         "plural": plural,
-        "style": Markup(style),
+        "style": embed_style(HERE / "check.css"),
     }
     return open_templates(HERE).get_template("check.html.j2").render(content)
 

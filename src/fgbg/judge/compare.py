@@ -86,7 +86,7 @@ def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run],
 def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
     """What two seeds of one recipe have in common."""
     told = run.statement(split)
-    settings = settings_of_recipe(run.config)
+    settings = settings_of_recipe(run)
     return (*settings.items(), run.fingerprint, told.get("tta"), len(told.get("members") or ()))
 
 
@@ -231,12 +231,12 @@ def _judge(comparison: Comparison, p_holm: float) -> Comparison:
 
 def _name_recipes(recipes: list[list[Run]]) -> list[str]:
     """Each recipe's model name, with the settings that differ between recipes of the same model."""
-    settings = [settings_of_recipe(members[0].config) for members in recipes]
+    settings = [settings_of_recipe(members[0]) for members in recipes]
     labels = []
     for mine in settings:
         name = LAB_NAMES.get(str(mine["model"]), str(mine["model"]))
         rivals = [other for other in settings if other is not mine and other["model"] == mine["model"]]
-        told = [key for key in mine if any(other[key] != mine[key] for other in rivals)]
+        told = [key for key in mine if any(other.get(key) != mine[key] for other in rivals)]
         labels.append(", ".join([name, *(f"{key} {mine[key]}" for key in told)]))
     if len(set(labels)) < len(labels):  # same settings, but other data or views: the first run tells them apart
         labels = [f"{label} ({members[0].name})" for label, members in zip(labels, recipes, strict=True)]

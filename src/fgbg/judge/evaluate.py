@@ -12,7 +12,7 @@ import torch
 
 from fgbg.cores import count_cores
 from fgbg.data.masks import check_border
-from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.data.samples import Sample, SampleSet
 from fgbg.engine import Engine
 from fgbg.errors import UserError
@@ -65,7 +65,7 @@ def evaluate(
     allow_overlap: bool = False,
     run: Run | None = None,
     about: dict[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> Evaluation:
     """Score every sample at its own size, and keep rows, predictions and small pictures in the run folder.
 
@@ -122,7 +122,7 @@ def evaluate(
 
 
 def count_by_probability(
-    predictor: Scorer, samples: SampleSet, *, engine: Engine, border: Border, progress: Progress | None = None
+    predictor: Scorer, samples: SampleSet, *, engine: Engine, border: Border, progress: ShowProgress | None = None
 ) -> Histograms:
     """The samples' pixels by probability, from which any threshold can be scored; the predictor's own plays no part.
 
@@ -171,7 +171,7 @@ def _score_samples(
     samples: SampleSet,
     indices: Sequence[int],
     border: Border,
-    progress: Progress | None,
+    progress: ShowProgress | None,
     title: str,
 ) -> Iterator[tuple[int, ScoredPhoto]]:
     """The samples' indices in order, each with its scored photo; files are read ahead."""

@@ -18,7 +18,7 @@ from fgbg.judge.evaluate import Evaluation
 from fgbg.judge.joint import open_joint_folder, tell_member
 from fgbg.judge.panels import FindScorer, draw_best_and_worst
 from fgbg.judge.photo_pictures import find_pictures, keep_pictures, write_scores
-from fgbg.judge.recipe import settings_of_recipe
+from fgbg.judge.recipe import find_changes, settings_of_recipe
 from fgbg.judge.run_data import open_own_data, open_scorable
 from fgbg.judge.runs import score_run
 from fgbg.judge.score import Scorer
@@ -123,10 +123,9 @@ def _order_folds(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         if not run.config.folds:
             raise UserError(f"{run.folder} is no fold: evaluate one run at a time, or add --ensemble to average them")
-        mine, theirs = settings_of_recipe(first.config), settings_of_recipe(run.config)
-        other = [name for name, value in mine.items() if theirs[name] != value]
-        if other:
-            raise UserError(f"{first.folder} and {run.folder} differ in {name_some(other)}: name the folds of one recipe")
+        if changes := find_changes(settings_of_recipe(first), settings_of_recipe(run)):
+            other = name_some(list(changes))
+            raise UserError(f"{first.folder} and {run.folder} differ in {other}: name the folds of one recipe")
         if run.fingerprint != first.fingerprint:
             hashes = f"hash {first.fingerprint} and {run.fingerprint}"
             raise UserError(f"{first.folder} and {run.folder} were trained on other data ({hashes}): train all on the same")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fgbg.errors import UserError
 from fgbg.judge.charts import draw_charts
+from fgbg.judge.methods.describe import describe_methods
 from fgbg.judge.results import Results, read_results
 from fgbg.judge.workbook import write_workbook
 from fgbg.run import Run
@@ -16,9 +17,10 @@ from fgbg.storage import make_folder, write_whole
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the page, and workbook and charts beside it."""
+    """What was written: the page, and workbook, charts and methods section beside it."""
 
     page: Path
+    methods: Path
     workbook: Path
     charts: list[Path]
 
@@ -38,7 +40,7 @@ def write_record(runs: Sequence[Run], folder: Path) -> None:
 
 
 def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allow_overlap: bool = False) -> Report:
-    """Write a page that shows how good runs are and where they fail, with workbook and charts beside it.
+    """Write a page that shows how good runs are and where they fail; beside it workbook, charts, and a methods section.
 
     Several runs are compared. A run that averages others has scores but no epochs; one that has not been scored has only
     epochs, and the page says how to score it.
@@ -65,10 +67,11 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allo
                 f"{run.evaluation_command(split)}"
             )
     results = read_results(runs, allow_overlap=allow_overlap)
-    text = render_page(results, split)
+    texts = {"report.html": render_page(results, split), "methods.md": describe_methods(results, split).to_markdown()}
     workbook, charts = _write_files(results, folder)
-    write_whole(folder / "report.html", text)
-    return Report(folder / "report.html", workbook, charts)
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+    return Report(folder / "report.html", folder / "methods.md", workbook, charts)
 
 
 def _require_runs(runs: Sequence[Run]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fgbg.config import flatten
 from fgbg.judge.book import Book, write_cell
 from fgbg.judge.charts import CHARTS, PALETTE, SERIES, TABLE_HEADER, summarise_series
 from fgbg.judge.results import Results
@@ -121,9 +120,9 @@ def _write_settings(book: Book, named: Mapping[str, Run]) -> None:
     """One row per setting, one column per run; settings that differ between runs are bold."""
     sheet = book.add_sheet("Settings", ["Setting", *named])
     sheet.set_column(1, max(1, len(named)), 24)
-    settings = [flatten(run.config) for run in named.values()]
-    for row, name in enumerate(settings[0] if settings else (), start=1):
-        values = [each[name] for each in settings]
+    settings = [run.settings() for run in named.values()]
+    for row, name in enumerate(dict.fromkeys(name for each in settings for name in each), start=1):
+        values = [each.get(name, "") for each in settings]
         style = book.bold if any(value != values[0] for value in values) else None
         sheet.write_string(row, 0, name, style)
         for column, value in enumerate(values, start=1):

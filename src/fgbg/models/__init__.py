@@ -13,7 +13,8 @@ from fgbg.errors import UserError, unknown_name
 from fgbg.models.attention_unet import AttentionUNet
 from fgbg.models.resnet34_unet import ResNet34_UNet
 from fgbg.models.unet import UNet
-from fgbg.models.zoo import DEFAULT_ENCODER, LIBRARY, build_library_model, require_encoder
+from fgbg.models.zoo import LIBRARY, build_library_model, require_encoder
+from fgbg.words import DEFAULT_ENCODER
 
 OWN: dict[str, Callable[[int], nn.Module]] = {
     "unet": UNet,

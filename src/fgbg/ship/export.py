@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from torch import nn
 
-from fgbg.data.parallel import Progress
+from fgbg.data.parallel import ShowProgress
 from fgbg.errors import UserError, unknown_name
 from fgbg.model_file import HEADER_KEY, ModelHeader, find_model_file, write_header
 from fgbg.models.checkpoint import load_model
@@ -57,7 +57,7 @@ def export_model(
     terms: str = "",
     not_for: str = "",
     force: bool = False,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> Export:
     """Write a run's best model as one ONNX file, and a model card beside it where the run has scores.
 
@@ -133,7 +133,7 @@ def _require_weights(name: str) -> None:
 
 
 def _build(
-    predictor: Predictor, header: ModelHeader, weights: Weights, run: Run | None, progress: Progress | None
+    predictor: Predictor, header: ModelHeader, weights: Weights, run: Run | None, progress: ShowProgress | None
 ) -> onnx.ModelProto:
     if weights != "int8":
         return build_graph(predictor, header, half_weights=weights == "half")

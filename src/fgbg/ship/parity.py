@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.data.figures import draw_figure
-from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
 from fgbg.judge.metrics import count_pixels, dice_of
@@ -161,7 +161,7 @@ def require_parity(parity: Parity) -> None:
         )
 
 
-def find_photos(run: Run | None, border: Border, progress: Progress | None = None) -> tuple[Iterator[JudgedPhoto], str]:
+def find_photos(run: Run | None, border: Border, progress: ShowProgress | None = None) -> tuple[Iterator[JudgedPhoto], str]:
     """The run's validation photos, or drawn figures if its data are not available; and what to call them.
 
     Args:
@@ -180,7 +180,7 @@ def find_photos(run: Run | None, border: Border, progress: Progress | None = Non
 
 
 def read_judged(
-    samples: SampleSet, border: Border, progress: Progress | None = None, *, most: int | None = MOST_PHOTOS
+    samples: SampleSet, border: Border, progress: ShowProgress | None = None, *, most: int | None = MOST_PHOTOS
 ) -> Iterator[JudgedPhoto]:
     """Photos with their truth, read ahead.
 

@@ -17,7 +17,7 @@ import fgbg
 from fgbg.cores import count_cores
 from fgbg.data.images import read_photo_size
 from fgbg.data.overlooked import refuse_few_bits
-from fgbg.data.parallel import Progress, map_in_order, show_progress
+from fgbg.data.parallel import ShowProgress, map_in_order, show_progress
 from fgbg.errors import UserError
 from fgbg.model_file import PETS
 from fgbg.ship.draw import grade, write_picture
@@ -164,7 +164,7 @@ def predict_files(
     jobs: Sequence[Job],
     *,
     kind: Kind = "mask",
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
     ledger: Ledger | None = None,
 ) -> Outcome:
     """Predict every photo and write its file, replacing an old one. A photo that cannot be read is named and left out.
@@ -214,7 +214,7 @@ def predict_files(
     return Outcome(list(written), failed)
 
 
-def open_jobs(jobs: Sequence[Job], failed: dict[Path, str], progress: Progress | None = None) -> Iterator[Opened]:
+def open_jobs(jobs: Sequence[Job], failed: dict[Path, str], progress: ShowProgress | None = None) -> Iterator[Opened]:
     """The jobs' photos in order, read ahead. Those that cannot be read are added to `failed`, with the reason."""
     for job, photo in zip(jobs, _map_jobs(_open_job, jobs, progress, in_flight=READ_AHEAD), strict=True):
         if isinstance(photo, UserError):
@@ -224,7 +224,7 @@ def open_jobs(jobs: Sequence[Job], failed: dict[Path, str], progress: Progress |
 
 
 def _map_jobs(
-    work: Callable[[Job], Result], jobs: Sequence[Job], progress: Progress | None, *, in_flight: int
+    work: Callable[[Job], Result], jobs: Sequence[Job], progress: ShowProgress | None, *, in_flight: int
 ) -> Iterator[Result]:
     return map_in_order(work, jobs, progress, "predicting", in_flight=in_flight, weigh=_weigh_job)
 

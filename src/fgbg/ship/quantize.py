@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.parallel import Progress, map_in_order
+from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.errors import UserError
 from fgbg.judge.run_data import open_run_data
 from fgbg.model_file import ANSWER_SIZE, PIXELS
@@ -32,7 +32,7 @@ IN_FLIGHT = 8  # photos that are read ahead: bounds memory
 SMALLEST = np.ones(2, np.int64)  # of the answer while ranges are measured: it is not used
 
 
-def find_calibration_photos(run: Run | None, progress: Progress | None = None) -> Iterator[NDArray[np.uint8]]:
+def find_calibration_photos(run: Run | None, progress: ShowProgress | None = None) -> Iterator[NDArray[np.uint8]]:
     """Training photos, as RGB (height, width, 3): validation photos tell what int8 loses, so they must not calibrate it.
 
     Args:

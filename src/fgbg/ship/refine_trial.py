@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgbg.data.parallel import Progress
+from fgbg.data.parallel import ShowProgress
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import (
     FEWEST_UNITS,
@@ -121,7 +121,12 @@ class Trial:
 
 
 def try_steps(
-    run: Run, *, split: str = "validation", steps: Sequence[str] = (), soft: bool = False, progress: Progress | None = None
+    run: Run,
+    *,
+    split: str = "validation",
+    steps: Sequence[str] = (),
+    soft: bool = False,
+    progress: ShowProgress | None = None,
 ) -> Trial:
     """Try steps on a split of the run's photos: each by itself, and those that help together.
 

@@ -22,7 +22,7 @@ from fgbg.data.split import Locked, lock_splits, refuse_one_sided, split_set
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.models.predictor import Predictor
-from fgbg.training.average import average_weights
+from fgbg.training.average import RunningAverage
 from fgbg.training.initial_weights import build_initial_network, refuse_known_photos
 from fgbg.training.loop import Learner, Metric, Trainable, add_gradients
 from fgbg.training.losses import Loss, make_loss
@@ -169,7 +169,7 @@ def build_learner(
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
         initial=initial,
-        average=average_weights(predictor, config.ema) if config.ema else None,
+        average=RunningAverage(predictor, config.ema) if config.ema else None,
     )
     return replace(learner, recorder=_record(learner)) if _is_recordable(config, engine, own) else learner
 

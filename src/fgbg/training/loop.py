@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from fgbg.data.augment import Augment
@@ -27,6 +26,7 @@ from fgbg.errors import UserError
 from fgbg.judge.metrics import count_pixels, dice_of
 from fgbg.judge.score import score_photos
 from fgbg.models.predictor import Predictor
+from fgbg.training.average import RunningAverage
 from fgbg.training.initial_weights import InitialWeights
 from fgbg.training.losses import Loss
 from fgbg.training.optimizer import set_learning_rate
@@ -70,7 +70,7 @@ class Learner:
     rate: Callable[[int], float]  # learning rate of a step, counted from 0 over the whole run
     accumulate: int = 1  # parts of a step's batch that go through the network one after the other
     clip_norm: float = 0.0  # 0: no clipping
-    average: AveragedModel | None = None  # of the predictor, with --ema
+    average: RunningAverage | None = None  # of the predictor, with --ema
     recorder: Recorder | None = None  # of `add_gradients`, on a GPU
 
     @property

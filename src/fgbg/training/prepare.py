@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import fgbg
 from fgbg.config import TrainConfig, require_loss_options
@@ -110,7 +111,7 @@ def _prepare(
     if engine.is_main:
         is_searched = config.selfcheck and not progress.epoch
         copies = find_near_overlaps(sample_set, show_progress) if is_searched else None
-        _write_beginning(run, config, sample_set, engine, progress, copies)
+        _write_beginning(run, config, sample_set, learner, progress, copies)
     engine.wait()  # from here on, the record holds no epoch that is about to be trained again
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, copies=copies, own_loss=own.loss is not None)
@@ -171,21 +172,27 @@ def _write_beginning(
     run: Run,
     config: TrainConfig,
     samples: SampleSet,
-    engine: Engine,
+    learner: Learner,
     progress: Progress,
     copies: Sequence[Overlap] | None,
 ) -> None:
     """Write what the run folder holds before the first epoch."""
     run.keep_epochs(progress.epoch)
     run.write_config(config)
-    run.write_environment(
-        seed=config.seed,
-        device=str(engine.device),
-        processor=engine.processor,
-        threads=engine.threads,
-        processes=engine.processes,
-        after_epoch=progress.epoch,
-    )
+    engine, pretrained = learner.engine, learner.initial.pretrained
+    details: dict[str, Any] = {
+        "device": str(engine.device),
+        "processor": engine.processor,
+        "precision": engine.precision,
+        "threads": engine.threads,
+        "processes": engine.processes,
+        "seed": config.seed,
+    }
+    if progress.own_parts:  # in place of what the settings name
+        details["own_parts"] = list(progress.own_parts)
+    if pretrained:
+        details["pretrained_from"] = pretrained.origin
+    run.write_environment(details, after_epoch=progress.epoch)
     run.write_split(samples, config, copies)
 
 

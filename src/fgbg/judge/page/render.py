@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
-from markupsafe import Markup
 
-from fgbg.config import flatten
 from fgbg.judge.bootstrap import Estimate, read_mean_dice
 from fgbg.judge.comparison import Comparison, word_p
 from fgbg.judge.failures import FAILURES
+from fgbg.judge.methods.describe import INTRODUCTION, describe_methods
 from fgbg.judge.outcomes import COLOURS, OUTCOMES
 from fgbg.judge.page import drawings, gallery, tables, versus, wording
-from fgbg.judge.page.templates import open_templates
+from fgbg.judge.page.templates import HERE, embed_script, embed_style, open_templates
 from fgbg.judge.results import Results, Scored
 from fgbg.judge.slices import Slice
 from fgbg.record import EpochRecord
@@ -27,7 +23,6 @@ from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.words import plural
 
-HERE = Path(__file__).parent
 OUTCOME_MEANINGS = (
     "",
     "object that was found",
@@ -75,16 +70,14 @@ def render_page(results: Results, split: str) -> str:
         for number, (label, run) in enumerate(results.runs.items())
     ]
     content: dict[str, Any] = {"chapters": chapters, "split": split, "several": len(chapters) > 1}
+    content |= {"methods": describe_methods(results, split), "introduction": INTRODUCTION}
     content["has_unjudged"] = any((chapter.statement or {}).get("border") == "ignore" for chapter in chapters)
     content["statement"] = next((chapter.statement for chapter in chapters if chapter.statement), None)
     if len(chapters) > 1:
         content |= _compare_chapters(chapters, split, *results.compare(split))
     else:
         content |= _open_gallery(chapters[0], split)
-    script = (HERE / "report.js").read_text(encoding="utf-8")
-    content["script"] = Markup(script)
-    content["script_hash"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    content["style"] = Markup((HERE / "report.css").read_text(encoding="utf-8"))
+    content |= {"style": embed_style(), **embed_script()}
     return _environment().get_template("report.html.j2").render(content)
 
 
@@ -98,7 +91,7 @@ def _read_chapter(run: Run, label: str, anchor: str, scored: Scored | None) -> C
         rows=scored.rows if scored else [],
         slices=scored.slices if scored else [],
         calibration=run.calibration(),
-        settings={name: _say_setting(value) for name, value in flatten(run.config).items() if value not in ("", ())},
+        settings={name: _say_setting(value) for name, value in run.settings().items() if value not in ("", ())},
         environment=_list_environment(run),
     )
 

@@ -1,0 +1,1 @@
+"""What was done and found, in the sentences of a paper's methods section, from run folders alone."""
