@@ -228,7 +228,7 @@ def tell(case: Case, engine: Engine, rates: dict[str, list[float]], dices: dict[
 def compare(own: str, other: str, rates: dict[str, list[float]], dices: dict[str, list[float]]) -> None:
     """Compare one of ours with a plain loop."""
     speeds = np.array(rates[own]) / np.array(rates[other])
-    difference, _ = compare_seeds(np.array(dices[other]), np.array(dices[own]))
+    difference = compare_seeds(np.array(dices[other]), np.array(dices[own])).difference
     print(f"\n{own} ÷ {other}: {speeds.mean():.2f} (seeds: {speeds.min():.2f} to {speeds.max():.2f}); ", end="")
     print(f"test Dice {difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]", flush=True)
 

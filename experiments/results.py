@@ -74,7 +74,7 @@ def tell_differences(against: str, runs: dict[str, list[Run]]) -> list[str]:
     if base is None or not scores:
         return []
     tests = {name: compare_seeds(base, other) for name, other in scores.items()}
-    adjusted = adjust_holm([p for _, p in tests.values()])
+    adjusted = adjust_holm([test.p for test in tests.values()])
     lines = [
         "",
         f"Test Dice less that of `{against}`, with Welch's 95 % interval over seeds, and p among all rows (Holm):",
@@ -82,7 +82,8 @@ def tell_differences(against: str, runs: dict[str, list[Run]]) -> list[str]:
         row(("recipe", "difference", "p", "verdict")),
         row(("---",) * 4),
     ]
-    for (name, (difference, _)), p in zip(tests.items(), adjusted, strict=True):
+    for (name, test), p in zip(tests.items(), adjusted, strict=True):
+        difference = test.difference
         verdict = "cannot tell" if p >= SIGNIFICANT else "better" if difference.mean > 0 else "worse"
         told = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
         lines.append(row((name, told, format_p(p), verdict)))

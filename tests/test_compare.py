@@ -16,10 +16,10 @@ from scipy.stats import ttest_ind
 
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import adjust_holm, check_difference
+from fgbg.judge.bootstrap import Estimate, PairedTest, adjust_holm, check_difference, find_detectable
 from fgbg.judge.compare import SIGNIFICANT, compare_runs, describe_comparisons
 from fgbg.judge.comparison import Comparison
-from fgbg.judge.trainings import compare_seeds
+from fgbg.judge.trainings import TrainingsTest, compare_seeds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run, create_run
 
@@ -230,7 +230,7 @@ def test_equal_means_have_no_spread_whatever_their_rounding() -> None:
         warnings.simplefilter("error")
         assert compare_seeds(np.full(3, 0.1947), np.full(3, 0.1963))[1] == 0
         for value in np.random.default_rng(0).random(50):
-            assert compare_seeds(np.full(3, value), np.full(5, value)) == ((0, 0, 0), 1)
+            assert compare_seeds(np.full(3, value), np.full(5, value))[:2] == ((0, 0, 0), 1)
 
 
 def test_two_seeds_answer_for_the_models_alone(tmp_path: Path) -> None:
@@ -359,6 +359,34 @@ def test_a_planted_gain_is_found() -> None:
         test = check_difference(differences, resamples=1000)
         found += test.p < SIGNIFICANT and test.difference.low > 0
     assert found >= 90
+
+
+def test_the_detectable_difference_by_hand() -> None:
+    """A standard error of 1 and the quantiles of the normal distribution, to which Student's t comes near."""
+    difference = Estimate(0.3, 0.3 - 1.959964, 0.3 + 1.959964)
+    assert find_detectable(difference, 1e9) == pytest.approx(1.959964 + 0.841621, abs=1e-5)
+    assert find_detectable(difference, 1e9, comparisons=5) == pytest.approx(2.575829 + 0.841621, abs=1e-5)
+    assert find_detectable(Estimate(0.1, 0.1, 0.1), np.inf) == 0
+    assert find_detectable(Estimate(0.1, -np.inf, np.inf), 2) == np.inf
+
+
+def test_the_detectable_difference_is_found_in_four_of_five_cases() -> None:
+    """As told from data without any difference, of photos and of seeds."""
+    random = np.random.default_rng(6)
+    told = [find_detectable(test.difference, test.freedom) for test in (draw_photos(random, 0) for _ in range(50))]
+    found = sum(draw_photos(random, float(np.mean(told))).p < SIGNIFICANT for _ in range(300))
+    assert 0.74 < found / 300 < 0.87
+    told = [find_detectable(test.difference, test.freedom) for test in (draw_seeds(random, 0) for _ in range(300))]
+    found = sum(draw_seeds(random, float(np.mean(told))).p < SIGNIFICANT for _ in range(600))
+    assert 0.72 < found / 600 < 0.85
+
+
+def draw_photos(random: np.random.Generator, gain: float) -> PairedTest:
+    return check_difference(random.normal(gain, 1, 50), resamples=1000)
+
+
+def draw_seeds(random: np.random.Generator, gain: float) -> TrainingsTest:
+    return compare_seeds(random.normal(0, 1, 5), random.normal(gain, 1, 5))
 
 
 def simulate_seeds(random: np.random.Generator, seeds: int, photos: int = 300) -> NDArray[np.float64]:

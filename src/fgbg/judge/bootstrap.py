@@ -14,6 +14,7 @@ from fgbg.data.streams import Purpose, open_stream
 
 RESAMPLES = 10_000
 FEWEST_UNITS = 10  # photos, or groups of photos: an interval from fewer is no evidence
+POWER = 0.8  # the chance that is commonly asked for, of finding a difference that is there
 _BLOCK = 2**17  # picks drawn at a time: they fit a core's cache
 
 
@@ -146,6 +147,11 @@ class PairedTest(NamedTuple):
     p: float  # below 0.05 where the interval excludes 0, but for rounding between two resamples
     units: int  # images, or groups of them
 
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the interval."""
+        return self.units - 1
+
 
 def check_difference(
     differences: NDArray[np.float64],
@@ -164,6 +170,27 @@ def check_difference(
         return PairedTest(difference, 1.0, units)
     p = float(2 * stdtr(units - 1, ndtri(max(share, 0.5 / resamples)) / _widening(units)))
     return PairedTest(difference, p, units)
+
+
+def find_detectable(difference: Estimate, freedom: float, *, comparisons: int = 1) -> float:
+    """The true difference that such a comparison finds significant in about 80 % of cases ("minimum detectable effect").
+
+    It follows from how far the scores scatter, not from the difference that was found, at which power only says the p-value
+    again (Hoenig and Heisey 2001). It is as rough as the interval: with three seeds it is found in 74 % of cases.
+
+    Args:
+        difference: With its 95 % interval, by Student's t.
+        freedom: Degrees of freedom of that interval.
+        comparisons: Number of comparisons made at once; p-values are adjusted for them, at worst by their number.
+
+    Returns:
+        A positive number; infinite without an interval, 0 where nothing scatters.
+    """
+    width = difference.high - difference.low
+    if width == 0 or math.isinf(width):
+        return width
+    error = width / 2 / stdtrit(freedom, 0.975)
+    return float(error * (stdtrit(freedom, 1 - 0.025 / comparisons) + stdtrit(freedom, POWER)))
 
 
 def _count_units(scores: NDArray[np.float64], groups: Sequence[str] | None) -> int:

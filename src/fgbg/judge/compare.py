@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, find_groups
+from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, find_detectable, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import Comparison, Pair
 from fgbg.judge.names import LAB_NAMES, name_data, name_runs
@@ -71,7 +71,7 @@ def compare_runs(
     else:
         comparisons = _compare_models(runs, list(recipes.values()), scored, seed, {} if question == "model" else folds)
     adjusted = adjust_holm([each.p for each in comparisons])
-    judged = [_judge(each, p) for each, p in zip(comparisons, adjusted, strict=True)]
+    judged = [_judge(each, p, len(comparisons)) for each, p in zip(comparisons, adjusted, strict=True)]
     stale = [f"{run.name}: {told}" for run in runs if (told := run.find_stale(split))]
     return [dataclasses.replace(each, notes=(*doubts, *stale, *each.notes)) for each in judged]
 
@@ -133,10 +133,11 @@ def _compare_models(
         groups = find_groups(scored[a][pair.id] for pair in pairs)
         test = check_difference(np.array([pair.b - pair.a for pair in pairs]), groups=groups, seed=seed)
         few = _say_few(test.units, groups)
-        difference, p, sample = test.difference, test.p, f"{test.units} {'groups of photos' if groups else 'photos'}"
+        difference, p, freedom = test.difference, test.p, test.freedom
+        sample = f"{test.units} {'groups of photos' if groups else 'photos'}"
         paired = pair_folds(scored[a], scored[b], pairs, folds[a]) if a in folds and b in folds else None
         if paired:
-            difference, p = compare_folds(paired, test.difference.mean)
+            difference, p, freedom = compare_folds(paired, test.difference.mean)
             sample = f"{len(paired.differences)} folds"
             notes += [f"fold by fold: {', '.join(f'{each:+.4f}' for each in paired.differences)}"]
         if all(pair.a == pair.b for pair in pairs):
@@ -158,6 +159,7 @@ def _compare_models(
                 runs_a=(a.name,),
                 runs_b=(b.name,),
                 sample=sample,
+                freedom=freedom,
                 notes=(*few, *notes),
             )
         )
@@ -175,7 +177,7 @@ def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Compariso
         groups = find_groups(sides[0][0][key] for key in known)
         few = _say_few(len(set(groups or known)), groups)
         means = [np.array([np.mean([rows[key].dice for key in known]) for rows in side]) for side in sides]
-        difference, p = compare_seeds(*means)
+        difference, p, freedom = compare_seeds(*means)
         seeds = [f"seeds of {label}: {_list_means(side)}" for label, side in zip((label_a, label_b), means, strict=True)]
         comparisons.append(
             Comparison(
@@ -190,6 +192,7 @@ def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Compariso
                 runs_a=tuple(run.name for run in runs_a),
                 runs_b=tuple(run.name for run in runs_b),
                 sample=f"{len(runs_a)} and {len(runs_b)} seeds",
+                freedom=freedom,
                 notes=(*notes, *few, *seeds),
             )
         )
@@ -223,10 +226,11 @@ def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]
     return pairs, notes
 
 
-def _judge(comparison: Comparison, p_holm: float) -> Comparison:
+def _judge(comparison: Comparison, p_holm: float, comparisons: int) -> Comparison:
     better = "B is better" if comparison.difference.mean > 0 else "A is better"
     verdict = comparison.verdict or (better if p_holm < SIGNIFICANT else "cannot tell")
-    return dataclasses.replace(comparison, verdict=verdict, p_holm=p_holm)
+    detectable = find_detectable(comparison.difference, comparison.freedom, comparisons=comparisons)
+    return dataclasses.replace(comparison, verdict=verdict, p_holm=p_holm, detectable=detectable)
 
 
 def _name_recipes(recipes: list[list[Run]]) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.bootstrap import POWER, Estimate
 
 QUESTIONS = {
     "model": "this model or that model, on photos like these",
@@ -20,6 +21,7 @@ METHODS = {  # how the interval is found, for each question
     "recipe": "Welch's over",
     "folds": "corrected t-test over",
 }
+MORE = {"model": "more photos", "recipe": "more seeds", "folds": "more photos"}  # what makes an interval shorter
 TIE = 0.001  # Dice: photos that differ by less count as equal
 MOST_CHANGED = 10
 
@@ -47,7 +49,9 @@ class Comparison:
     runs_a: tuple[str, ...]
     runs_b: tuple[str, ...]
     sample: str  # what the interval is over: "611 photos", "40 groups of photos", "3 and 3 seeds", "5 folds"
+    freedom: float  # degrees of freedom of the interval; infinite where nothing varies
     notes: tuple[str, ...]
+    detectable: float = math.inf  # as `find_detectable` tells it, among all comparisons made at once
 
     @property
     def question_in_words(self) -> str:
@@ -79,6 +83,14 @@ class Comparison:
         """Photos on which they are equal, within TIE."""
         return len(self.pairs) - self.wins - self.losses
 
+    @property
+    def sensitivity(self) -> str:
+        """What "cannot tell" leaves open, in words: the difference that would have been found; empty for another verdict."""
+        if self.verdict != "cannot tell" or not 0 < self.detectable < math.inf:
+            return ""
+        found = f"a true difference of about {self.detectable:.4f} would be found in {100 * POWER:.0f} % of such comparisons"
+        return f"{found}, a smaller one with {MORE[self.question]}"
+
     def most_changed(self, count: int = MOST_CHANGED) -> list[Pair]:
         """The photos whose Dice differs most, the largest change first; none on which it is equal."""
         changed = [pair for pair in self.pairs if pair.a != pair.b]
@@ -107,6 +119,7 @@ class Comparison:
                 f"  B - A {self.difference.signed()}  95 % interval, {method}; p {word_p(self.p)}{adjusted}",
                 f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
                 f"{self.winner}",
+                *([f"  {self.sensitivity}"] if self.sensitivity else []),
                 *(f"  note: {note}" for note in self.notes),
                 *(["  photos that changed most, Dice of A → B:"] if changed else []),
                 *changed,
@@ -119,6 +132,7 @@ class Comparison:
         told |= {name: getattr(self, name) for name in ("mean_a", "mean_b", "wins", "ties", "losses")}
         difference = self.difference.to_json()
         told |= {"difference": difference["mean"], "interval": [difference["low"], difference["high"]]}
+        told |= {name: None for name in ("freedom", "detectable") if math.isinf(told[name])}  # JSON knows no infinity
         told["pairs"] = [pair._asdict() for pair in self.pairs]
         told["question_in_words"] = self.question_in_words
         told["most_changed"] = [pair.id for pair in self.most_changed()]

@@ -17,21 +17,30 @@ from fgbg.rows import TESTED_IN, ScoreRow
 FEWEST_SEEDS = 3
 
 
-def compare_seeds(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[Estimate, float]:
-    """Mean of b minus mean of a with Welch's 95 % interval, and its p-value (Welch 1947).
+class TrainingsTest(NamedTuple):
+    """A difference of two recipes with its 95 % interval and its p-value."""
+
+    difference: Estimate
+    p: float
+    freedom: float  # degrees of freedom of the interval; infinite where nothing varies
+
+
+def compare_seeds(a: NDArray[np.float64], b: NDArray[np.float64]) -> TrainingsTest:
+    """Mean of b minus mean of a, by Welch's test (Welch 1947).
 
     Args:
         a, b: (seeds,) one number per run.
     """
     if np.ptp(a) == 0 and np.ptp(b) == 0:  # equal to the last digit within each recipe: no variance, so no uncertainty
         gap = float(b[0] - a[0])  # means of 3 and of 5 equal numbers may differ in the last digit
-        return Estimate(gap, gap, gap), 1.0 if gap == 0 else 0.0
+        return TrainingsTest(Estimate(gap, gap, gap), 1.0 if gap == 0 else 0.0, math.inf)
     mean = float(b.mean() - a.mean())
     from scipy.stats import ttest_ind  # takes a second to import; a comparison over photos does not need it
 
     test = ttest_ind(b, a, equal_var=False)
     interval = test.confidence_interval(0.95)
-    return Estimate(mean, float(interval.low), float(interval.high)), float(test.pvalue)
+    difference = Estimate(mean, float(interval.low), float(interval.high))
+    return TrainingsTest(difference, float(test.pvalue), float(test.df))
 
 
 class FoldDifferences(NamedTuple):
@@ -61,8 +70,8 @@ def pair_folds(
     return FoldDifferences(np.array([np.mean(differences) for differences in by_fold.values()]), float(np.mean(shares)))
 
 
-def compare_folds(folds: FoldDifferences, mean: float) -> tuple[Estimate, float]:
-    """A difference with the 95 % interval and the p-value of the corrected resampled t-test (Nadeau and Bengio 2003).
+def compare_folds(folds: FoldDifferences, mean: float) -> TrainingsTest:
+    """A difference, by the corrected resampled t-test (Nadeau and Bengio 2003).
 
     The models of two folds were trained on mostly the same photos, so that their scores vary less than those of models
     trained on photos of their own. The correction adds the share of tested to trained photos to the variance of the mean.
@@ -74,6 +83,7 @@ def compare_folds(folds: FoldDifferences, mean: float) -> tuple[Estimate, float]
     count = len(folds.differences)
     error = float(folds.differences.std(ddof=1)) * math.sqrt(1 / count + folds.tested_per_trained)
     if np.ptp(folds.differences) == 0:
-        return Estimate(mean, mean, mean), 1.0 if mean == 0 else 0.0
+        return TrainingsTest(Estimate(mean, mean, mean), 1.0 if mean == 0 else 0.0, math.inf)
     reach = float(stdtrit(count - 1, 0.975)) * error
-    return Estimate(mean, mean - reach, mean + reach), float(2 * stdtr(count - 1, -abs(mean) / error))
+    p = float(2 * stdtr(count - 1, -abs(mean) / error))
+    return TrainingsTest(Estimate(mean, mean - reach, mean + reach), p, count - 1)

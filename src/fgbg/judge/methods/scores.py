@@ -128,6 +128,7 @@ def tell_comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:
         yield (
             f"From {each.a} to {each.b}, mean Dice changes by {each.difference.signed()} ({test}; p {word_p(each.p)}"
             f"{adjusted}): {winner or 'which is better cannot be told'}."
+            + (f" {each.sensitivity[:1].upper()}{each.sensitivity[1:]}." if each.sensitivity else "")
         )
 
 
