@@ -299,7 +299,16 @@ def test_doubts_stand_beside_the_scores(tmp_path: Path) -> None:
     [("none", "The threshold is 0.5."), ("iou", "highest mean IoU"), ("recall:0.95", "mean recall of 0.95 or more")],
 )
 def test_the_choice_of_the_threshold_is_told(objective: str, words: str, tmp_path: Path) -> None:
-    assert words in tell(write_fake_run(tmp_path / "run", count=12, threshold_for=objective)).paragraphs["Scoring"]
+    """As it was made last, which `evaluate --threshold-for` may have done, and not as the settings say."""
+    run = write_fake_run(tmp_path / "run", count=12)
+    calibration = run.calibration() or {}
+    run.write_calibration(calibration | {"threshold": calibration["threshold"] | {"objective": objective}})
+    assert words in tell(run).paragraphs["Scoring"]
+
+
+def test_a_threshold_that_nobody_chose_is_told(tmp_path: Path) -> None:
+    told = tell(write_fake_run(tmp_path / "run", count=12, calibrated=False)).paragraphs["Scoring"]
+    assert "The threshold is 0.5." in told
 
 
 def test_a_run_without_scores_is_told_of_by_its_training(tmp_path: Path) -> None:

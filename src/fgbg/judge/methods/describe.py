@@ -64,7 +64,7 @@ def describe_methods(results: Results, split: str) -> Methods:
         told |= {f"Network{which}": network, f"Training{which}": training}
     if statements:
         comparisons = results.compare(split)[0] if len(statements) > 1 else []
-        told["Scoring"] = tell_scoring(list(statements.values()), {recipe.config.threshold_for for recipe in recipes})
+        told["Scoring"] = tell_scoring(list(statements.values()), {each for recipe in recipes for each in recipe.objectives})
         told["Results"] = [*tell_results(statements, recipes), *tell_comparisons(comparisons)]
         told["Limits"] = tell_doubts({label: (results.runs[label], each) for label, each in statements.items()}, split)
     told["Software"] = _tell_software(first.environment() or {})

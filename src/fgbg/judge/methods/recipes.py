@@ -36,6 +36,12 @@ class Recipe:
         return self.first.environment() or {}
 
     @property
+    def objectives(self) -> set[str]:
+        """What the thresholds of its models were chosen for; `none` where none was chosen."""
+        told = [run.calibration() for run in self.runs.values()]
+        return {each["threshold"]["objective"] if each else "none" for each in told}
+
+    @property
     def seeds(self) -> list[int]:
         """Those that were trained, each once."""
         return sorted({run.config.seed for run in self.runs.values()})
