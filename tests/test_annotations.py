@@ -199,6 +199,19 @@ def encode_picture(mask: NDArray[np.bool_]) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
+def test_a_labelme_file_finds_its_photo_however_its_ending_is_spelled(tmp_path: Path) -> None:
+    for index, ending in enumerate(("png", "PNG", "Png")):
+        photo = tmp_path / "data" / f"photo-{index}.png"
+        write_photo(photo, np.full((6, 8, 3), index, np.uint8))
+        photo.rename(photo.with_suffix(f".{ending}"))
+        shape = {"label": "cell", "shape_type": "rectangle", "points": [[1, 1], [4, 3]]}
+        content = {"imageHeight": 6, "imageWidth": 8, "imagePath": photo.name, "shapes": [shape]}
+        photo.with_suffix(".json").write_text(json.dumps(content))
+    (tmp_path / "data" / "train.txt").write_text("photo-0\nphoto-1\n")
+    (tmp_path / "data" / "val.txt").write_text("photo-2\n")
+    assert [sample.id for sample in open_samples(tmp_path / "data").samples] == ["photo-0", "photo-1", "photo-2"]
+
+
 def test_every_shape_of_labelme(tmp_path: Path) -> None:
     box = np.array([[True, False], [True, True]])
     shapes = {

@@ -113,6 +113,19 @@ class TestContent:
                 array[0] = 1
 
     @both_stores
+    def test_large_photos_are_not_decoded_many_at_a_time(self, make_folder, store, monkeypatch: pytest.MonkeyPatch) -> None:
+        weights = []
+
+        def watch(work: Any, items: Any, *_: Any, weigh: Any = None, **options: Any) -> Any:
+            weights.append(weigh)
+            return map_in_order(work, items)
+
+        samples = open_samples(make_folder(4))
+        monkeypatch.setattr(cache, "map_in_order", watch)
+        store(samples)
+        assert weights == [samples.weigh]
+
+    @both_stores
     def test_progress_is_told_how_many_photos_there_are(self, make_folder, store) -> None:
         calls = []
 

@@ -211,3 +211,15 @@ def test_an_empty_set_and_a_negative_index_raise(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="index"):
         draw_figure(-1)
     assert not (tmp_path / "set").exists()
+
+
+def test_the_list_that_completes_a_set_appears_only_when_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "no space left")
+
+    with monkeypatch.context() as full:
+        full.setattr("os.replace", refuse)
+        full.setattr("pathlib.Path.replace", refuse)
+        with pytest.raises(OSError, match="no space left"):
+            draw_figures(tmp_path, count=10, size=64)
+    assert not (tmp_path / "test.txt").exists()

@@ -224,6 +224,21 @@ class TestOrientation:
         np.testing.assert_array_equal(read_photo(path)[:, :, 0], upright)
         assert read_photo_size(path) == upright.shape
 
+    @pytest.mark.parametrize("orientation", UPRIGHT)
+    def test_a_tiff_without_compression_is_not_scrambled(self, orientation: int, tmp_path: Path) -> None:
+        """Pillow maps such files into memory."""
+        grey = noise(6, 9)
+        opaque = np.full_like(grey, 255)
+        upright = UPRIGHT[orientation](grey)
+        for name, stored in {
+            "grey": grey,
+            "deep": grey.astype(np.uint16) * 257,
+            "alpha": np.dstack([grey, grey, grey, opaque]),
+        }.items():
+            path = save(stored, tmp_path / f"{name}.tif", exif=turned(orientation))
+            np.testing.assert_array_equal(read_photo(path)[:, :, 0], upright, err_msg=name)
+        np.testing.assert_array_equal(read_mask_values(tmp_path / "grey.tif"), upright)
+
     @pytest.mark.parametrize("late", [b"eXIf", b"zTXt"])
     def test_an_orientation_behind_the_pixels_of_a_png_counts(self, late: bytes, tmp_path: Path) -> None:
         """Some programs append it."""

@@ -329,6 +329,8 @@ def test_overlaps_by_content_and_by_group() -> None:
     refuse_overlaps(understand_samples("own", make_samples(6)))
     alike = [replace(sample, split="train") for sample in samples]
     refuse_overlaps(understand_samples("own", alike))  # twice in one split is a waste, not a leak
+    both = [replace(sample, group="a") for sample in samples[:2]] + samples[2:]
+    assert len(find_overlaps(understand_samples("own", both))) == 1, "the same photo and the same group"
 
 
 @pytest.mark.parametrize(

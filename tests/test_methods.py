@@ -135,6 +135,12 @@ def test_all_that_acts_on_training_is_told(tmp_path: Path) -> None:
         assert words in told
 
 
+def test_a_crop_that_is_switched_off_is_not_told(tmp_path: Path) -> None:
+    """Its ratio is still that of the defaults."""
+    told = tell_settings(tmp_path / "run", augment=AugmentRanges(crop_area=1)).paragraphs["Training"]
+    assert "flip" in told and "crop" not in told
+
+
 @pytest.mark.parametrize("off", [NO_CHANGE, AugmentRanges(enabled=False)])
 def test_what_is_switched_off_is_not_told(off: AugmentRanges, tmp_path: Path) -> None:
     told = tell_settings(tmp_path / "run", augment=off).paragraphs["Training"]
@@ -152,6 +158,15 @@ def test_own_parts_are_told_in_place_of_the_settings(tmp_path: Path) -> None:
     assert "The loss is our own. The augmentation is our own." in told["Training"]
     assert "highest score of our own" in told["Training"]
     assert "cross-entropy" not in told["Training"] and "flip" not in told["Training"]
+
+
+def test_mixing_is_told_beside_an_augmentation_of_ones_own(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    run.write_config(TrainConfig(data="figures", augment=AugmentRanges(mixup=0.4)))
+    run.write_environment({"own_parts": ["augment"]})
+    assert "The augmentation is our own. With probability 0.4, a photo was blended" in tell(run).paragraphs["Training"]
+    assert (run.settings()["augment"], run.settings()["augment.mixup"]) == ("own", 0.4)
+    assert "augment.flip" not in run.settings()
 
 
 def test_first_weights_are_told(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_blend_by_hand() -> None:
     image = torch.tensor([0.0, 1.0])[:, None, None, None].expand(2, 3, 4, 4)
     target = torch.tensor([0, 1], dtype=torch.uint8)[:, None, None].expand(2, 4, 4)
     rows = np.array([0, 1])
-    mixture = mix(image, target, image.flip(0), target.flip(0), rows=rows, table=table, step=5)
+    mixture = mix(image, target, image.flip(0), target.flip(0), rows=rows, table=table, step=0)
     assert mixture.shares == (0.75, 0.25)
     assert mixture.image[:, 0, 0, 0].tolist() == [0.25, 0.75]
     assert torch.equal(mixture.target, target)

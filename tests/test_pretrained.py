@@ -21,7 +21,7 @@ from fgbg.cli import main
 from fgbg.models import build_network, pretrained
 from fgbg.models.checkpoint import load_model, read_header, save_model
 from fgbg.models.pretrained import load_pretrained
-from fgbg.training.selfcheck import check_run
+from fgbg.training.checks.folder import check_run
 from test_zoo import TINY
 from trivial import make_header
 

@@ -37,6 +37,7 @@ from fgbg.training.checks.draws import (
     draw_unjudged,
 )
 from fgbg.training.checks.finding import Finding
+from fgbg.training.checks.folder import check_run
 from fgbg.training.checks.loss import (
     check_direction,
     check_gradient,
@@ -48,7 +49,7 @@ from fgbg.training.checks.loss import (
 )
 from fgbg.training.checks.metric import check_metric
 from fgbg.training.losses import bce, dice_loss, make_loss
-from fgbg.training.selfcheck import check_learner, check_run
+from fgbg.training.selfcheck import check_learner
 from trivial import unchecked
 
 CPU = torch.device("cpu")
@@ -495,6 +496,15 @@ def test_a_metric_to_be_lowered_stops() -> None:
     finding = check_metric(lambda prediction, target: float((prediction != (target == 1)).sum()), CPU, unjudged=False)
     assert finding.stops
     assert "higher must be better" in finding.sentence
+
+
+def test_a_metric_that_is_not_defined_where_nothing_is_found_stops() -> None:
+    def distance(prediction: Tensor, target: Tensor) -> float:
+        return 1.0 - float((prediction != (target == 1)).float().mean()) if prediction.any() else float("nan")
+
+    finding = check_metric(distance, CPU, unjudged=False)
+    assert finding.stops
+    assert "gives nan where nothing of an object is found" in finding.sentence
 
 
 def test_images_normalised_twice_stop(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from fgbg.data.masks import TRIMAP, ZERO_255, ZERO_ONE
 from fgbg.data.oxford import download_oxford
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
-from fgbg.data.split import split_set
+from fgbg.data.split import Locked, split_set
 from fgbg.errors import UserError
 
 
@@ -401,6 +401,34 @@ class TestLists:
         assert split_of(samples) == {"a": "train", "b": "train", "c": "validation", "d": "test"}
         assert "80/10/10" not in samples.describe()
 
+    @pytest.mark.parametrize("name", ["val", "valid", "validation"])
+    def test_the_list_of_validation_photos_is_named_as_a_folder_may_be(self, name: str, tmp_path: Path) -> None:
+        write_set(tmp_path, *"abcd")
+        for list_name, lines in {"train": "a\nb", name: "c", "test": "d"}.items():
+            (tmp_path / f"{list_name}.txt").write_text(lines)
+        assert split_of(open_samples(tmp_path)) == {"a": "train", "b": "train", "c": "validation", "d": "test"}
+
+    def test_a_run_keeps_its_photos_whatever_lists_and_tables_say_by_now(self, tmp_path: Path) -> None:
+        write_set(tmp_path, *"abcd")
+        locked = {
+            name: Locked(split, "") for name, split in zip("abcd", ("train", "train", "validation", "test"), strict=True)
+        }
+        (tmp_path / "train.txt").write_text("a\na\n")
+        (tmp_path / "test.txt").write_text("a\n")
+        (tmp_path / "groups.csv").write_text("id,group\na,P1\nb,p1\n")
+        samples = open_samples(tmp_path, locked=locked)
+        assert split_of(samples) == {"a": "train", "b": "train", "c": "validation", "d": "test"}
+        assert not any(sample.group for sample in samples.samples)
+
+    def test_two_masks_of_one_name_are_not_chosen_between(self, tmp_path: Path) -> None:
+        write_set(tmp_path / "set", *"abcd")
+        write_mask(tmp_path / "set" / "masks" / "a.tif", 255, 0)
+        assert "has two files for" in refusal(tmp_path / "set")
+        (tmp_path / "keep.txt").write_text("b\nc\nd\n")
+        assert set(split_of(open_samples(tmp_path / "set", only=tmp_path / "keep.txt"))) == set("bcd")
+        (tmp_path / "keep.txt").write_text("a\nb\nc\nd\n")
+        assert "keep.txt lists a, which the data do not have" in refusal(tmp_path / "set", only=tmp_path / "keep.txt")
+
     def test_a_line_without_a_photo_is_named(self, tmp_path: Path) -> None:
         write_set(tmp_path, *"abc")
         (tmp_path / "test.txt").write_text("a\nx\n")
@@ -534,7 +562,7 @@ class TestTables:
 
     def test_spaces_around_cells_do_not_count(self, make_folder) -> None:
         folder = make_folder(3)
-        (folder / "groups.csv").write_text("id, group\nphoto_00,P1 \nphoto_01 , P1\nphoto_02,P1\n")
+        (folder / "groups.csv").write_text("id, group\nphoto_00,P1 \nphoto_01 , P1\nphoto_02,P1\n , \n")
         (folder / "metadata.csv").write_text("id, camera\nphoto_00, phone \n")
         with pytest.raises(UserError, match="3 pairs in 1 groups"):
             open_samples(folder)

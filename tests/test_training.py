@@ -344,6 +344,20 @@ def test_a_run_with_own_parts_goes_on_only_with_them(tmp_path: Path) -> None:
     assert len(fgbg.train(longer, samples=make_samples(), metric=metric, resume=True).epochs()) == 2
 
 
+def test_a_metric_that_is_not_defined_for_a_photo_stops_and_names_it(tmp_path: Path) -> None:
+    """By its mean no epoch could be told from another, and the first one would be kept."""
+    samples = make_samples()
+    validating = next(sample for sample in samples if sample.split == "validation")
+    empty = replace(validating, mask=np.zeros_like(validating.mask))
+
+    def metric(prediction: torch.Tensor, target: torch.Tensor) -> float:
+        return fgbg.dice(prediction, target, empty=float("nan")) if (target == 1).any() else float("nan")
+
+    config = small_config(tmp_path / "run", selfcheck=False)
+    with pytest.raises(fgbg.UserError, match=f"no finite number for 1 validation photo \\({empty.id}\\)"):
+        fgbg.train(config, samples=[empty if sample is validating else sample for sample in samples], metric=metric)
+
+
 def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(tmp_path: Path) -> None:
     calls = 0
 

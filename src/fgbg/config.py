@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from fgbg.config_rules import EVERY_FOLD, check_settings
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.loss_names import LOSS_OPTIONS, require_loss_option
-from fgbg.words import Border, Fit, SplitRule
+from fgbg.words import Border, Fit, OptimizerName, Reduction, Schedule, SplitRule
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TrainConfig:
     """The lab report's settings are the defaults; `--preset lab` adds the rest of what it did."""
 
     data: Positional[str] = ""
-    """oxford-pet, figures, or a folder (images/ + masks/, or the Oxford layout)."""
+    """oxford-pet, figures, or a folder: images/ and masks/, train/, val/ and test/ with these inside, COCO or LabelMe."""
     out: str = ""
     """The run folder to write; must be new or empty. Default: runs/MODEL, or the next free runs/MODEL-2, …"""
 
@@ -59,7 +59,7 @@ class TrainConfig:
     """Above 1, focal_tversky lets images that are nearly right still pull; 1 is tversky."""
     boundary_weight: float = 4.0
     """What boundary adds to the weight of pixels within 2 % of the shorter edge from an outline; 0 is BCE."""
-    dice_reduction: Literal["image", "batch"] = "image"
+    dice_reduction: Reduction = "image"
     """One ratio per image (as the score is measured), or one over the whole batch (the lab's)."""
 
     epochs: int = 200
@@ -68,11 +68,11 @@ class TrainConfig:
     """Images per step, over all processes together."""
     accumulate: int = 1
     """Gradient accumulation: micro-batches per step, where memory is short. Batch norm sees one micro-batch."""
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: OptimizerName = "adam"
     """adam is the lab's; adamw decays weights apart from the gradient (decoupled)."""
     learning_rate: float = 1e-3
     """Learning rate at its peak."""
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    schedule: Schedule = "constant"
     """How the learning rate goes over the run: constant as in the lab, down along half a cosine, or up and then down."""
     warmup_epochs: float = 0.0
     """Linear warm-up: epochs in which the learning rate rises from 0. one_cycle has its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.errors import UserError, unknown_name
@@ -138,7 +138,7 @@ def _require_type(part: Any, prefix: str = "") -> None:
     """Files and Python callers can hand over anything; flags are typed by their parser."""
     for name, kind in _find_types(part.__class__).items():
         value = getattr(part, name)
-        choices = getattr(kind, "__args__", ()) if getattr(kind, "__origin__", None) is Literal else ()
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
         if choices and value not in choices:
             raise unknown_name(prefix + name, str(value), choices)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):

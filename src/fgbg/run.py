@@ -24,6 +24,8 @@ from fgbg.seal import read_sealed_json, to_sealed_json
 from fgbg.storage import JOINT, RUN_MARK, is_run, make_empty_folder, write_whole
 from fgbg.words import HASH_DIGITS
 
+_MIXING = ("augment.enabled", "augment.cutmix", "augment.mixup")  # photos are mixed after any augmentation
+
 
 @dataclass(frozen=True)
 class Run:
@@ -93,7 +95,9 @@ class Run:
         own = self.own_parts
         settings = flatten(self.config)
         if "augment" in own:
-            settings = {name: value for name, value in settings.items() if not name.startswith("augment.")}
+            settings = {
+                name: value for name, value in settings.items() if name in _MIXING or not name.startswith("augment.")
+            }
         return {**settings, **dict.fromkeys(own, "own")}
 
     def epochs(self) -> list[EpochRecord]:

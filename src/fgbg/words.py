@@ -49,6 +49,15 @@ photo's size.
 AnyKind = Kind | Literal["rle"]
 """The same, or not a picture: Parquet rows with the mask's runs."""
 
+OptimizerName = Literal["adam", "adamw"]
+"""adam is the lab's; adamw decays weights apart from the gradient (decoupled)."""
+
+Schedule = Literal["constant", "cosine", "one_cycle"]
+"""How the learning rate goes over a run: constant as in the lab, down along half a cosine, or up and then down."""
+
+Reduction = Literal["image", "batch"]
+"""Of the overlap in a loss: one ratio per image, then their mean; or, as in the lab, one over all pixels of the batch."""
+
 Question = Literal["auto", "model", "recipe"]
 """What a comparison asks: about these very models, or about their recipes."""
 

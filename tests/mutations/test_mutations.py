@@ -19,7 +19,8 @@ from fgbg.judge.evaluate import count_by_probability
 from fgbg.judge.runs import choose_on_validation
 from fgbg.models.checkpoint import load_model, read_header, replace_header
 from fgbg.run import Run
-from fgbg.training.selfcheck import Finding, check_run
+from fgbg.training.checks.finding import Finding
+from fgbg.training.checks.folder import check_run
 
 PAGE = Path(__file__).parents[2] / "docs" / "selfcheck.md"
 

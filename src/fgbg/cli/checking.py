@@ -99,7 +99,8 @@ def check_verb(argv: Sequence[str]) -> int:
 
 
 def _check_run(folder: Path, *, as_json: bool) -> int:
-    from fgbg.training.selfcheck import check_run, describe_findings, findings_to_json
+    from fgbg.training.checks.folder import check_run
+    from fgbg.training.selfcheck import describe_findings, findings_to_json
 
     findings = check_run(folder)
     print(json.dumps(findings_to_json(findings, folder), indent=2) if as_json else describe_findings(findings))

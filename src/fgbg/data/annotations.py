@@ -7,13 +7,14 @@ with its `shapes` beside it. `fgbg.data.coco` and `fgbg.data.labelme` read them.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from fgbg.data.folders import FOLDER_SPLITS, list_spellings
-from fgbg.data.images import IMAGE_SUFFIXES
+from fgbg.data.folders import SPLIT_NAMES, compose
+from fgbg.data.images import list_images
 from fgbg.errors import UserError
 
 
@@ -42,28 +43,42 @@ class Outlined:
     shapes: list[Shape] = field(default_factory=list)
 
 
-def find_annotations(folder: Path) -> tuple[str, list[Path]]:
-    """`COCO` or `LabelMe`, and the JSON files with the outlines; an empty name if the folder has none.
+class Annotations(NamedTuple):
+    """Which files hold a folder's outlines."""
 
-    COCO files are searched for in the folder, in annotations/, and in the folders of `FOLDER_SPLITS`; LabelMe files
+    kind: str  # COCO or LabelMe
+    photos: Mapping[Path, Path | None]  # by JSON file: the photo beside a LabelMe file; None for a COCO file
+
+
+def find_annotations(folder: Path) -> Annotations | None:
+    """The JSON files with the outlines of a folder; None if it has none.
+
+    COCO files are searched for in the folder, in annotations/, and in the folders of `SPLIT_NAMES`; LabelMe files
     beside the photos, in the folder or in images/.
     """
-    places = (folder, folder / "annotations", *(folder / part for part in FOLDER_SPLITS))
+    places = (folder, folder / "annotations", *(folder / part for part in SPLIT_NAMES))
     coco = [path for place in places for path in _list_coco(place)]
     if coco:
-        return "COCO", coco
+        return Annotations("COCO", dict.fromkeys(coco))
     for place in (folder / "images", folder):
-        beside = [path for path in _list_json(place) if find_photo_beside(path)]
-        if beside:
-            return "LabelMe", beside
-    return "", []
+        if beside := _pair_json(place):
+            return Annotations("LabelMe", beside)
+    return None
 
 
 def _list_coco(folder: Path) -> list[Path]:
     """COCO files directly in a folder; only instances_*.json if there are any (the rest are captions and keypoints)."""
-    files = [path for path in _list_json(folder) if not find_photo_beside(path) and _is_coco(path)]
+    beside = _pair_json(folder)
+    files = [path for path in _list_json(folder) if path not in beside and _is_coco(path)]
     instances = [path for path in files if path.name.startswith("instances_")]
     return instances or files
+
+
+def _pair_json(folder: Path) -> dict[Path, Path]:
+    """The JSON files of a folder that have a photo of the same name beside them, however either spells accents."""
+    files = _list_json(folder)
+    photos = {compose(photo.stem): photo for photo in list_images(folder)} if files else {}
+    return {path: photos[compose(path.stem)] for path in files if compose(path.stem) in photos}
 
 
 def _list_json(folder: Path) -> list[Path]:
@@ -73,16 +88,6 @@ def _list_json(folder: Path) -> list[Path]:
 def _is_coco(path: Path) -> bool:
     content = path.read_bytes()
     return b'"images"' in content and b'"annotations"' in content
-
-
-def find_photo_beside(path: Path) -> Path | None:
-    """The photo of the same name beside a JSON file, however either spells accents."""
-    for stem in list_spellings(path.stem):
-        for suffix in sorted(IMAGE_SUFFIXES):
-            for name in (path.with_name(stem + suffix), path.with_name(stem + suffix.upper())):
-                if name.is_file():
-                    return name
-    return None
 
 
 def read_json(path: Path) -> Any:
@@ -99,8 +104,5 @@ def read_json(path: Path) -> Any:
 
 def list_categories(photos: Sequence[Outlined]) -> dict[str, int]:
     """Number of shapes per category, most common first."""
-    counts: dict[str, int] = {}
-    for photo in photos:
-        for shape in photo.shapes:
-            counts[shape.category] = counts.get(shape.category, 0) + 1
+    counts = Counter(shape.category for photo in photos for shape in photo.shapes)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 
@@ -50,4 +50,5 @@ class AugmentRanges:
         return self if self.enabled else NO_CHANGE
 
 
-NO_CHANGE = AugmentRanges(False, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_OFF = {"enabled": False, "crop_area": 1.0, "crop_ratio": 1.0, "padding": "ignore"}  # all others: 0
+NO_CHANGE = AugmentRanges(**{part.name: _OFF.get(part.name, 0.0) for part in fields(AugmentRanges)})  # type: ignore[arg-type]

@@ -93,7 +93,7 @@ def cache_squares(
         return pixels, fit_target(torch.tensor(samples.read_levels(index)), size, fit).numpy()
 
     def build(append: Append) -> None:
-        for pixels, levels in map_in_order(read, range(count), progress, "decoding training photos"):
+        for pixels, levels in map_in_order(read, range(count), progress, "decoding training photos", weigh=samples.weigh):
             append("pixels", pixels)
             append("levels", levels)
 

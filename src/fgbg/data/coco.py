@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fgbg.data.annotations import Outlined, Shape, read_json
-from fgbg.data.folders import LIST_SPLITS, list_spellings
+from fgbg.data.folders import SPLIT_NAMES, list_spellings
 from fgbg.errors import UserError
 
 _SPLIT_WORD = re.compile(
@@ -90,7 +90,7 @@ def _tell_split(path: Path, folder: Path) -> str:
     """
     words = [] if path.parent == folder else [path.parent.name]
     words += re.split(r"[-_.]", path.stem)
-    return next((LIST_SPLITS[found[1].lower()] for word in words if (found := _SPLIT_WORD.fullmatch(word))), "")
+    return next((SPLIT_NAMES[found[1].lower()] for word in words if (found := _SPLIT_WORD.fullmatch(word))), "")
 
 
 def _find_photo(name: str, path: Path, folder: Path) -> Path:

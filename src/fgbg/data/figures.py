@@ -21,6 +21,7 @@ from PIL import Image
 
 from fgbg.data.figure_paint import cast_shadow, choose_scene, expose, paint_coat, paint_ground
 from fgbg.data.figure_shapes import choose_pose, place_animal
+from fgbg.storage import write_whole
 
 SMALLEST_SIZE, LARGEST_SIZE = 16, 4096  # pixels, as for the network
 CAMOUFLAGE_RATE = 0.15  # share of the drawn tone gaps that is exactly 0
@@ -111,7 +112,7 @@ def draw_figures(
         csv.writer(stream, lineterminator="\n").writerows(rows)
     for letter, file in SPLIT_FILES.items():
         names = [row[0] for index, row in enumerate(rows[1:]) if SPLIT_CYCLE[index % len(SPLIT_CYCLE)] == letter]
-        (folder / file).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        write_whole(folder / file, "".join(f"{name}\n" for name in names))  # the last one says that the set is whole
 
 
 def check_figures(*, count: int, seed: int, size: int, tone_gap: float | None, irregularity: float | None) -> None:

@@ -15,9 +15,8 @@ from fgbg.data.samples import Sample
 from fgbg.errors import UserError
 from fgbg.words import name_some, plural
 
-LIST_SPLITS = {"train": "train", "val": "validation", "test": "test"}  # name of a list -> split
-VALIDATION_FOLDERS = ("valid", "val", "validation")  # as other tools name them
-FOLDER_SPLITS = {"train": "train", **dict.fromkeys(VALIDATION_FOLDERS, "validation"), "test": "test"}  # name -> split
+SPLIT_NAMES = {"train": "train", **dict.fromkeys(("valid", "val", "validation"), "validation"), "test": "test"}
+"""The split that a folder or a list of such a name holds; other tools write validation in each of these ways."""
 
 Fault = Callable[[str, Sequence[Path], str], None]
 """Called with the kind of problem (as in `fgbg check`), the files that do not fit together, and a sentence."""
@@ -32,6 +31,10 @@ def refuse(_kind: str, _files: Sequence[Path], sentence: str) -> None:
     raise UserError(sentence)
 
 
+def ignore(_kind: str, _files: Sequence[Path], _sentence: str) -> None:
+    """The `Fault` of a set whose samples, splits and groups were decided earlier: its hash tells whether it has changed."""
+
+
 def pass_over(kind: str, files: Sequence[Path], sentence: str) -> None:
     """The `Fault` when a list says what to keep: files without a partner are left out, and it must not name them.
 
@@ -42,13 +45,18 @@ def pass_over(kind: str, files: Sequence[Path], sentence: str) -> None:
         refuse(kind, files, sentence)
 
 
-def read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
+def read_folder(folder: Path, fault: Fault, *, lists: bool = True) -> tuple[list[Sample], str]:
     """`images/` + `masks/`, or `train|val|test/{images,masks}/`, with the optional lists and tables beside them.
+
+    Args:
+        folder: The data.
+        fault: Is told what does not fit together.
+        lists: Whether lists decide which photos are used.
 
     Returns:
         The samples (without a split if nothing gives one), and a remark about the rest.
     """
-    parts = {part: split for part, split in FOLDER_SPLITS.items() if (folder / part / "images").is_dir()}
+    parts = {part: split for part, split in SPLIT_NAMES.items() if (folder / part / "images").is_dir()}
     if parts:
         samples = [
             replace(sample, id=f"{part}_{sample.id}", split=split)
@@ -62,11 +70,10 @@ def read_folder(folder: Path, fault: Fault) -> tuple[list[Sample], str]:
             f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these "
             "inside, or annotations of COCO or LabelMe"
         )
-    everything = attach_tables(folder, _pair_folder(folder, fault), fault)
-    listed = attach_lists(folder, everything, fault)
-    kept = {sample.id for sample in listed}
-    unlisted = [sample.id for sample in everything if sample.id not in kept]
-    return listed, "; ".join(filter(None, [say_unlisted(unlisted), say_ungrouped(listed)]))
+    samples, unlisted = attach_tables(folder, _pair_folder(folder, fault), fault), ""
+    if lists:
+        samples, unlisted = attach_lists(folder, samples, fault)
+    return samples, "; ".join(filter(None, [unlisted, say_ungrouped(samples)]))
 
 
 def say_unlisted(names: Sequence[str]) -> str:
@@ -91,6 +98,7 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
         UserError: A folder is missing or empty.
     """
     by_stem: dict[str, dict[str, Path]] = {}
+    ambiguous: set[str] = set()
     for kind in ("images", "masks"):
         if not (folder / kind).is_dir():
             raise UserError(f"{folder / kind} does not exist: photos go into images/, masks of the same names into masks/")
@@ -106,7 +114,8 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
         if len(by_stem[kind]) < len(paths):
             twice = [path for path in paths if by_stem[kind][compose(path.stem)] != path]
             names = name_some([path.name for path in twice])
-            both = [path for path in paths if compose(path.stem) in {compose(other.stem) for other in twice}]
+            ambiguous |= {compose(path.stem) for path in twice}
+            both = [path for path in paths if compose(path.stem) in ambiguous]
             fault("ambiguous-mask", both, f"{folder / kind} has two files for {names}: names must differ before the ending")
     images, masks = by_stem["images"], by_stem["masks"]
     alone = [images[stem] for stem in images if stem not in masks]
@@ -117,7 +126,8 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
     if alone:
         names = name_some([path.name for path in alone], 20)
         fault("missing-image", alone, f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {names}")
-    return [Sample(image.stem, image, masks[stem]) for stem, image in images.items() if stem in masks]
+    kept = [stem for stem in images if stem in masks and stem not in ambiguous]
+    return [Sample(images[stem].stem, images[stem], masks[stem]) for stem in kept]
 
 
 def _say_deeper(folder: Path, deeper: Sequence[Path]) -> str:
@@ -156,15 +166,19 @@ def find_id(name: str, by_name: Mapping[str, str]) -> str | None:
     return by_name.get(compose(Path(name).stem))
 
 
-def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
-    """Splits from train.txt, val.txt and test.txt (one id per line); photos in none of them are left out."""
-    lists = {split: folder / f"{name}.txt" for name, split in LIST_SPLITS.items() if (folder / f"{name}.txt").exists()}
+def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> tuple[list[Sample], str]:
+    """Splits from train.txt, val.txt and test.txt (one id per line); photos in none of them are left out.
+
+    Returns:
+        The samples, and a remark about those left out.
+    """
+    lists = [(split, path) for name, split in SPLIT_NAMES.items() if (path := folder / f"{name}.txt").exists()]
     if not lists:
-        return list(samples)
+        return list(samples), ""
     by_id = {sample.id: sample for sample in samples}
     by_name = index_ids(by_id)
     split_of: dict[str, str] = {}
-    for split, path in lists.items():
+    for split, path in lists:
         for line in filter(None, map(str.strip, read_text(path).splitlines())):
             sample_id = find_id(line, by_name)
             if sample_id is None:
@@ -179,7 +193,8 @@ def attach_lists(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[
                 fault(kind, [folder / "images" / line], sentence)
             else:
                 split_of[sample_id] = split
-    return [replace(by_id[sample_id], split=split) for sample_id, split in split_of.items()]
+    listed = [replace(by_id[sample_id], split=split) for sample_id, split in split_of.items()]
+    return listed, say_unlisted([sample.id for sample in samples if sample.id not in split_of])
 
 
 def attach_tables(folder: Path, samples: Sequence[Sample], fault: Fault) -> list[Sample]:
@@ -235,7 +250,7 @@ def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[
     rows: dict[str, dict[str, str]] = {}
     for row in reader:
         name = (row.pop("id") or "").strip()
-        if not name and not any("".join(value or "") for value in row.values()):
+        if not name and not any("".join(value or "").strip() for value in row.values()):
             continue  # a line of nothing but commas, as spreadsheets leave them at the end
         sample_id = find_id(name, by_name)
         if sample_id is None:

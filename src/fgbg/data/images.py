@@ -113,7 +113,7 @@ def read_photo_size(path: Path) -> tuple[int, int]:
     """
     with open_image(path) as image:
         width, height = image.size
-        # For a TIFF, Pillow reports the upright size.
+        # For a TIFF, Pillow reports the upright size from version 11 on.
         turned = image.format != "TIFF" and read_orientation(image, path) in _TRANSPOSED
     return (width, height) if turned else (height, width)
 
@@ -179,6 +179,9 @@ def open_image(path: Path) -> Iterator[ImageFile]:
         # It also warns about unreadable metadata, which do not affect the pixels.
         with without_warnings, Image.open(path, formats=FORMATS) as image:
             _refuse_misread(image, path)
+            if isinstance(image, TiffImageFile):
+                # Pillow would map the file into memory in its upright shape, which scrambles one that lies on its side.
+                image.filename = ""
             yield image
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check the path") from None
@@ -213,5 +216,5 @@ def _refuse_misread(image: ImageFile, path: Path) -> None:
         "16 bits of which 0 is white": 16 in bits and image.tag_v2.get(_TIFF_WHITE) == 0,
         "16 bits in separate planes": 16 in bits and len(bits) > 1 and image.tag_v2.get(_TIFF_PLANES) == 2,
     }
-    for kind in filter(misread.get, misread):
+    if kind := next(filter(misread.get, misread), ""):
         raise UserError(f"{path} is a TIFF with {kind}, which would be misread: save it as PNG")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fgbg.data.annotations import Outlined, Shape, find_photo_beside, read_json
+from fgbg.data.annotations import Outlined, Shape, read_json
 from fgbg.data.images import FORMATS
 from fgbg.data.rle import encode_runs
 from fgbg.errors import UserError
@@ -21,15 +21,13 @@ CIRCLE_CORNERS = 64  # of the polygon that replaces a LabelMe circle: its area i
 Point = tuple[float, float]
 
 
-def read_labelme(path: Path) -> Outlined:
-    """The photo of one LabelMe file.
+def read_labelme(path: Path, photo: Path) -> Outlined:
+    """A photo, and what the LabelMe file beside it outlines.
 
     Raises:
         UserError: It is not a LabelMe file, or holds a shape without an area.
     """
     content = read_json(path)
-    photo = find_photo_beside(path)
-    assert photo is not None  # the file was found by its photo
     try:
         height, width = int(content["imageHeight"]), int(content["imageWidth"])
         shapes = [_read_shape(shape, height, width, path) for shape in content["shapes"]]

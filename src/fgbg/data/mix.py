@@ -89,7 +89,7 @@ def mix(
             loss that is a mean over images.
     """
     image, target, size = image.clone(), target.clone(), image.shape[-1]
-    second, share = target.clone(), float(table.share[step % len(table.share)])
+    second, share = target.clone(), float(table.share[step])
     mixed = np.flatnonzero(table.partner[rows] != rows)
     for place, (index, row) in enumerate(zip(mixed, rows[mixed], strict=True)):
         if table.blends[row]:

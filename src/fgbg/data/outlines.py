@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from fgbg.data.annotations import Outlined, find_annotations, list_categories
+from fgbg.data.annotations import Annotations, Outlined, list_categories
 from fgbg.data.coco import read_coco
 from fgbg.data.draw_outlines import CROWD, Pose, draw_mask, read_pose, require_size, turn_upright
 from fgbg.data.folders import compose
@@ -41,11 +41,12 @@ class OutlinedSet(NamedTuple):
     remark: str  # about the set, for the user
 
 
-def open_outlined(folder: Path, categories: Sequence[str]) -> OutlinedSet:
+def open_outlined(folder: Path, found: Annotations, categories: Sequence[str]) -> OutlinedSet:
     """The photos of a folder with COCO or LabelMe annotations, with masks drawn now or read from the cache.
 
     Args:
         folder: The folder of the data set.
+        found: Its annotations.
         categories: Categories whose outlines are object; `all` for every one. Needed if there are several.
 
     Raises:
@@ -53,8 +54,8 @@ def open_outlined(folder: Path, categories: Sequence[str]) -> OutlinedSet:
     """
     if importlib.util.find_spec("pycocotools") is None:
         raise UserError(f"the annotations in {folder} need pycocotools: pip install 'fgbg[annotations]'")
-    kind, files = find_annotations(folder)
-    photos = _read_all(kind, files, folder)
+    kind, files = found.kind, list(found.photos)
+    photos = _read_all(found, folder)
     chosen = choose_categories(photos, categories, folder)
     kept = [replace(photo, shapes=[shape for shape in photo.shapes if shape.category in chosen]) for photo in photos]
     missing = [photo.photo for photo in kept if not photo.photo.is_file()]
@@ -112,14 +113,16 @@ def choose_categories(photos: Sequence[Outlined], wanted: Sequence[str], folder:
     return sorted(set(wanted))
 
 
-def _read_all(kind: str, files: Sequence[Path], folder: Path) -> list[Outlined]:
+def _read_all(found: Annotations, folder: Path) -> list[Outlined]:
     """The photos of all files.
 
     Raises:
         UserError: Two photos have the same name or one is too long, or only some of the files say which split they are.
     """
-    if kind == "LabelMe":
-        photos = list(map_in_order(read_labelme, files))
+    files = list(found.photos)
+    beside = [(path, photo) for path, photo in found.photos.items() if photo]
+    if beside:
+        photos = list(map_in_order(lambda pair: read_labelme(*pair), beside))
     else:
         photos = [photo for path in files for photo in read_coco(path, folder)]
     names = ", ".join(path.name for path in files[:3])

@@ -26,14 +26,14 @@ class Overlap(NamedTuple):
 def find_overlaps(samples: SampleSet) -> list[Overlap]:
     """Samples of different splits with the same photo, byte for byte, or of the same group: one pair per two splits."""
     first_of: dict[str, dict[str, Sample]] = {}
-    overlaps = []
+    overlaps: dict[tuple[str, str], Overlap] = {}  # by their ids: a pair may share both photo and group
     for sample, look in zip(samples.samples, samples.inspections, strict=True):
         for key in filter(None, (look.image_hash, sample.group and f"group {sample.group}")):
             known = first_of.setdefault(key, {})
             if sample.split not in known:
-                overlaps += [Overlap(other, sample) for other in known.values()]
+                overlaps |= {(other.id, sample.id): Overlap(other, sample) for other in known.values()}
                 known[sample.split] = sample
-    return overlaps
+    return list(overlaps.values())
 
 
 def refuse_overlaps(samples: SampleSet) -> None:

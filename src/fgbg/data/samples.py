@@ -140,12 +140,7 @@ class SampleSet:
 
     def of(self, split: str) -> SampleSet:
         """The samples of one split, in order."""
-        keep = [index for index, sample in enumerate(self.samples) if sample.split == split]
-        return replace(
-            self,
-            samples=tuple(self.samples[index] for index in keep),
-            inspections=tuple(self.inspections[index] for index in keep),
-        )
+        return self.rearrange(sample for sample in self.samples if sample.split == split)
 
     def weigh(self, index: int) -> float:
         """Number of places that a sample takes in the read-ahead queue: 1, and more from `PIXELS_PER_PLACE` on."""

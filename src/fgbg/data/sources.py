@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgbg.data.annotations import find_annotations
+from fgbg.data.annotations import Annotations, find_annotations
 from fgbg.data.figures import draw_figures
 from fgbg.data.folders import (
-    FOLDER_SPLITS,
+    SPLIT_NAMES,
     Fault,
     attach_lists,
     attach_tables,
     find_id,
+    ignore,
     index_ids,
     pass_over,
     read_folder,
     read_text,
     refuse,
     say_ungrouped,
-    say_unlisted,
 )
 from fgbg.data.masks import TRIMAP, MaskEncoding
 from fgbg.data.outlines import open_outlined
@@ -88,8 +88,9 @@ def open_samples(
         UserError: The data do not exist, do not pair up, or cannot be understood.
     """
     # Given a list of samples to use, everything else is left out anyway: files that do not pair up are no fault then.
-    fault = pass_over if only or locked is not None else refuse
-    listing = list_samples(data, split=split, categories=categories, fault=fault)
+    is_locked = locked is not None
+    fault = ignore if is_locked else pass_over if only else refuse
+    listing = list_samples(data, split=split, categories=categories, fault=fault, lists=not is_locked)
     samples, remark = listing.samples, listing.remark
     if locked is not None:
         samples = tuple(lock_splits(samples, locked))
@@ -110,11 +111,17 @@ def open_samples(
 
 
 def list_samples(
-    data: str | Path, *, split: SplitRule = "official", categories: Sequence[str] = (), fault: Fault = refuse
+    data: str | Path,
+    *,
+    split: SplitRule = "official",
+    categories: Sequence[str] = (),
+    fault: Fault = refuse,
+    lists: bool = True,
 ) -> Listing:
     """Find and pair the files of DATA, with the splits that its lists and folders give; outlines are drawn as masks.
 
-    Files that do not fit together are passed to `fault`; if that returns, the rest is listed without them.
+    Files that do not fit together are passed to `fault`; if that returns, the rest is listed without them. Without `lists`,
+    a folder's own lists leave no photo out.
 
     Raises:
         UserError: The data do not exist, or have no known layout.
@@ -126,11 +133,11 @@ def list_samples(
         return Listing(name, folder, tuple(samples), TRIMAP, remark)
     if split == "lab":
         raise UserError(f"--split lab cuts the Oxford-IIIT Pet lists, and {folder} has no annotations/trainval.txt")
-    if has_outlines(folder):
-        return _list_outlined(name, folder, categories, fault)
+    if found := find_outlines(folder):
+        return _list_outlined(name, folder, found, categories, fault, lists=lists)
     if categories:
         raise UserError(f"--categories {' '.join(categories)}: {folder} has no COCO or LabelMe annotations; leave it out")
-    samples, remark = read_folder(folder, fault)
+    samples, remark = read_folder(folder, fault, lists=lists)
     return Listing(name, folder, tuple(samples), remark=remark)
 
 
@@ -167,23 +174,23 @@ def _draw_default_figures() -> Path:
     return fill_once(cache_folder() / "figures", draw_figures, last="test.txt")
 
 
-def has_outlines(folder: Path) -> bool:
-    """Whether a folder has COCO or LabelMe annotations, and no masks of its own."""
-    has_masks = (folder / "masks").is_dir() or any((folder / part / "masks").is_dir() for part in FOLDER_SPLITS)
-    return not has_masks and bool(find_annotations(folder)[0])
+def find_outlines(folder: Path) -> Annotations | None:
+    """A folder's COCO or LabelMe annotations; None if it has none, or masks of its own."""
+    has_masks = (folder / "masks").is_dir() or any((folder / part / "masks").is_dir() for part in SPLIT_NAMES)
+    return None if has_masks else find_annotations(folder)
 
 
-def _list_outlined(name: str, folder: Path, categories: Sequence[str], fault: Fault) -> Listing:
+def _list_outlined(
+    name: str, folder: Path, found: Annotations, categories: Sequence[str], fault: Fault, *, lists: bool
+) -> Listing:
     """The pairs of a folder with outlines, which are drawn as masks."""
-    found = open_outlined(folder, categories)
-    if found.missing:
-        names = name_some([path.name for path in found.missing], 3)
-        fault("missing-image", found.missing, f"{names} is annotated but not in {folder}: restore it, or export without it")
-    samples, remarks = attach_tables(folder, found.samples, fault), [found.remark]
-    if not any(sample.split for sample in samples):
-        listed = attach_lists(folder, samples, fault)
-        kept = {sample.id for sample in listed}
-        remarks.append(say_unlisted([sample.id for sample in samples if sample.id not in kept]))
-        samples = listed
-    remark = "; ".join(filter(None, [*remarks, say_ungrouped(samples)]))
-    return Listing(name, folder, tuple(samples), found.encoding, remark, masks_are_drawn=True, bare=found.bare)
+    outlined = open_outlined(folder, found, categories)
+    if outlined.missing:
+        names = name_some([path.name for path in outlined.missing], 3)
+        sentence = f"{names} is annotated but not in {folder}: restore it, or export without it"
+        fault("missing-image", outlined.missing, sentence)
+    samples, unlisted = attach_tables(folder, outlined.samples, fault), ""
+    if lists and not any(sample.split for sample in samples):
+        samples, unlisted = attach_lists(folder, samples, fault)
+    remark = "; ".join(filter(None, [outlined.remark, unlisted, say_ungrouped(samples)]))
+    return Listing(name, folder, tuple(samples), outlined.encoding, remark, masks_are_drawn=True, bare=outlined.bare)

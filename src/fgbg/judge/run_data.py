@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fgbg.data.parallel import show_progress
 from fgbg.data.samples import SPLITS, Sample, SampleSet, understand_samples
-from fgbg.data.sources import has_outlines, open_samples
+from fgbg.data.sources import find_outlines, open_samples
 from fgbg.data.split import lock_splits
 from fgbg.errors import UserError
 from fgbg.run import Run, open_run
@@ -81,7 +81,7 @@ def open_run_data(
     if categories and not data:
         raise UserError("--categories: the run knows its own object; name other DATA to say what theirs is")
     if data:
-        chosen = categories or (config.categories if has_outlines(Path(data).expanduser()) else ())
+        chosen = categories or (config.categories if find_outlines(Path(data).expanduser()) else ())
 
         @cache  # which data these are is known only when they have been read
         def read(values: tuple[int, ...]) -> SampleSet:

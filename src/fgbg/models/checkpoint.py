@@ -16,7 +16,7 @@ from torch import nn
 from fgbg.errors import UserError
 from fgbg.model_file import HEADER_KEY, ModelHeader, parse_header, require_model_file, write_header
 from fgbg.models import MODELS, build_network, wrap_network
-from fgbg.models.onnx_weights import read_onnx_header, read_onnx_weights
+from fgbg.models.onnx_weights import read_onnx_header, read_onnx_model
 from fgbg.models.predictor import Predictor
 from fgbg.storage import replace_when_whole
 
@@ -49,7 +49,7 @@ def read_header(path: Path) -> ModelHeader:
     """
     require_model_file(path)
     if path.suffix == ".onnx":
-        return parse_header(read_onnx_header(path), path)
+        return read_onnx_header(path)
     with _open(path) as file:
         text = (file.metadata() or {}).get(HEADER_KEY)
     return parse_header(text, path)
@@ -107,7 +107,7 @@ def _read(path: Path) -> tuple[ModelHeader, dict[str, torch.Tensor]]:
     """Header and weights, from one and the same file even while a training replaces it."""
     require_model_file(path)
     if path.suffix == ".onnx":
-        return parse_header(read_onnx_header(path), path), read_onnx_weights(path)
+        return read_onnx_model(path)
     with _open(path) as file:
         metadata = file.metadata() or {}
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

@@ -16,7 +16,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from fgbg.errors import UserError
-from fgbg.model_file import HEADER_KEY, parse_header
+from fgbg.model_file import HEADER_KEY, ModelHeader, parse_header
 from fgbg.seal import is_onnx_as_written
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _round(name: str, tensor: Tensor) -> Tensor:
 
 
 def store_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor], *, half: bool) -> None:
-    """Make `read_onnx_weights` return these weights, or with `half` those that `round_weights` returns.
+    """Make `read_onnx_model` return these weights, or with `half` those that `round_weights` returns.
 
     Args:
         model: An exported graph whose initializers are named PREFIX and the weight's name; changed in place.
@@ -94,30 +94,32 @@ def _halve_initializers(model: onnx.ModelProto, names: set[str]) -> None:
     model.graph.node.extend(nodes)
 
 
-def read_onnx_header(path: Path) -> str | None:
-    """The text of the header in an ONNX file; None where it has none.
+def read_onnx_header(path: Path) -> ModelHeader:
+    """The header of a file that `fgbg export` wrote.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: The file is damaged, or was not written by fgbg.
     """
-    return _read_metadata(_open(path)).get(HEADER_KEY)
+    return parse_header(_read_metadata(_open(path)).get(HEADER_KEY), path)
 
 
-def read_onnx_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file that `fgbg export` wrote, by the names that the network gives them.
+def read_onnx_model(path: Path) -> tuple[ModelHeader, dict[str, Tensor]]:
+    """Header and weights of a file that `fgbg export` wrote, by the names that the network gives them.
 
     Raises:
-        UserError: The file is damaged, was not written by fgbg, or is in int8.
+        UserError: As `read_onnx_header`; or it is in int8.
     """
     model = _open(path)
     metadata = _read_metadata(model)
-    if parse_header(metadata.get(HEADER_KEY), path).arithmetic == "int8":
+    header = parse_header(metadata.get(HEADER_KEY), path)
+    if header.arithmetic == "int8":
         raise UserError(
             f"{path} is in int8, which does not hold the weights that were trained: use the run that it came from, or an "
             "export of it with --weights half"
         )
     left_out = metadata.get(LEFT_OUT_KEY, "")
-    return _collect_initializers(model) | (deserialize(base64.b64decode(left_out)) if left_out else {})
+    weights = _collect_initializers(model) | (deserialize(base64.b64decode(left_out)) if left_out else {})
+    return header, weights
 
 
 def _collect_initializers(model: onnx.ModelProto) -> dict[str, Tensor]:

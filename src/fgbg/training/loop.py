@@ -113,6 +113,7 @@ class Validated(NamedTuple):
     dice: float  # at the training size
     dice_photo: float  # at each photo's own size
     own_metric: float | None
+    undefined: tuple[int, ...] = ()  # photos for which one's own metric is no finite number
 
     @property
     def score(self) -> float:
@@ -146,9 +147,8 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
     totals = learner.engine.sum(totals) / learner.engine.processes
     seconds = time.perf_counter() - start
     loss, mean_dice = (totals / len(batches)).tolist()
-    return Trained(
-        loss, mean_dice, len(batches) * learner.batch_size / seconds, learner.rate_in(epoch, max(1, len(batches)))
-    )
+    images_per_second = len(batches) * learner.batch_size / seconds
+    return Trained(loss, mean_dice, images_per_second, learner.rate_in(epoch, len(batches)))
 
 
 def make_batch(learner: Learner, rows: NDArray[np.int64], epoch: int, step: int) -> Mixture:
@@ -238,7 +238,10 @@ def validate(learner: Learner) -> Validated:
     everyone = learner.engine.gather(mine, lambda scores: scores.photo, expected=range(len(learner.validation)))
     everyone.sort()  # a fixed order: the same sum to the last bit
     _, loss, dice, dice_photo, own = np.mean(everyone, axis=0).tolist()
-    return Validated(loss, dice, dice_photo, own if learner.metric else None)
+    if not learner.metric:
+        return Validated(loss, dice, dice_photo, None)
+    undefined = tuple(scores.photo for scores in everyone if not math.isfinite(scores.own_metric))
+    return Validated(loss, dice, dice_photo, own, undefined)
 
 
 def deal_batches(images: int, batch_size: int, *, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -12,16 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fgbg.loss_names import split_loss
-from fgbg.words import NOT_JUDGED, OBJECT
+from fgbg.words import NOT_JUDGED, OBJECT, Reduction
 
 Loss = Callable[[Float[Tensor, "batch 1 height width"], UInt8[Tensor, "batch height width"]], Float[Tensor, ""]]
 """What training minimises: `(logits, target) -> scalar`.
 
 The network's output is logits, not probabilities; in the target 0 is ground, 1 object, 255 not judged.
 """
-
-Reduction = Literal["image", "batch"]
-"""`image`: one ratio per image, then their mean. `batch`: one ratio over all pixels of the batch, as in the lab report."""
 
 NEAR_SHARE = 0.02  # distance from an outline that counts as near, as a share of the image's shorter edge
 SMOOTH = 1.0  # pixels; keeps the ratio and its gradient finite on empty masks

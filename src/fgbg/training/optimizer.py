@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from fgbg.errors import UserError
-
-OptimizerName = Literal["adam", "adamw"]
+from fgbg.words import OptimizerName
 
 
 def make_optimizer(

@@ -65,6 +65,7 @@ class Recorder:
         """The values, and whether their computation can be recorded: after a failed recording the GPU cannot go on."""
         device = mixture.image.device
         torch.cuda.reset_peak_memory_stats(device)
+        resident = torch.cuda.memory_allocated(device)  # photos, weights, the optimizer's state
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
@@ -75,7 +76,8 @@ class Recorder:
                 torch.cuda.set_sync_debug_mode(before)
         waits = any("called a synchronizing" in str(warning.message) for warning in told)
         memory = torch.cuda.get_device_properties(device).total_memory
-        return values, not waits and torch.cuda.max_memory_allocated(device) <= MOST_OF_MEMORY * memory
+        needed = torch.cuda.max_memory_allocated(device) - resident
+        return values, not waits and needed <= MOST_OF_MEMORY * memory
 
 
 _Form = tuple[torch.Size, bool]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from fgbg.config import TrainConfig
-
-Schedule = Literal["constant", "cosine", "one_cycle"]
+from fgbg.words import Schedule
 
 RISE = 0.3  # share of a one-cycle run in which the learning rate rises
 FIRST_RATE = 1 / 25  # of the peak, at the start of one cycle

@@ -20,11 +20,8 @@ from fgbg.judge.pictures import draw_batch
 from fgbg.run import Run
 from fgbg.training.checks import augmentation, data, draws, loss, metric, network
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
-from fgbg.training.checks.folder import check_run
 from fgbg.training.loop import Learner
 from fgbg.words import NOT_JUDGED
-
-__all__ = ["Finding", "check_before_training", "check_learner", "check_run", "describe_findings"]
 
 PICTURED = 8  # images of the first batch
 
@@ -85,7 +82,7 @@ def check_learner(
         try:
             trial = draws.copy_learner(learner)
         except Exception as error:  # a user's network may raise anything
-            return [*findings, doubted("copy", f"the network cannot be copied ({error}), so that nothing else was checked")]
+            return [doubted("copy", f"the network cannot be copied ({error}), so that nothing else was checked")]
         rows, image, target = draws.draw_first_batch(trial)
         if picture:
             _draw_first_batch(learner, rows, image, target, picture)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -32,7 +31,7 @@ from fgbg.training.resume import best_before
 from fgbg.training.schedule import size_in
 from fgbg.training.track import open_tracker
 from fgbg.training.writer import EpochWriter, write_best
-from fgbg.words import plural
+from fgbg.words import name_some, plural
 
 HARDLY = 0.02  # mean recall or specificity below which a model gives one answer everywhere
 ONE_ANSWER = {"mean_specificity": "calls nearly everything object", "mean_recall": "finds nearly nothing"}
@@ -59,7 +58,7 @@ def train(
         samples: Photos and masks in place of `config.data`.
         model: A network in place of `config.model`.
         loss: A loss in place of `config.loss`.
-        augment: An augmentation in place of `config.augment`.
+        augment: An augmentation in place of `config.augment`, but for its `cutmix` and `mixup`.
         metric: A score whose mean over the validation photos chooses the best epoch, in place of Dice.
         resume: Continue the run in `config.out`.
 
@@ -133,10 +132,11 @@ def _train_epochs(training: Training, writer: EpochWriter) -> Generator[EpochRec
         start = time.perf_counter()
         trained = train_epoch(learner, epoch, f"Epoch {epoch}/{config.epochs}")
         validated = validate(learner)
-        score = -math.inf if math.isnan(validated.score) else validated.score
-        is_best = score > progress.best_score or progress.epoch == 0  # the first model is kept whatever its score
+        if validated.undefined:
+            raise UserError(_describe_undefined(training, validated.undefined))
+        is_best = validated.score > progress.best_score
         best_epoch = epoch if is_best else best_epoch
-        best_score = max(score, progress.best_score)
+        best_score = max(validated.score, progress.best_score)
         progress = replace(progress, epoch=epoch, best_score=best_score, settings=flatten(config))
         record = EpochRecord(
             epoch=epoch,
@@ -163,6 +163,14 @@ def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
     record = run.epochs()[-1]
     if not run.best.exists() or read_header(run.best).epoch != record.epoch:
         write_best(run, learner.judged.network.state_dict(), header, record)
+
+
+def _describe_undefined(training: Training, undefined: Sequence[int]) -> str:
+    names = name_some([training.validation.samples[photo].id for photo in undefined], 3)
+    return (
+        f"your metric is no finite number for {plural(len(undefined), 'validation photo')} ({names}), so that no epoch can "
+        "be chosen by its mean: let it return what such a photo counts as"
+    )
 
 
 def _describe_stop(run: Run) -> str:

@@ -106,10 +106,12 @@ def tell_training(recipe: Recipe) -> Iterator[str]:
     if config.start_size:
         yield f"Images grew from {config.start_size} px to that size over the first half of the epochs."
     yield "The loss is our own." if "loss" in own else _say_loss(config)
-    if "augment" in own:
-        yield "The augmentation is our own."
-    else:
-        yield from _tell_augmentation(config.augment.in_force())
+    ranges = config.augment.in_force()
+    yield "The augmentation is our own." if "augment" in own else _say_augmentation(ranges)
+    if ranges.cutmix:
+        yield f"With probability {ranges.cutmix:g}, a box was replaced by another photo’s (CutMix; Yun et al., 2019)."
+    if ranges.mixup:
+        yield f"With probability {ranges.mixup:g}, a photo was blended with another one (mixup; Zhang et al., 2018)."
     if config.ema:
         yield (
             "Scored and kept was an exponential moving average of the weights (Polyak and Juditsky, 1992) with a decay of "
@@ -186,24 +188,16 @@ _STRENGTHS = {
 }
 
 
-def _tell_augmentation(ranges: AugmentRanges) -> Iterator[str]:
+def _say_augmentation(ranges: AugmentRanges) -> str:
     """What is in force; the rest is not named."""
     words = [f"horizontal flip with probability {ranges.flip:g}"] if ranges.flip else []
-    if ranges.crop_area < 1 or ranges.crop_ratio > 1:
+    if ranges.crop_area < 1:
         words.append(
             f"random crop to {ranges.crop_area:.0%} or more of the area and an aspect ratio of up to {ranges.crop_ratio:.3g}"
         )
     words += [form.format(getattr(ranges, name)) for name, form in _STRENGTHS.items() if getattr(ranges, name)]
-    words = [word.replace("%", " %") for word in words]
-    if words:
-        outside = {"ignore": "was not judged", "background": "was black and counted as background"}[ranges.padding]
-        yield (
-            f"Photo and mask were augmented together, anew in every epoch: {', '.join(words)}; what lay outside the photo "
-            f"{outside}."
-        )
-    else:
-        yield "Photos were not augmented."
-    if ranges.cutmix:
-        yield f"With probability {ranges.cutmix:g}, a box was replaced by another photo’s (CutMix; Yun et al., 2019)."
-    if ranges.mixup:
-        yield f"With probability {ranges.mixup:g}, a photo was blended with another one (mixup; Zhang et al., 2018)."
+    if not words:
+        return "Photos were not augmented."
+    outside = {"ignore": "was not judged", "background": "was black and counted as background"}[ranges.padding]
+    listed = ", ".join(words).replace("%", " %")
+    return f"Photo and mask were augmented together, anew in every epoch: {listed}; what lay outside the photo {outside}."

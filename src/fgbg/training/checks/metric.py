@@ -31,6 +31,12 @@ def check_metric(metric: Metric, device: torch.device, *, unjudged: bool) -> Fin
     perfect, nothing, contrary, invented = (
         float(metric(prediction, target)) for prediction in (truth, torch.zeros_like(truth), ~truth, alarms)
     )
+    if not math.isfinite(nothing):
+        return failed(
+            name,
+            f"the metric gives {nothing} where nothing of an object is found, so that no epoch could be chosen by its mean: "
+            "let it return what such a photo counts as",
+        )
     told = f"{perfect:.3g} for a perfect prediction"
     if math.isnan(perfect) or perfect <= contrary:
         return failed(
