@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 
 from fgbg.config import TrainConfig
 from fgbg.data.figures import Figure, draw_figure
-from fgbg.judge.bootstrap import estimate_mean
+from fgbg.judge.bootstrap import MEAN_DICE, estimate_mean
 from fgbg.judge.calibration import Histograms, count_probabilities, describe_calibration
 from fgbg.judge.distances import measure_outlines
 from fgbg.judge.doubt import expect_dice
@@ -187,9 +187,7 @@ def make_fake_statement(rows: Sequence[ScoreRow], split: str, size: int) -> dict
         "score_space": "photo",
         "tta": "none",
         "members": [],
-        "mean_dice": estimate.mean,
-        "mean_dice_low": estimate.low,
-        "mean_dice_high": estimate.high,
+        **dict(zip(MEAN_DICE, estimate.to_json().values(), strict=True)),
         "pooled_dice": dice_of(pooled),
         "dice_at_size": float(np.mean([row.dice_at_size for row in rows])),
         "mean_precision": float(np.nanmean(precision_of(counts))),

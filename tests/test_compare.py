@@ -325,7 +325,7 @@ def test_what_is_printed(tmp_path: Path) -> None:
         "test photos of drawn: 12 pairs · hash 0badc0de · border = foreground",
         "this model or that model, on photos like these?",
         "A  Unet           0.5550",
-        "B - A +0.0100 [+0.0100, +0.0100]  95 % interval, paired bootstrap over 12 photos; p = 0.003",
+        "B - A +0.0100 [+0.0100, +0.0100]  95 % interval, paired bootstrap over 12 photos; p < 0.001",
         "B is better on 12 photos, equal on 0 (within 0.001), worse on 0",
         "B is better: ResNet34_Unet",
         "photo_00  0.500 → 0.510  +0.010",
@@ -359,6 +359,21 @@ def test_a_planted_gain_is_found() -> None:
         test = check_difference(differences, resamples=1000)
         found += test.p < SIGNIFICANT and test.difference.low > 0
     assert found >= 90
+
+
+def test_among_many_comparisons_of_few_photos_a_plain_difference_is_found() -> None:
+    """The resamples alone cannot tell a p-value below 0.003 from 12 photos."""
+    gains = 0.8 + np.random.default_rng(7).normal(0, 0.005, 12)
+    test = check_difference(gains)
+    assert max(adjust_holm([test.p] * 40)) < 0.001
+    assert find_detectable(test.difference, test.freedom, comparisons=40) < 0.02
+
+
+def test_too_few_photos_for_a_verdict_promise_nothing(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a", steps()[:8]), make_run(tmp_path / "b", steps(0.51)[:8], model="resnet34_unet")]
+    told = compare_runs(runs)[0]
+    assert (told.verdict, told.sensitivity, told.to_json()["detectable"]) == ("cannot tell", "", None)
+    assert "would be found" not in told.describe()
 
 
 def test_the_detectable_difference_by_hand() -> None:

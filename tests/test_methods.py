@@ -15,6 +15,7 @@ import pytest
 from fake_runs import write_fake_run
 from fgbg.config import TrainConfig
 from fgbg.data.augment_ranges import NO_CHANGE, AugmentRanges
+from fgbg.data.samples import SPLITS
 from fgbg.judge.compare import compare_runs
 from fgbg.judge.methods import describe
 from fgbg.judge.methods.describe import Methods, describe_methods
@@ -25,10 +26,15 @@ from fgbg.judge.results import read_results
 from fgbg.loss_names import LOSSES, split_loss
 from fgbg.models import MODELS
 from fgbg.run import Run, create_run
+from fgbg.seal import to_sealed_json
 from fgbg.storage import JOINT
 from fgbg.words import Fit
 
 CITATION = r"[A-ZÁ-Ž][\w’-]+(?: et al\.| and [A-Z][\w-]+)?, (?:19|20)\d\d"
+
+
+def json_of(content: dict[str, Any]) -> str:
+    return to_sealed_json(content, indent=1)
 
 
 def tell(*runs: Run) -> Methods:
@@ -86,7 +92,9 @@ def test_every_loss_is_named_with_the_options_that_it_has(loss: str, tmp_path: P
 
 def test_weights_of_the_loss_are_told_unless_both_are_one(tmp_path: Path) -> None:
     told = tell_settings(tmp_path / "run", bce_weight=0.5).paragraphs["Training"]
-    assert "the sum of 0.5 × binary cross-entropy and 1 × Dice loss" in told
+    assert "the sum of 0.5 × binary cross-entropy and Dice loss" in told
+    told = tell_settings(tmp_path / "one", bce_weight=0, loss="boundary_lovasz").paragraphs["Training"]
+    assert "The loss is Lovász hinge (Berman et al., 2018), computed for each image." in told
 
 
 @pytest.mark.parametrize(("fit", "words"), [("squash", "whatever their shape"), ("pad", "margins"), ("crop", "tiles")])
@@ -100,6 +108,8 @@ def test_all_that_acts_on_training_is_told(tmp_path: Path) -> None:
         tmp_path / "run",
         epochs=7,
         batch_size=4,
+        accumulate=2,
+        dice_reduction="batch",
         optimizer="adamw",
         learning_rate=3e-4,
         schedule="cosine",
@@ -115,7 +125,7 @@ def test_all_that_acts_on_training_is_told(tmp_path: Path) -> None:
         augment=AugmentRanges(cutmix=0.3, mixup=0.2, rotation_degrees=10),
     ).paragraphs["Training"]
     for words in (
-        "with seed 5 for 7 epochs in batches of 4 with AdamW",
+        "with seed 5 for 7 epochs, in batches of 4, each in 2 parts (gradient accumulation), with AdamW",
         "learning rate of 0.0003, falling along half a cosine",
         "warm-up over the first 1.5 epochs",
         "0.2 of that rate in the encoder’s first block",
@@ -124,6 +134,7 @@ def test_all_that_acts_on_training_is_told(tmp_path: Path) -> None:
         "decay of 0.99 a step",
         "once 3 epochs had brought no better one",
         "grew from 64 px",
+        "computed over the whole part of a batch",
         "flip with probability 0.5",
         "crop to 80 % or more of the area and an aspect ratio of up to 1.33",
         "rotation by up to 10°",
@@ -152,7 +163,7 @@ def test_what_is_switched_off_is_not_told(off: AugmentRanges, tmp_path: Path) ->
 def test_own_parts_are_told_in_place_of_the_settings(tmp_path: Path) -> None:
     run = create_run(tmp_path / "run")
     run.write_config(TrainConfig(data="figures", model="own:Tiny"))
-    run.write_environment({"own_parts": ["loss", "augment", "metric"]})
+    run.write_environment({"own_parts": {"loss": "a", "augment": "b", "metric": "c"}})
     told = tell(run).paragraphs
     assert "our own (Tiny)" in told["Network"] and "random" not in told["Network"]
     assert "The loss is our own. The augmentation is our own." in told["Training"]
@@ -163,9 +174,9 @@ def test_own_parts_are_told_in_place_of_the_settings(tmp_path: Path) -> None:
 def test_mixing_is_told_beside_an_augmentation_of_ones_own(tmp_path: Path) -> None:
     run = create_run(tmp_path / "run")
     run.write_config(TrainConfig(data="figures", augment=AugmentRanges(mixup=0.4)))
-    run.write_environment({"own_parts": ["augment"]})
+    run.write_environment({"own_parts": {"augment": "mine.turn (code 2)"}})
     assert "The augmentation is our own. With probability 0.4, a photo was blended" in tell(run).paragraphs["Training"]
-    assert (run.settings()["augment"], run.settings()["augment.mixup"]) == ("own", 0.4)
+    assert (run.settings()["augment"], run.settings()["augment.mixup"]) == ("own: mine.turn (code 2)", 0.4)
     assert "augment.flip" not in run.settings()
 
 
@@ -181,67 +192,107 @@ def test_first_weights_are_told(tmp_path: Path) -> None:
 
 def test_data_and_splits_are_told(tmp_path: Path) -> None:
     run = write_fake_run(tmp_path / "run", count=12)
-    assert (
-        tell(run).paragraphs["Data"].startswith("The data are photos and masks of drawn animals on cluttered ground. Where")
-    )
-    folder = create_run(tmp_path / "more")
-    folder.write_config(TrainConfig(data="/somewhere/nuclei", border="ignore", folds=5, fold=0))
-    split = {
-        "data": "nuclei",
-        "fingerprint": "abc",
-        "train": [{}] * 3,
-        "validation": [{}],
-        "test": [{}] * 2,
-        "remark": "2 photos left out",
-        "masks": "masks with 0/255",
-        "has_band": False,
-    }
-    object.__setattr__(folder, "split", lambda: split)
-    told = tell(folder).paragraphs["Data"]
-    assert (
-        "6 pairs of a photo and a mask of “nuclei”: 3 trained the network, 1 chose its epoch and threshold, 2 tested" in told
-    )
-    assert "begins with abc" in told and "5 folds" in told and "2 photos left out" in told and "0/255" in told
-    assert "band" not in told
-    split["has_band"] = True
-    assert "left out of loss and scores" in tell(folder).paragraphs["Data"]
+    assert tell(run).paragraphs["Data"].startswith("The data are photos and masks of drawn animals on cluttered ground. In")
+
+
+def write_split(run: Run, *names: str, fingerprint: str = "abc", **more: Any) -> None:
+    """A split of so many photos to train, validate and test."""
+    parts = {part: [{"id": name} for name in ids] for part, ids in zip(SPLITS, names, strict=True)}
+    (run.folder / "split.json").write_text(json_of({"data": "nuclei", "fingerprint": fingerprint, **parts, **more}))
+
+
+def test_what_was_understood_of_the_data_is_told(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    run.write_config(TrainConfig(data="/somewhere/nuclei", border="ignore"))
+    write_split(run, "abc", "d", "ef", remark="2 photos left out", masks="masks with 0/255", has_band=False)
+    told = tell(run).paragraphs["Data"]
+    assert "6 pairs of a photo and a mask of “nuclei” (SHA-256 of names and files: abc…)" in told
+    assert "3 of them were trained on, 1 validated, 2 tested" in told
+    assert "2 photos left out" in told and "Masks were read as: 0/255." in told and "band" not in told
+    write_split(run, "abc", "d", "ef", has_band=True)
+    assert "that masks leave open was left out." in tell(run).paragraphs["Data"]
+
+
+def test_groups_are_told(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    run.write_config(TrainConfig(data="figures"))
+    parts = {part: [{"id": part, "group": group}] for part, group in zip(SPLITS, "PQR", strict=True)}
+    (run.folder / "split.json").write_text(json_of({"fingerprint": "abc", **parts}))
+    assert "They belong to 3 groups; no group is in two splits." in tell(run).paragraphs["Data"]
+    parts["test"][0]["group"] = "P"
+    (run.folder / "split.json").write_text(json_of({"fingerprint": "abc", **parts}))
+    assert "They belong to 2 groups; some groups are in two splits." in tell(run).paragraphs["Data"]
+
+
+def test_other_photos_are_told_of_each_recipe(tmp_path: Path) -> None:
+    """As for a learning curve, whose tests are the same."""
+    runs = [write_fake_run(tmp_path / name, count=12) for name in ("many", "few")]
+    for run, names, fingerprint in zip(runs, ("abc", "a"), ("abc", "def"), strict=True):
+        write_split(run, names, "d", "ef", fingerprint=fingerprint)
+    told = tell(*runs).paragraphs
+    assert "3 of them were trained on" in told["Data 1"] and "1 of them were trained on" in told["Data 2"]
+    assert "Network 2" not in told and told["Training 2"].startswith("Runs: Unet (few). As the first one")
+
+
+def test_folds_are_told_as_a_whole(tmp_path: Path) -> None:
+    runs = []
+    for fold in range(3):
+        run = create_run(tmp_path / f"fold-{fold}")
+        run.write_config(TrainConfig(data="figures", folds=3, fold=fold))
+        write_split(run, "ab", "cd", "ef", remark=f"part {fold} of 3 tests, seed 0; 1 photo left out")
+        runs.append(run)
+    told = tell(*runs).paragraphs
+    assert "cut into 3 folds (seed 0), each of which tests one network" in told["Data"]
+    assert "trained on" not in told["Data"] and "part 0" not in told["Data"] and "1 photo left out" in told["Data"]
+    assert "once for each of 3 folds with seed 0" in told["Training"]
+    assert "Told of here: fold 1, counted from 0." in tell(runs[1]).paragraphs["Data"]
+
+
+def test_epochs_that_were_not_trained_and_interruptions_are_told(tmp_path: Path) -> None:
+    run = write_fake_run(tmp_path / "run", count=0, epochs=6)
+    run.write_config(replace(run.config, epochs=50, patience=5, schedule="cosine"))
+    run.write_environment({}, after_epoch=2)
+    told = tell(run).paragraphs["Training"]
+    assert "for 50 epochs" in told and "It ended after 6 of these epochs." in told
+    assert "run was resumed after epoch 2; the learning rate then followed the plan of all epochs." in told
 
 
 def test_a_second_recipe_is_told_by_its_differences(tmp_path: Path) -> None:
     first = write_fake_run(tmp_path / "first", count=12)
     second = write_fake_run(tmp_path / "second", count=12, seed=1, learning_rate=0.01, loss="bce_tversky")
     told = tell(first, second).paragraphs
-    assert list(told)[:4] == ["Data", "Network 1", "Training 1", "Training 2"]
-    assert told["Training 2"] == (
-        "As the first one, with seed 0, but with loss bce_tversky (before: bce_dice), learning_rate 0.01 (before: 0.001)."
+    assert list(told)[:4] == ["Data", "Network", "Training 1", "Training 2"]
+    assert told["Training 2"].startswith(
+        "Runs: Unet (second). As the first one, with seed 0, but with loss bce_tversky (before: bce_dice), "
+        "learning_rate 0.01 (before: 0.001)."
     )
     other = write_fake_run(tmp_path / "other", count=12, model="resnet34_unet")
     told = tell(first, other).paragraphs
     assert "ResNet-34" in told["Network 2"]
-    assert told["Training 2"] == "As the first one, with seed 0."
+    assert told["Training 2"].startswith("Runs: ResNet34_Unet. As the first one, with seed 0. It ended")
 
 
 def test_a_recipe_that_differs_much_is_told_in_full(tmp_path: Path) -> None:
     first = write_fake_run(tmp_path / "first", count=12)
     many = {"loss": "bce_tversky", "optimizer": "adamw", "batch_size": 4, "ema": 0.9, "clip_norm": 1.0, "patience": 3}
     second = write_fake_run(tmp_path / "second", count=12, **many, weight_decay=0.1)
-    assert tell(first, second).paragraphs["Training 2"].startswith("It was trained with seed 0 for")
+    assert tell(first, second).paragraphs["Training 2"].startswith("Runs: Unet (second). It was trained with")
     run = create_run(tmp_path / "own")
     run.write_config(first.config)
-    run.write_environment({"own_parts": ["loss"]})
+    run.write_environment({"own_parts": {"loss": "mine.loss (code 1)"}})
     assert "The loss is our own." in tell(first, run).paragraphs["Training 2"]
 
 
 def test_a_loss_of_ones_own_makes_another_recipe(tmp_path: Path) -> None:
     """The settings of both name the same loss."""
     runs = [write_fake_run(tmp_path / f"run-{seed}", count=12, seed=seed) for seed in range(2)]
-    assert len(group_by_recipe(read_results(runs).runs)) == 1
+    assert len(group_by_recipe(read_results(runs).runs)[0]) == 1
     assert "seeds of one recipe" in " ".join(compare_runs(runs)[0].notes)
-    runs[1].write_environment({"own_parts": ["loss"]})
-    assert len(group_by_recipe(read_results(runs).runs)) == 2
+    runs[1].write_environment({"own_parts": {"loss": "mine.loss (code 1)"}})
+    assert len(group_by_recipe(read_results(runs).runs)[0]) == 2
     assert "seeds of one recipe" not in " ".join(compare_runs(runs)[0].notes)
     page = render_page(read_results(runs), "test")
-    assert '<tr class="chosen"><th scope="row">loss</th><td>bce_dice</td><td>own</td></tr>' in page
+    assert '<tr class="chosen"><th scope="row">loss</th><td>bce_dice</td><td>own: mine.loss (code 1)</td></tr>' in page
 
 
 def test_seeds_of_one_recipe_are_told_together(tmp_path: Path) -> None:
@@ -264,7 +315,7 @@ def test_results_are_the_statements_numbers_and_the_comparisons_verdict(tmp_path
     told = tell(good, bad)
     statement = good.statement("test")
     assert told.paragraphs["Results"].startswith(
-        "Scored were 40 test photos of figures (SHA-256 0123456789abcdef). Unet has a"
+        "Scored were the test photos of figures (40 of them; SHA-256 0123456789abcdef…). Unet has a"
     )
     assert f"Unet has a mean Dice of {statement['mean_dice']:.4f} [" in told.paragraphs["Results"]
     assert (
@@ -273,7 +324,7 @@ def test_results_are_the_statements_numbers_and_the_comparisons_verdict(tmp_path
     )
     assert told.scores
     row = dict(zip(told.scores.columns, told.scores.rows[0], strict=True))
-    assert (row["Run"], row["Epoch"], row["Threshold"]) == ("Unet", "6", "0.5")
+    assert (row["Run"], row["Epoch"], row["Threshold"]) == ("Unet", "6", "0.5: 0.5 by default")
     assert row["Precision"] == f"{statement['mean_precision']:.4f}"
     assert "Welch" not in " ".join(told.references)
 
@@ -292,10 +343,12 @@ def test_circumstances_of_joint_scores_are_told(tmp_path: Path) -> None:
     run.write_scores("test", run.scores("test"), statement | {"folds": folds})
     told_folds = tell(run)
     assert "(3 folds, each photo by the model that had not seen it)" in told_folds.paragraphs["Results"]
-    assert told_folds.scores and "of each fold" in told_folds.scores.rows[0]
-    for member in members:
-        shutil.rmtree(member.folder)
-    assert list(tell(run).paragraphs) == ["Data", "Scoring", "Results", "Software"]
+    assert "Fold by fold it is 0.5000, 0.5000, 0.5000 (standard deviation 0.0000)." in told_folds.paragraphs["Results"]
+    assert told_folds.scores and "one model a fold" in told_folds.scores.rows[0]
+    shutil.rmtree(members[0].folder)
+    assert tell(run).paragraphs["Lost"].startswith("1 training behind joint scores")
+    shutil.rmtree(members[1].folder)
+    assert list(tell(run).paragraphs) == ["Lost", "Scoring", "Results"]
 
 
 def test_doubts_stand_beside_the_scores(tmp_path: Path) -> None:
@@ -309,21 +362,60 @@ def test_doubts_stand_beside_the_scores(tmp_path: Path) -> None:
     assert "x shows the same picture" in told and "patient 1" in told
 
 
-@pytest.mark.parametrize(
-    ("objective", "words"),
-    [("none", "The threshold is 0.5."), ("iou", "highest mean IoU"), ("recall:0.95", "mean recall of 0.95 or more")],
-)
-def test_the_choice_of_the_threshold_is_told(objective: str, words: str, tmp_path: Path) -> None:
+def test_each_threshold_is_told_with_its_reason(tmp_path: Path) -> None:
     """As it was made last, which `evaluate --threshold-for` may have done, and not as the settings say."""
     run = write_fake_run(tmp_path / "run", count=12)
-    calibration = run.calibration() or {}
-    run.write_calibration(calibration | {"threshold": calibration["threshold"] | {"objective": objective}})
-    assert words in tell(run).paragraphs["Scoring"]
+    changed = run.statement("test") | {"threshold": 0.31, "threshold_reason": "the highest with mean recall 0.95"}
+    run.write_scores("test", run.scores("test"), changed)
+    scores = tell(run).scores
+    assert scores and scores.rows[0][-1] == "0.31: the highest with mean recall 0.95"
 
 
-def test_a_threshold_that_nobody_chose_is_told(tmp_path: Path) -> None:
-    told = tell(write_fake_run(tmp_path / "run", count=12, calibrated=False)).paragraphs["Scoring"]
-    assert "The threshold is 0.5." in told
+def test_the_rules_of_the_scores_are_told_and_not_those_of_the_settings(tmp_path: Path) -> None:
+    runs = [write_fake_run(tmp_path / name, count=12, seed=seed) for seed, name in enumerate(("one", "two"))]
+    other = {"border": "ignore", "empty": "nan", "outlines_count": 11}
+    runs[1].write_scores("test", runs[1].scores("test"), runs[1].statement("test") | other)
+    told = tell(*runs)
+    assert "open counted as object in some scores, was left out in others." in told.paragraphs["Scoring"]
+    assert "none was found: counts as 1 in some scores, left out in others." in told.paragraphs["Scoring"]
+    assert "They are not compared: " in told.paragraphs["Results"] and "±" not in told.paragraphs["Results"]
+    assert told.scores and str(told.scores.rows[1][-2]).endswith("(11 photos)")
+
+
+def test_runs_that_were_scored_on_other_photos_are_told_apart(tmp_path: Path) -> None:
+    runs = [write_fake_run(tmp_path / name, count=12) for name in ("one", "two")]
+    runs[1].write_scores("test", runs[1].scores("test"), runs[1].statement("test") | {"fingerprint": "fedcba"})
+    told = tell(*runs).paragraphs["Results"]
+    assert "Unet (two): Scored were the test photos of figures (12 of them; SHA-256 fedcba…)." in told
+
+
+def test_scores_of_validation_photos_are_too_good(tmp_path: Path) -> None:
+    run = write_fake_run(tmp_path / "run", count=12, split="validation")
+    assert "too good" in describe_methods(read_results([run]), "validation").paragraphs["Limits"]
+
+
+def test_notes_of_a_comparison_are_told(tmp_path: Path) -> None:
+    runs = [write_fake_run(tmp_path / f"run-{seed}", count=12, seed=seed) for seed in range(2)]
+    assert "These are seeds of one recipe: what differs between them is chance." in tell(*runs).paragraphs["Results"]
+
+
+def test_each_machine_is_told(tmp_path: Path) -> None:
+    runs = [write_fake_run(tmp_path / name, count=12) for name in ("one", "two")]
+    runs[1].write_environment({"processor": "another", "precision": "bf16", "processes": 2})
+    told = tell(*runs).paragraphs["Software"]
+    assert "Unet (two): Trained with fgbg" in told and "Trained on another in bf16 by 2 processes" in told
+    assert "timm" not in told
+
+
+def test_names_appear_in_the_file_as_they_are(tmp_path: Path) -> None:
+    runs = [write_fake_run(tmp_path / name, count=12) for name in ("__init__", "a*b* <script>")]
+    text = tell(*runs).to_markdown()
+    assert r"Unet (\_\_init\_\_)" in text and r"Unet (a\*b\* \<script>)" in text and "p < " not in text.replace("p < 0", "")
+
+
+def test_too_few_photos_have_no_interval(tmp_path: Path) -> None:
+    told = tell(write_fake_run(tmp_path / "run", count=2)).paragraphs
+    assert "(too few for an interval)" in told["Results"] and "bootstrap" not in told["Scoring"]
 
 
 def test_a_run_without_scores_is_told_of_by_its_training(tmp_path: Path) -> None:
@@ -337,5 +429,5 @@ def test_the_file_has_every_paragraph_the_table_and_the_references(tmp_path: Pat
     text = told.to_markdown()
     assert text.startswith("# Methods\n\n") and text.endswith(f"- {told.references[-1]}\n")
     for title, paragraph in told.paragraphs.items():
-        assert f"**{title}.** {paragraph}" in text
+        assert f"**{title}.** {paragraph}" in text.replace("\\", "")
     assert "| Run | Epoch |" in text

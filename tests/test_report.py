@@ -142,6 +142,12 @@ def test_report_workbook_and_charts_lie_side_by_side(run: Run, tmp_path: Path) -
     assert not (run.folder / "report.html").exists()
 
 
+def test_a_name_of_scores_that_no_run_has_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no scores_tset\.csv: did you mean 'test'\?"):
+        write_report([run], tmp_path / "out", "tset")
+    assert not (tmp_path / "out").exists()
+
+
 def test_pictures_stay_within_their_budget(run: Run) -> None:
     rows = run.scores("test")
     everything = choose_pictures(run, rows, "test", gallery.PICTURE_BUDGET_BYTES)

@@ -351,6 +351,23 @@ def test_a_file_that_was_cut_short_is_named(tmp_path: Path, name: str) -> None:
             run.write_environment({"seed": 7}, after_epoch=1)
 
 
+@pytest.mark.parametrize("content", ["[1]", "5", '{"x": 1}', '{"members": [1]}', '{"members": null}', "{"])
+def test_a_damaged_list_of_members_is_named(tmp_path: Path, content: str) -> None:
+    run = create_run(tmp_path / "run")
+    assert run.members() == []
+    (run.folder / "members.json").write_text(content)
+    with pytest.raises(UserError, match=r"members\.json is damaged: score its runs together again"):
+        run.members()
+
+
+@pytest.mark.parametrize("content", ["[1]", '"x"', "5"])
+def test_a_damaged_environment_is_named(tmp_path: Path, content: str) -> None:
+    run = create_run(tmp_path / "run")
+    (run.folder / "environment.json").write_text(content)
+    with pytest.raises(UserError, match=r"environment\.json is damaged"):
+        run.environment()
+
+
 def test_without_git_the_commit_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     run = create_run(tmp_path / "run")

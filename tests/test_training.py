@@ -11,7 +11,9 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from fgbg.judge.report import write_record
 from fgbg.judge.runs import evaluate_run
 from fgbg.run import Run
 from fgbg.training import loop
+from fgbg.training.build import describe_code
 from fgbg.training.loop import deal_batches
 from fgbg.training.losses import bce
 
@@ -313,8 +316,9 @@ def test_own_network_loss_augmentation_and_metric_plug_in(tmp_path: Path) -> Non
     )
     assert calls == {"loss": 3 * (3 + 4), "augment": 9, "metric": 12}
     assert network.sizes == {(32, 32)}, "the padding wrapper brings 30 px to the stride of 4"
-    assert run.own_parts == ("loss", "augment", "metric")
-    assert run.settings()["loss"] == run.settings()["augment"] == "own" and "augment.flip" not in run.settings()
+    assert list(run.own_parts) == ["loss", "augment", "metric"]
+    assert run.settings()["loss"].startswith("own: test_training.test_own_network_loss_augmentation_and_metric_plug_in.<")
+    assert not {"augment.flip", "bce_weight", "width"} & run.settings().keys()
     records = run.epochs()
     assert all(record.own_metric is not None and record.own_metric <= 0 for record in records)
     best = max(records, key=lambda record: record.own_metric or 0.0)
@@ -327,6 +331,19 @@ def test_own_network_loss_augmentation_and_metric_plug_in(tmp_path: Path) -> Non
     told = fgbg.evaluate_run(run.folder, network=network, samples=make_samples(), split="validation", device="cpu")
     assert len(told.rows) == 4
     assert torch.equal(network.layer.weight, before), "the network that was given stays as it is"
+
+
+def test_own_parts_of_one_name_are_told_apart_by_what_they_hold() -> None:
+    def weigh(weight: float) -> Any:
+        def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return weight * bce(logits, target)
+
+        return loss
+
+    one, same, other = describe_code(weigh(1.0)), describe_code(weigh(1.0)), describe_code(weigh(10.0))
+    assert one == same != other
+    assert one.startswith("test_training.test_own_parts_of_one_name") and "loss (code " in one
+    assert describe_code(partial(bce, gamma=1.0)) != describe_code(partial(bce, gamma=2.0))
 
 
 def test_a_run_with_own_parts_goes_on_only_with_them(tmp_path: Path) -> None:

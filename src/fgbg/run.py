@@ -18,13 +18,16 @@ from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.data.split import Locked
 from fgbg.environment import describe_environment
 from fgbg.errors import UserError
+from fgbg.loss_names import LOSS_OPTIONS, LOSS_WEIGHTS
 from fgbg.record import EpochRecord, read_lines, write_lines
 from fgbg.rows import ScoreRow, has_these_columns, read_rows, write_rows
 from fgbg.seal import read_sealed_json, to_sealed_json
 from fgbg.storage import JOINT, RUN_MARK, is_run, make_empty_folder, write_whole
 from fgbg.words import HASH_DIGITS
 
-_MIXING = ("augment.enabled", "augment.cutmix", "augment.mixup")  # photos are mixed after any augmentation
+_REPLACED = {"loss": (*LOSS_WEIGHTS, *LOSS_OPTIONS, "dice_reduction")}
+"""Settings without effect beside a user's own part; those of the augmentation are in a table of their own."""
+_MIXING = {"augment.enabled", "augment.cutmix", "augment.mixup"}  # photos are mixed after any augmentation
 
 
 @dataclass(frozen=True)
@@ -80,25 +83,40 @@ class Run:
         return read_config(self.folder / RUN_MARK)
 
     def members(self) -> list[Run]:
-        """The trainings whose joint scores the folder holds, even if they are gone by now; none for a training."""
-        told = self._read(JOINT)
-        return [Run((self.folder / name).resolve()) for name in told["members"]] if told else []
+        """The trainings whose joint scores the folder holds, even if they are gone by now; none for a training.
+
+        Raises:
+            UserError: The list of them is damaged.
+        """
+        cure = "score its runs together again, into a new --out"
+        told = self._read(JOINT, cure)
+        if told is None:
+            return []
+        names = told.get("members") if isinstance(told, dict) else None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{self.folder / JOINT} is damaged: {cure}")
+        return [Run((self.folder / name).resolve()) for name in names]
 
     @property
-    def own_parts(self) -> tuple[str, ...]:
-        """Which of `loss`, `augment` and `metric` were a user's own in training, in place of what the settings name."""
+    def own_parts(self) -> dict[str, str]:
+        """Which of `loss`, `augment` and `metric` were a user's own in training, and what each of them was.
+
+        Of a folder of joint scores: those of its first member.
+        """
         trained = next(iter(self.members()), self)
-        return tuple((trained.environment() or {}).get("own_parts", ()))
+        told = (trained.environment() or {}).get("own_parts", {})
+        return {str(name): str(part) for name, part in told.items()} if isinstance(told, dict) else {}
 
     def settings(self) -> dict[str, Any]:
-        """The settings by name as in a file, for readers: a user's own part is `own`, and what it replaced is left out."""
-        own = self.own_parts
-        settings = flatten(self.config)
+        """The settings by name as in a file, for readers: what a user's own part is, and not what it was in place of."""
+        own, config = self.own_parts, self.config
+        idle = {name for part in own for name in _REPLACED.get(part, ())}
+        if config.model.startswith("own:"):
+            idle |= {"width", "encoder", "pretrained", "init"}
         if "augment" in own:
-            settings = {
-                name: value for name, value in settings.items() if name in _MIXING or not name.startswith("augment.")
-            }
-        return {**settings, **dict.fromkeys(own, "own")}
+            idle |= {name for name in flatten(config) if name.startswith("augment.")} - _MIXING
+        settings = {name: value for name, value in flatten(config).items() if name not in idle}
+        return settings | {name: f"own: {part}" for name, part in own.items()}
 
     def epochs(self) -> list[EpochRecord]:
         """The record, epoch by epoch; empty before the first has ended. A line cut short by a kill is left out.
@@ -138,7 +156,10 @@ class Run:
         Raises:
             UserError: It is damaged.
         """
-        return self._read("environment.json")
+        told = self._read("environment.json")
+        if not isinstance(told, dict | None):
+            raise UserError(f"{self.folder / 'environment.json'} is damaged: restore it from a copy, or remove it")
+        return told
 
     def write_split(self, samples: SampleSet, config: TrainConfig, copies: Sequence[Overlap] | None = None) -> None:
         """Write which photo is in which split, with hashes of its content, and which show the same picture.
@@ -289,13 +310,17 @@ class Run:
         """
         return self._read("selfcheck.json")
 
-    def _read(self, name: str) -> Any:
-        """The content of a JSON file without a seal; None if there is none."""
+    def _read(self, name: str, cure: str = "restore it from a copy, or remove it; the run can do without") -> Any:
+        """The content of a JSON file without a seal; None if there is none.
+
+        Raises:
+            UserError: It is damaged; the message ends with the cure.
+        """
         path = self.folder / name
         try:
             return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         except ValueError:
-            raise UserError(f"{path} is damaged: restore it from a copy, or remove it; the run can do without") from None
+            raise UserError(f"{path} is damaged: {cure}") from None
 
     def _write(self, name: str, text: str) -> None:
         write_whole(self.folder / name, text)

@@ -168,8 +168,12 @@ def check_difference(
     share = min(float((means <= 0).mean()), float((means >= 0).mean()))
     if units < 2 or share >= 0.5:
         return PairedTest(difference, 1.0, units)
-    p = float(2 * stdtr(units - 1, ndtri(max(share, 0.5 / resamples)) / _widening(units)))
-    return PairedTest(difference, p, units)
+    reach = -float(ndtri(max(share, 0.5 / resamples)))  # in standard errors
+    if share == 0 and math.isfinite(difference.low):
+        # Beyond the resamples' reach, as if they were normally distributed: among many comparisons small p-values count.
+        spread = float(means.std())
+        reach = max(reach, abs(difference.mean) / spread if spread else math.inf)
+    return PairedTest(difference, float(2 * stdtr(units - 1, -reach / _widening(units))), units)
 
 
 def find_detectable(difference: Estimate, freedom: float, *, comparisons: int = 1) -> float:

@@ -9,6 +9,7 @@ cross-validations over the same folds ask about recipes too: their folds are the
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -229,7 +230,8 @@ def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]
 def _judge(comparison: Comparison, p_holm: float, comparisons: int) -> Comparison:
     better = "B is better" if comparison.difference.mean > 0 else "A is better"
     verdict = comparison.verdict or (better if p_holm < SIGNIFICANT else "cannot tell")
-    detectable = find_detectable(comparison.difference, comparison.freedom, comparisons=comparisons)
+    is_open = not comparison.verdict  # otherwise there are too few photos for any verdict, whatever the difference
+    detectable = find_detectable(comparison.difference, comparison.freedom, comparisons=comparisons) if is_open else math.inf
     return dataclasses.replace(comparison, verdict=verdict, p_holm=p_holm, detectable=detectable)
 
 

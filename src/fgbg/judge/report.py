@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgbg.data.samples import SPLITS
 from fgbg.errors import UserError
 from fgbg.judge.charts import draw_charts
 from fgbg.judge.methods.describe import describe_methods
@@ -66,6 +67,8 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allo
                 f"{run.folder} has neither a finished epoch nor {split} scores: let fgbg train finish an epoch, or run "
                 f"{run.evaluation_command(split)}"
             )
+    if split not in SPLITS and not any(run.scores_path(split).exists() for run in runs):
+        runs[0].statement(split)  # says that there are no such scores, and which name is near
     results = read_results(runs, allow_overlap=allow_overlap)
     texts = {"report.html": render_page(results, split), "methods.md": describe_methods(results, split).to_markdown()}
     workbook, charts = _write_files(results, folder)

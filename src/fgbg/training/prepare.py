@@ -111,7 +111,7 @@ def _prepare(
     if engine.is_main:
         is_searched = config.selfcheck and not progress.epoch
         copies = find_near_overlaps(sample_set, show_progress) if is_searched else None
-        _write_beginning(run, config, sample_set, learner, progress, copies)
+        _write_beginning(run, config, own, sample_set, learner, progress, copies)
     engine.wait()  # from here on, the record holds no epoch that is about to be trained again
     if config.selfcheck and not progress.epoch:
         check_before_training(run, config, learner, sample_set, say, copies=copies, own_loss=own.loss is not None)
@@ -171,6 +171,7 @@ def _describe_steps(config: TrainConfig, processes: int) -> str:
 def _write_beginning(
     run: Run,
     config: TrainConfig,
+    own: OwnParts,
     samples: SampleSet,
     learner: Learner,
     progress: Progress,
@@ -188,8 +189,8 @@ def _write_beginning(
         "processes": engine.processes,
         "seed": config.seed,
     }
-    if progress.own_parts:  # in place of what the settings name
-        details["own_parts"] = list(progress.own_parts)
+    if parts := own.describe():  # in place of what the settings name
+        details["own_parts"] = parts
     if pretrained:
         details["pretrained_from"] = pretrained.origin
     run.write_environment(details, after_epoch=progress.epoch)

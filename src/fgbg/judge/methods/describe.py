@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from fgbg.judge.methods.recipes import group_by_recipe
+from fgbg.judge.methods.data import tell_changed_data, tell_data
+from fgbg.judge.methods.recipes import Recipe, group_by_recipe
 from fgbg.judge.methods.references import list_references
 from fgbg.judge.methods.scores import (
     tabulate_scores,
@@ -15,12 +17,11 @@ from fgbg.judge.methods.scores import (
     tell_results,
     tell_scoring,
 )
+from fgbg.judge.methods.software import tell_software
 from fgbg.judge.methods.training import tell_changed_network, tell_changed_training, tell_network, tell_training
-from fgbg.judge.names import LAB_SPLIT
 from fgbg.judge.page.tables import Table
 from fgbg.judge.results import Results
-from fgbg.run import Run
-from fgbg.words import Border, plural
+from fgbg.words import plural
 
 INTRODUCTION = (
     "What was done and found, in sentences to take over. They tell what the run folders hold: what the photos show, where "
@@ -41,7 +42,18 @@ class Methods:
         parts = ["# Methods", INTRODUCTION, *(f"**{title}.** {text}" for title, text in self.paragraphs.items())]
         if self.scores:
             parts += ["## Scores", self.scores.to_markdown()]
-        return "\n\n".join([*parts, "## References", "\n".join(f"- {each}" for each in self.references)]) + "\n"
+        text = "\n\n".join([*parts, "## References", "\n".join(f"- {each}" for each in self.references)]) + "\n"
+        return _escape(text)
+
+
+def _escape(text: str) -> str:
+    """Markdown in which names of runs and data, which are users' strings, appear as they are.
+
+    >>> print(_escape("p < 0.001 of *a*, __init__, learning_rate and <b>"))
+    p < 0.001 of \\*a\\*, \\_\\_init\\_\\_, learning_rate and \\<b>
+    """
+    emphasis = re.sub(r"\*(?!\*)|`|<(?=[\w/!])", r"\\\g<0>", text)
+    return re.sub(r"(?<!\w)_+|_+(?!\w)", lambda found: "\\_" * len(found[0]), emphasis)
 
 
 def describe_methods(results: Results, split: str) -> Methods:
@@ -52,70 +64,38 @@ def describe_methods(results: Results, split: str) -> Methods:
         split: Which scores: `test`, `validation`, or the label of other data that was scored. Runs without them are told of
             by their training alone.
     """
-    recipes = group_by_recipe(results.runs)
-    first = recipes[0].first if recipes else next(iter(results.runs.values()))
+    recipes, gone = group_by_recipe(results.runs)
     statements = {label: found.statement for label in results.runs if (found := results.find(label, split))}
-    told: dict[str, Iterable[str]] = {"Data": _tell_data(first)}
-    for number, recipe in enumerate(recipes, start=1):
-        which = f" {number}" if len(recipes) > 1 else ""
-        network, training = tell_network(recipe), tell_training(recipe)
-        if number > 1:
-            network, training = tell_changed_network(recipe, recipes[0]), tell_changed_training(recipe, recipes[0])
-        told |= {f"Network{which}": network, f"Training{which}": training}
+    told: dict[str, Iterable[str]] = {**_tell_recipes(recipes, several=len(results.runs) > 1)}
+    if gone:
+        told["Lost"] = [f"{plural(gone, 'training')} behind joint scores can no longer be told of: the folder is gone."]
     if statements:
-        comparisons = results.compare(split)[0] if len(statements) > 1 else []
-        told["Scoring"] = tell_scoring(list(statements.values()), {each for recipe in recipes for each in recipe.objectives})
-        told["Results"] = [*tell_results(statements, recipes), *tell_comparisons(comparisons)]
+        comparisons, refusal = results.compare(split) if len(statements) > 1 else ([], "")
+        told["Scoring"] = tell_scoring(list(statements.values()))
+        told["Results"] = [*tell_results(statements, recipes), *tell_comparisons(comparisons, refusal)]
         told["Limits"] = tell_doubts({label: (results.runs[label], each) for label, each in statements.items()}, split)
-    told["Software"] = _tell_software(first.environment() or {})
+    told["Software"] = tell_software(recipes)
     paragraphs = {title: text for title, sentences in told.items() if (text := " ".join(sentences))}
     scores = tabulate_scores(statements) if statements else None
     return Methods(paragraphs, scores, list_references(" ".join(paragraphs.values())))
 
 
-_KNOWN_DATA = {"oxford-pet": "Oxford-IIIT Pet (Parkhi et al., 2012)", "figures": "drawn animals on cluttered ground"}
-_BORDERS: dict[Border, str] = {
-    "foreground": "Where a mask leaves a band along the outline open, the band counted as object.",
-    "background": "Where a mask leaves a band along the outline open, the band counted as background.",
-    "ignore": "The band along the outline that masks leave open was left out of loss and scores.",
-}
-
-
-def _tell_data(run: Run) -> Iterator[str]:
-    config, split = run.config, run.split()
-    name = _KNOWN_DATA.get(config.data) or f"“{split.get('data') or config.data}”"
-    if not split:  # a folder of joint scores
-        yield f"The data are photos and masks of {name}."
-    else:
-        train, validation, test = (len(split[part]) for part in ("train", "validation", "test"))
-        yield (
-            f"The data are {plural(train + validation + test, 'pair')} of a photo and a mask of {name}: {train:,} trained "
-            f"the network, {validation:,} chose its epoch and threshold, {test:,} tested it. The SHA-256 of their names and "
-            f"files begins with {split['fingerprint']}."
-        )
-    if config.folds:
-        yield f"In a cross-validation of {config.folds} folds, each fold tested one network; the next fold chose its epoch."
-    if config.split == "lab":
-        yield f"This is {LAB_SPLIT}."
-    if remark := split.get("remark"):
-        yield f"Notes on the set: {remark}."
-    if masks := split.get("masks"):
-        yield f"Masks were read as: {masks.removeprefix('masks with ')}."
-    if split.get("has_band", True):  # not known of earlier runs
-        yield _BORDERS[config.border]
-
-
-_PACKAGES = {"torch": "PyTorch", "timm": "timm", "segmentation-models-pytorch": "segmentation_models_pytorch"}
-
-
-def _tell_software(environment: Mapping[str, Any]) -> Iterator[str]:
-    versions = environment.get("versions", {})
-    if versions:
-        commit = f" (commit {environment['commit'][:12]})" if environment.get("commit") else ""
-        words = [f"fgbg {versions.get('fgbg', '')}{commit}"]
-        words += [f"{name} {versions[package]}" for package, name in _PACKAGES.items() if package in versions]
-        yield f"Trained and scored with {', '.join(words)}."
-    if processor := environment.get("processor") or environment.get("device"):
-        precision = f" in {environment['precision']}" if environment.get("precision") else ""
-        processes = f" by {environment['processes']} processes" if environment.get("processes", 1) > 1 else ""
-        yield f"Training ran on {processor}{precision}{processes}, scoring in fp32."
+def _tell_recipes(recipes: Sequence[Recipe], *, several: bool) -> dict[str, list[str]]:
+    """Data, network and training of each recipe, by title; of a further recipe what differs from the first."""
+    told: dict[tuple[str, int], list[str]] = {}
+    for number, recipe in enumerate(recipes, start=1):
+        first = recipes[0]
+        parts: dict[str, Iterable[str]] = {
+            "Data": tell_data(recipe) if recipe is first else tell_changed_data(recipe, first),
+            "Network": tell_network(recipe) if recipe is first else tell_changed_network(recipe, first),
+            "Training": tell_training(recipe) if recipe is first else tell_changed_training(recipe, first),
+        }
+        told |= {(title, number): list(part) for title, part in parts.items()}
+        if several and recipe.labels:
+            told["Training", number].insert(0, f"Runs: {', '.join(recipe.labels)}.")
+    counts = Counter(title for (title, _), sentences in told.items() if sentences)
+    return {
+        title if counts[title] == 1 else f"{title} {number}": sentences
+        for (title, number), sentences in told.items()
+        if sentences
+    }

@@ -1,4 +1,4 @@
-"""Runs that are to be told of together: trainings of one recipe."""
+"""The trainings behind the runs that are told of, by recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fgbg.storage import is_run
 
 @dataclass(frozen=True)
 class Recipe:
-    """Runs that differ in nothing but their seed, their fold, and where they ran."""
+    """Trainings that differ in nothing but their seed, their fold, and where they ran."""
 
     runs: Mapping[str, Run]  # by label
 
@@ -35,32 +35,45 @@ class Recipe:
         """Where and with what the first run was trained."""
         return self.first.environment() or {}
 
+    @cached_property
+    def split(self) -> dict[str, Any]:
+        """Which photos the first run was trained on, as `Run.split`."""
+        return self.first.split()
+
     @property
-    def objectives(self) -> set[str]:
-        """What the thresholds of its models were chosen for; `none` where none was chosen."""
-        told = [run.calibration() for run in self.runs.values()]
-        return {each["threshold"]["objective"] if each else "none" for each in told}
+    def labels(self) -> list[str]:
+        """What tables call its runs; those behind joint scores have no name there."""
+        return [label for label, run in self.runs.items() if label != str(run.folder)]
 
     @property
     def seeds(self) -> list[int]:
         """Those that were trained, each once."""
         return sorted({run.config.seed for run in self.runs.values()})
 
+    @property
+    def folds(self) -> list[int]:
+        """Those that were trained of a cross-validation, each once; none without one."""
+        return sorted({run.config.fold for run in self.runs.values()}) if self.config.folds else []
 
-def group_by_recipe(runs: Mapping[str, Run]) -> list[Recipe]:
-    """The trainings behind labelled runs, by recipe, in order.
 
-    A folder of joint scores stands for its members, each labelled by its path, as far as they are still there.
+def group_by_recipe(runs: Mapping[str, Run]) -> tuple[list[Recipe], int]:
+    """The trainings behind labelled runs, by recipe, in order; and how many of them are no longer there.
+
+    A folder of joint scores stands for its members, each labelled by its path.
     """
     recipes: dict[tuple[Any, ...], dict[str, Run]] = {}
     known: set[Path] = set()
-    for label, run in [trained for labelled in runs.items() for trained in _list_trainings(*labelled)]:
-        if (folder := run.folder.resolve()) not in known:
-            recipes.setdefault((*settings_of_recipe(run).items(), run.fingerprint), {})[label] = run
-        known.add(folder)
-    return [Recipe(trained) for trained in recipes.values()]
-
-
-def _list_trainings(label: str, run: Run) -> list[tuple[str, Run]]:
-    members = run.members()
-    return [(str(member.folder), member) for member in members if is_run(member.folder)] if members else [(label, run)]
+    gone = 0
+    for label, run in runs.items():
+        members = run.members()
+        for name, training in [(str(each.folder), each) for each in members] if members else [(label, run)]:
+            folder = training.folder.resolve()
+            if folder in known:
+                continue
+            known.add(folder)
+            if members and not is_run(folder):
+                gone += 1
+                continue
+            key = (*settings_of_recipe(training).items(), training.fingerprint)
+            recipes.setdefault(key, {})[name] = training
+    return [Recipe(trained) for trained in recipes.values()], gone

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fgbg.judge.bootstrap import RESAMPLES, read_mean_dice
 from fgbg.judge.comparison import Comparison, word_p
+from fgbg.judge.methods.data import BORDERS
 from fgbg.judge.methods.recipes import Recipe
 from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
 from fgbg.judge.page.tables import Cell, Table
-from fgbg.judge.page.wording import word
+from fgbg.judge.page.wording import DASH, word
 from fgbg.run import Run
+from fgbg.words import plural
 
 Statement = Mapping[str, Any]
 
@@ -25,54 +27,50 @@ _TESTS = {
 }
 
 
-def tell_scoring(statements: Sequence[Statement], objectives: Iterable[str]) -> Iterator[str]:
-    """The rules, which all statements that are compared have in common.
-
-    Args:
-        statements: Of each run.
-        objectives: What their thresholds were chosen for (`--threshold-for`).
-    """
-    rules = statements[0]
+def tell_scoring(statements: Sequence[Statement]) -> Iterator[str]:
+    """The rules; those by which scores were made in different ways are told of each."""
     yield (
         "Every photo was scored at its own size: a pixel is object where its probability exceeds the threshold, and Dice is "
         "2 TP / (2 TP + FP + FN) over the photo’s judged pixels (Dice, 1945). Reported is the mean over photos."
     )
-    yield from map(_tell_threshold, sorted(objectives))
-    if rules["empty"] == "nan":
-        yield "Photos without object in which none was found were left out."
-    else:
-        yield f"A photo without object in which none was found counts as {rules['empty']}."
-    over = f"{rules['groups']:,} groups of photos" if rules.get("groups") else "photos"
+    empty = {each["empty"] for each in statements}
+    rules = ["left out" if each == "nan" else f"counts as {each}" for each in sorted(empty)]
+    yield f"A photo without object in which none was found: {_say_each(rules)}."
+    borders = sorted({BORDERS[each["border"]] for each in statements})
+    yield f"A band along the outline that masks leave open {_say_each(borders)}."
+    yield "Each threshold and why it was chosen stand beside the scores."
+    if any(each["mean_dice_low"] is not None for each in statements):
+        over = "groups of photos" if any(each.get("groups") for each in statements) else "photos"
+        yield (
+            f"Intervals are 95 % bootstrap intervals from {RESAMPLES:,} resamples of the {over} (Efron, 1979), with "
+            "percentiles expanded for small samples (Hesterberg, 2015)."
+        )
     yield (
-        f"Intervals are 95 % bootstrap intervals from {RESAMPLES:,} resamples of the {over} (Efron, 1979), with percentiles "
-        "expanded for small samples (Hesterberg, 2015)."
+        "Boundary IoU is that of Cheng et al., 2021; HD95 is the 95th percentile of the distances between the outlines, "
+        "over photos with both."
     )
-    yield "Boundary IoU is that of Cheng et al., 2021; HD95 is the 95th percentile of the distances between the outlines."
     for view in sorted({each.get("tta", "none") for each in statements} & set(_VIEWS)):
         yield f"Test-time augmentation ({view}) averages the probabilities of {_VIEWS[view]}."
 
 
-def _tell_threshold(objective: str) -> str:
-    kind, _, wanted = objective.partition(":")
-    if kind == "none":
-        return "The threshold is 0.5."
-    if kind == "recall":
-        return f"The threshold is the highest of 99 with a mean recall of {wanted} or more on the validation photos."
-    name = {"dice": "Dice", "iou": "IoU"}[kind]
-    return (
-        f"The threshold is the one of 99 with the highest mean {name} on the validation photos, if its gain over 0.5 is "
-        "significant (95 % interval); otherwise it is 0.5."
-    )
+def _say_each(rules: Sequence[str]) -> str:
+    return rules[0] if len(rules) == 1 else f"{' in some scores, '.join(rules)} in others"
 
 
 def tell_results(statements: Mapping[str, Statement], recipes: Sequence[Recipe]) -> Iterator[str]:
     """What was scored, and mean Dice: of a recipe over its seeds where it has several, otherwise of each run."""
-    told = next(iter(statements.values()))
-    yield f"Scored were {told['pairs']:,} {name_data(told)} (SHA-256 {told['fingerprint']})."
-    told_together = set()
+    sets: dict[tuple[Any, ...], list[str]] = {}
+    for label, told in statements.items():
+        key = (name_data(told), told["pairs"], told.get("groups", 0), told["fingerprint"])
+        sets.setdefault(key, []).append(label)
+    for (name, pairs, groups, fingerprint), labels in sets.items():
+        of = f"{', '.join(labels)}: " if len(sets) > 1 else ""
+        in_groups = f" in {plural(groups, 'group')}" if groups else ""
+        yield f"{of}Scored were the {name} ({pairs:,} of them{in_groups}; SHA-256 {fingerprint}…)."
+    told_together: set[str] = set()
     for number, recipe in enumerate(recipes, start=1):
         scored = [label for label in recipe.runs if label in statements]
-        if 1 < len(scored) == len({recipe.runs[label].config.seed for label in scored}):
+        if _are_seeds(recipe, scored, statements):
             means = [statements[label]["mean_dice"] for label in scored]
             spread = f"{np.mean(means):.4f} ± {np.std(means, ddof=1):.4f}"
             which = f"Training {number}" if len(recipes) > 1 else "The training"
@@ -80,7 +78,32 @@ def tell_results(statements: Mapping[str, Statement], recipes: Sequence[Recipe])
             told_together |= set(scored)
     for label, statement in statements.items():
         if label not in told_together:
-            yield f"{label}{_say_what(statement)} has a mean Dice of {read_mean_dice(statement)}."
+            yield f"{label}{_say_what(statement)} has a mean Dice of {_say_mean(statement)}."
+            yield from _tell_folds(statement)
+
+
+def _are_seeds(recipe: Recipe, scored: Sequence[str], statements: Mapping[str, Statement]) -> bool:
+    """Whether these are several seeds that were scored alike, of which a mean makes sense."""
+    rules = {tuple(statements[label].get(name) for name in ("fingerprint", "border", "empty", "tta")) for label in scored}
+    seeds = {recipe.runs[label].config.seed for label in scored}
+    calibrations = [recipe.runs[label].calibration() for label in scored]
+    objectives = {each["threshold"]["objective"] if each else "" for each in calibrations}
+    return 1 < len(scored) == len(seeds) and len(rules) == len(objectives) == 1
+
+
+def _say_mean(told: Statement) -> str:
+    return (
+        str(read_mean_dice(told))
+        if told["mean_dice_low"] is not None
+        else f"{told['mean_dice']:.4f} (too few for an interval)"
+    )
+
+
+def _tell_folds(told: Statement) -> Iterator[str]:
+    if folds := told.get("folds"):
+        means = [fold["mean_dice"] for fold in folds]
+        listed = ", ".join(f"{mean:.4f}" for mean in means)
+        yield f"Fold by fold it is {listed} (standard deviation {np.std(means, ddof=1):.4f})."
 
 
 def _say_what(told: Statement) -> str:
@@ -97,28 +120,42 @@ def _say_what(told: Statement) -> str:
 
 def tabulate_scores(statements: Mapping[str, Statement]) -> Table:
     """One row for each run."""
-    measures = {
-        "IoU": ("mean_iou", 4),
-        "Precision": ("mean_precision", 4),
-        "Recall": ("mean_recall", 4),
-        "Boundary IoU": ("mean_boundary_iou", 4),
-        "HD95, px": ("mean_hausdorff95", 2),
-    }
+    measures = ("mean_iou", "mean_precision", "mean_recall", "mean_boundary_iou")
     rows: list[tuple[Cell, ...]] = [
         (
             label,
             name_epochs(told).removeprefix("epoch "),
-            "of each fold" if told.get("folds") else f"{told['threshold']:g}",
-            str(read_mean_dice(told)),
-            *(word(told.get(name), digits) for name, digits in measures.values()),
+            _say_mean(told),
+            *(word(told.get(name)) for name in measures),
+            _say_distance(told),
+            ("" if told.get("folds") else f"{told['threshold']:g}: ") + str(told.get("threshold_reason", DASH)),
         )
         for label, told in statements.items()
     ]
-    return Table(("Run", "Epoch", "Threshold", "Mean Dice, 95 % interval", *measures), rows)
+    columns = (
+        "Run",
+        "Epoch",
+        "Mean Dice, 95 % interval",
+        "IoU",
+        "Precision",
+        "Recall",
+        "Boundary IoU",
+        "HD95, px",
+        "Threshold",
+    )
+    return Table(columns, rows)
 
 
-def tell_comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Each difference, with the test behind its verdict."""
+def _say_distance(told: Statement) -> str:
+    """HD95, and of how many photos if not of all."""
+    counted = told.get("outlines_count", told["pairs"])
+    return word(told.get("mean_hausdorff95"), 2) + ("" if counted == told["pairs"] else f" ({plural(counted, 'photo')})")
+
+
+def tell_comparisons(comparisons: Sequence[Comparison], refusal: str) -> Iterator[str]:
+    """Each difference, with the test behind its verdict and what qualifies it; or why nothing is compared."""
+    if refusal:
+        yield f"They are not compared: {refusal}."
     if any(each.p_holm != each.p for each in comparisons):
         yield "With regard to the number of comparisons, p is adjusted by Holm’s method (Holm, 1979)."
     for each in comparisons:
@@ -128,12 +165,15 @@ def tell_comparisons(comparisons: Sequence[Comparison]) -> Iterator[str]:
         yield (
             f"From {each.a} to {each.b}, mean Dice changes by {each.difference.signed()} ({test}; p {word_p(each.p)}"
             f"{adjusted}): {winner or 'which is better cannot be told'}."
-            + (f" {each.sensitivity[:1].upper()}{each.sensitivity[1:]}." if each.sensitivity else "")
         )
+        for qualification in filter(None, (each.sensitivity, *each.notes)):
+            yield f"{qualification[:1].upper()}{qualification[1:]}."
 
 
 def tell_doubts(scored: Mapping[str, tuple[Run, Statement]], split: str) -> Iterator[str]:
     """What makes a score too good, or old; such a sentence belongs beside the score."""
+    if split == "validation":
+        yield "Validation photos chose the epoch and the threshold: these scores are too good."
     for label, (run, told) in scored.items():
         if told.get("overlap"):
             yield f"{label}: this is no clean test, since {told['overlap']}."

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from fgbg.config import TrainConfig
 from fgbg.data.augment_ranges import AugmentRanges
+from fgbg.judge.methods.data import OXFORD
 from fgbg.judge.methods.recipes import Recipe
 from fgbg.judge.recipe import find_changes, settings_of_recipe
 from fgbg.loss_names import LOSS_OPTIONS, split_loss
+from fgbg.model_file import PETS
 from fgbg.words import DEFAULT_ENCODER, PUBLISHED_WIDTH, Fit, plural
 
 _OURS = {
@@ -39,7 +41,13 @@ _FITS: dict[Fit, str] = {
 
 
 _OF_NETWORK = ("model", "width", "encoder", "pretrained", "init", "size", "fit")
+_OF_DATA = ("split", "split_seed", "group_by", "folds", "only", "border", "object_values", "categories", "threshold_for")
 _MOST_CHANGES = 6  # settings: where more differ, a list of them is no easier to read than the whole
+
+
+def is_of_library(config: TrainConfig) -> bool:
+    """Whether segmentation_models_pytorch builds the network, on an encoder of timm."""
+    return config.model in _LIBRARY
 
 
 def tell_network(recipe: Recipe) -> Iterator[str]:
@@ -47,7 +55,8 @@ def tell_network(recipe: Recipe) -> Iterator[str]:
     config = recipe.config
     yield from _tell_architecture(config)
     if config.init:
-        yield f"All weights started from those of the model {config.init}."
+        known = f", fgbg’s own, trained on {OXFORD} from ImageNet’s weights" if config.init == PETS else ""
+        yield f"All weights started from those of the model {config.init}{known}."
     elif config.pretrained != "none":
         origin = recipe.environment.get("pretrained_from") or {"auto": "ImageNet"}.get(config.pretrained, config.pretrained)
         yield f"The encoder started from pretrained weights ({origin}), all other layers from random ones."
@@ -82,12 +91,13 @@ def tell_changed_network(recipe: Recipe, first: Recipe) -> Iterator[str]:
 def tell_changed_training(recipe: Recipe, first: Recipe) -> Iterator[str]:
     """How training differs from that of the first recipe."""
     changes = find_changes(settings_of_recipe(first.first), settings_of_recipe(recipe.first))
-    changed = {name: values for name, values in changes.items() if name not in _OF_NETWORK}
-    if len(changed) > _MOST_CHANGES or recipe.first.own_parts != first.first.own_parts:
+    changed = {name: values for name, values in changes.items() if name not in (*_OF_NETWORK, *_OF_DATA)}
+    if len(changed) > _MOST_CHANGES or recipe.first.own_parts.keys() != first.first.own_parts.keys():
         yield from tell_training(recipe)
         return
     others = ", ".join(f"{name} {_say_setting(now)} (before: {_say_setting(then)})" for name, (then, now) in changed.items())
     yield f"As the first one, {_say_seeds(recipe)}" + (f", but with {others}." if others else ".")
+    yield from _tell_epochs(recipe)
 
 
 def _say_setting(value: object) -> str:
@@ -97,15 +107,17 @@ def _say_setting(value: object) -> str:
 def tell_training(recipe: Recipe) -> Iterator[str]:
     """Optimizer, loss, augmentation, and how the epoch was chosen."""
     config, own = recipe.config, recipe.first.own_parts
+    parts = f", each in {config.accumulate} parts (gradient accumulation)" if config.accumulate > 1 else ""
     yield (
-        f"It was trained {_say_seeds(recipe)} for {plural(config.epochs, 'epoch')} in batches of {config.batch_size} with "
-        f"{_say_optimizer(config)}."
+        f"It was trained {_say_seeds(recipe)} for {plural(config.epochs, 'epoch')}, in batches of "
+        f"{config.batch_size}{parts}, with {_say_optimizer(config)}."
     )
+    yield from _tell_epochs(recipe)
     if config.patience:
-        yield f"Training ended early once {plural(config.patience, 'epoch')} had brought no better one."
+        yield f"It was to end early once {plural(config.patience, 'epoch')} had brought no better one."
     if config.start_size:
         yield f"Images grew from {config.start_size} px to that size over the first half of the epochs."
-    yield "The loss is our own." if "loss" in own else _say_loss(config)
+    yield "The loss is our own." if "loss" in own else _say_loss(recipe)
     ranges = config.augment.in_force()
     yield "The augmentation is our own." if "augment" in own else _say_augmentation(ranges)
     if ranges.cutmix:
@@ -118,12 +130,32 @@ def tell_training(recipe: Recipe) -> Iterator[str]:
             f"{config.ema:g} a step."
         )
     score = "score of our own" if "metric" in own else "mean Dice"
-    yield f"Kept were the weights of the epoch with the highest {score} over the validation photos, each at its own size."
+    yield (
+        f"Kept were the weights of the epoch with the highest {score} over the validation photos, each at its own size and "
+        "at threshold 0.5."
+    )
+
+
+def _tell_epochs(recipe: Recipe) -> Iterator[str]:
+    """How many epochs there were, where these are not those that were asked for, and what interrupted them."""
+    counts = {run: len(run.epochs()) for run in recipe.runs.values()}
+    short = sorted({count for run, count in counts.items() if 0 < count < run.config.epochs})
+    if short:
+        yield f"It ended after {', '.join(map(str, short))} of these epochs{' in some runs' if len(counts) > 1 else ''}."
+    resumed = {run.name: (run.environment() or {}).get("resumed", ()) for run in recipe.runs.values()}
+    for name, entries in resumed.items():
+        after = ", ".join(str(each["after_epoch"]) for each in entries)
+        if after:
+            rate = "" if recipe.config.schedule == "constant" else "; the learning rate then followed the plan of all epochs"
+            yield f"{name} was resumed after epoch {after}{rate}."
 
 
 def _say_seeds(recipe: Recipe) -> str:
     *others, last = map(str, recipe.seeds)
-    return f"{len(recipe.seeds)} times (seeds {', '.join(others)} and {last})" if others else f"with seed {last}"
+    folds = f"once for each of {len(recipe.folds)} folds " if len(recipe.folds) > 1 else ""
+    return (
+        f"{folds}{len(recipe.seeds)} times (seeds {', '.join(others)} and {last})" if others else f"{folds}with seed {last}"
+    )
 
 
 def _say_optimizer(config: TrainConfig) -> str:
@@ -166,15 +198,18 @@ _OPTIONS = {
 }
 
 
-def _say_loss(config: TrainConfig) -> str:
-    weights = (config.bce_weight, config.overlap_weight)
+def _say_loss(recipe: Recipe) -> str:
+    config = recipe.config
     parts = []
-    for part, weight in zip(split_loss(config.loss), weights, strict=True):
+    for part, weight in zip(split_loss(config.loss), (config.bce_weight, config.overlap_weight), strict=True):
         options = [_OPTIONS[name].format(getattr(config, name)) for name, owners in LOSS_OPTIONS.items() if part in owners]
-        factor = "" if weights == (1.0, 1.0) else f"{weight:g} × "
-        parts.append(f"{factor}{_LOSS_PARTS[part]}" + (f" ({', '.join(options)})" if options else ""))
-    over = {"image": "for each image", "batch": "over the whole batch"}[config.dice_reduction]
-    return f"The loss is the sum of {parts[0]} and {parts[1]}, the latter computed {over}."
+        told = f"{_LOSS_PARTS[part]}" + (f" ({', '.join(options)})" if options else "")
+        if weight:
+            parts.append(told if weight == 1 else f"{weight:g} × {told}")
+    is_split = config.accumulate > 1 or recipe.environment.get("processes", 1) != 1
+    over = "for each image" if config.dice_reduction == "image" else f"over the whole {'part of a ' * is_split}batch"
+    last = f", the latter computed {over}" if len(parts) > 1 else f", computed {over}" if config.overlap_weight else ""
+    return f"The loss is {'the sum of ' * (len(parts) > 1)}{' and '.join(parts)}{last}."
 
 
 _STRENGTHS = {

@@ -46,6 +46,7 @@ class Chapter:
     calibration: dict[str, Any] | None
     settings: dict[str, str]
     environment: list[tuple[str, str]]
+    own: str  # which parts were the user's own
 
     @property
     def dice(self) -> Estimate:
@@ -93,6 +94,7 @@ def _read_chapter(run: Run, label: str, anchor: str, scored: Scored | None) -> C
         calibration=run.calibration(),
         settings={name: _say_setting(value) for name, value in run.settings().items() if value not in ("", ())},
         environment=_list_environment(run),
+        own=" and ".join([*(["network"] if run.config.model.startswith("own:") else []), *run.own_parts]),
     )
 
 
