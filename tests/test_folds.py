@@ -93,6 +93,7 @@ def test_a_member_that_is_gone_is_told(home: Path, tmp_path: Path) -> None:
     (runs / "fold-1").rename(tmp_path / "elsewhere")
     (told,) = joint.list_stale()
     assert f"of {runs / 'fold-1'}, which is no longer there" in told
+    assert "restore it, or score the runs that are left together" in told
 
 
 @pytest.mark.long

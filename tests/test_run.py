@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -358,6 +359,15 @@ def test_a_damaged_list_of_members_is_named(tmp_path: Path, content: str) -> Non
     (run.folder / "members.json").write_text(content)
     with pytest.raises(UserError, match=r"members\.json is damaged: score its runs together again"):
         run.members()
+
+
+def test_settings_that_do_not_fit_are_told_with_their_file(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    run.write_config(TrainConfig())
+    path = run.folder / "config.toml"
+    path.write_text(path.read_text().replace("epochs = 200", 'epochs = "x"'))
+    with pytest.raises(UserError, match=rf"{re.escape(str(path))}: epochs = 'x': must be of type int"):
+        _ = run.config
 
 
 @pytest.mark.parametrize("content", ["[1]", '"x"', "5"])

@@ -65,7 +65,10 @@ def read_config(path: Path, base: TrainConfig | None = None) -> TrainConfig:
     _require_known(path, fields, TrainConfig)
     _require_known(path, augment, AugmentRanges)
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return dataclasses.replace(base, **fields, augment=dataclasses.replace(base.augment, **augment))
+    try:
+        return dataclasses.replace(base, **fields, augment=dataclasses.replace(base.augment, **augment))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def read_preset(name: str) -> TrainConfig:

@@ -236,9 +236,11 @@ class Run:
         if not has_these_columns(rows):
             cure = f"run {self.evaluation_command(split)} again"
             raise UserError(f"{rows} is damaged, or was written by another version of fgbg: {cure}")
-        return read_sealed_json(
-            self.folder / f"scores_{split}.json", "score the photos again with fgbg evaluate", beside=rows
-        )
+        cure = "score the photos again with fgbg evaluate"
+        told = read_sealed_json(self.folder / f"scores_{split}.json", cure, beside=rows)
+        if "pairs" not in told:
+            raise UserError(f"{self.folder / f'scores_{split}.json'} is damaged: {cure}")
+        return told
 
     def evaluation_command(self, split: str) -> str:
         """The command that scores a split of the run's own data, or other data."""
@@ -256,16 +258,19 @@ class Run:
         no longer exists. Joint scores are as old as those of any member.
         """
         told = self.statement(split)
-        changes = self._changes_since(told)
-        cure = f"run {self.evaluation_command(split)} again"
-        for member in told.get("member_models", ()):
+        changes, lost = self._changes_since(told), []
+        members = told.get("member_models", ())
+        for member in members:
             run = Run((self.folder / member["run"]).resolve())
-            if not is_run(run.folder):
-                changes += [f"of {run.folder}, which is no longer there"]
-                continue
-            changes += [f"{change} ({run.name})" for change in run._changes_since(member)]
-            cure = "run fgbg evaluate on all its runs again"
-        return f"the {split} scores are {'; '.join(changes)}: {cure}" if changes else ""
+            if is_run(run.folder):
+                changes += [f"{change} ({run.name})" for change in run._changes_since(member)]
+            else:
+                lost.append(f"of {run.folder}, which is no longer there")
+        if lost:
+            cure = "restore it, or score the runs that are left together, into another --out"
+        else:
+            cure = "run fgbg evaluate on all its runs again" if members else f"run {self.evaluation_command(split)} again"
+        return f"the {split} scores are {'; '.join([*changes, *lost])}: {cure}" if changes or lost else ""
 
     def _changes_since(self, then: Mapping[str, Any]) -> list[str]:
         """In which of epoch and threshold the model is another than `then`, in words; a folder without a model has none."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fgbg.data.samples import SPLITS
 from fgbg.judge.methods.data import tell_changed_data, tell_data
 from fgbg.judge.methods.recipes import Recipe, group_by_recipe
 from fgbg.judge.methods.references import list_references
@@ -39,11 +40,11 @@ class Methods:
 
     def to_markdown(self) -> str:
         """As a file of its own."""
-        parts = ["# Methods", INTRODUCTION, *(f"**{title}.** {text}" for title, text in self.paragraphs.items())]
+        parts = [f"**{title}.** {_escape(text)}" for title, text in self.paragraphs.items()]
         if self.scores:
-            parts += ["## Scores", self.scores.to_markdown()]
-        text = "\n\n".join([*parts, "## References", "\n".join(f"- {each}" for each in self.references)]) + "\n"
-        return _escape(text)
+            parts += ["## Scores", _escape(self.scores.to_markdown())]
+        parts += ["## References", "\n".join(f"- {each}" for each in self.references)]
+        return "\n\n".join(["# Methods", INTRODUCTION, *parts]) + "\n"
 
 
 def _escape(text: str) -> str:
@@ -52,8 +53,7 @@ def _escape(text: str) -> str:
     >>> print(_escape("p < 0.001 of *a*, __init__, learning_rate and <b>"))
     p < 0.001 of \\*a\\*, \\_\\_init\\_\\_, learning_rate and \\<b>
     """
-    emphasis = re.sub(r"\*(?!\*)|`|<(?=[\w/!])", r"\\\g<0>", text)
-    return re.sub(r"(?<!\w)_+|_+(?!\w)", lambda found: "\\_" * len(found[0]), emphasis)
+    return re.sub(r"[*`]|<(?=[\w/!])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def describe_methods(results: Results, split: str) -> Methods:
@@ -71,7 +71,8 @@ def describe_methods(results: Results, split: str) -> Methods:
         told["Lost"] = [f"{plural(gone, 'training')} behind joint scores can no longer be told of: the folder is gone."]
     if statements:
         comparisons, refusal = results.compare(split) if len(statements) > 1 else ([], "")
-        told["Scoring"] = tell_scoring(list(statements.values()))
+        has_band = split not in SPLITS or any(recipe.split.get("has_band", True) for recipe in recipes)
+        told["Scoring"] = tell_scoring(list(statements.values()), has_band=has_band)
         told["Results"] = [*tell_results(statements, recipes), *tell_comparisons(comparisons, refusal)]
         told["Limits"] = tell_doubts({label: (results.runs[label], each) for label, each in statements.items()}, split)
     told["Software"] = tell_software(recipes)

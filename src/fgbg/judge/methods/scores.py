@@ -27,17 +27,23 @@ _TESTS = {
 }
 
 
-def tell_scoring(statements: Sequence[Statement]) -> Iterator[str]:
-    """The rules; those by which scores were made in different ways are told of each."""
+def tell_scoring(statements: Sequence[Statement], *, has_band: bool) -> Iterator[str]:
+    """The rules, and in which of them scores differ.
+
+    Args:
+        statements: Of each run.
+        has_band: Whether masks may leave a band open.
+    """
     yield (
         "Every photo was scored at its own size: a pixel is object where its probability exceeds the threshold, and Dice is "
         "2 TP / (2 TP + FP + FN) over the photo’s judged pixels (Dice, 1945). Reported is the mean over photos."
     )
     empty = {each["empty"] for each in statements}
-    rules = ["left out" if each == "nan" else f"counts as {each}" for each in sorted(empty)]
-    yield f"A photo without object in which none was found: {_say_each(rules)}."
-    borders = sorted({BORDERS[each["border"]] for each in statements})
-    yield f"A band along the outline that masks leave open {_say_each(borders)}."
+    rules = ["is left out" if each == "nan" else f"counts as {each}" for each in sorted(empty)]
+    yield f"A photo without object in which none was found {_say_each(rules)}."
+    if has_band:
+        borders = sorted({BORDERS[each["border"]] for each in statements})
+        yield f"A band along the outline that masks leave open {_say_each(borders)}."
     yield "Each threshold and why it was chosen stand beside the scores."
     if any(each["mean_dice_low"] is not None for each in statements):
         over = "groups of photos" if any(each.get("groups") for each in statements) else "photos"
