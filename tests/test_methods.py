@@ -207,7 +207,7 @@ def test_what_was_understood_of_the_data_is_told(tmp_path: Path) -> None:
     write_split(run, "abc", "d", "ef", remark="2 photos left out", masks="masks with 0/255", has_band=False)
     told = tell(run).paragraphs["Data"]
     assert "6 pairs of a photo and a mask of “nuclei” (SHA-256 of names and files: abc…)" in told
-    assert "3 of them were trained on, 1 validated, 2 tested" in told
+    assert "3 of them trained the network, 1 validated it, 2 tested it" in told
     assert "2 photos left out" in told and "Masks were read as: 0/255." in told and "band" not in told
     write_split(run, "abc", "d", "ef", has_band=True)
     assert "that masks leave open was left out." in tell(run).paragraphs["Data"]
@@ -230,7 +230,7 @@ def test_other_photos_are_told_of_each_recipe(tmp_path: Path) -> None:
     for run, names, fingerprint in zip(runs, ("abc", "a"), ("abc", "def"), strict=True):
         write_split(run, names, "d", "ef", fingerprint=fingerprint)
     told = tell(*runs).paragraphs
-    assert "3 of them were trained on" in told["Data 1"] and "1 of them were trained on" in told["Data 2"]
+    assert "3 of them trained the network" in told["Data 1"] and "1 of them trained the network" in told["Data 2"]
     assert "Network 2" not in told and told["Training 2"].startswith("Runs: Unet (few). As the first one")
 
 
@@ -243,7 +243,7 @@ def test_folds_are_told_as_a_whole(tmp_path: Path) -> None:
         runs.append(run)
     told = tell(*runs).paragraphs
     assert "cut into 3 folds (seed 0), each of which tests one network" in told["Data"]
-    assert "trained on" not in told["Data"] and "part 0" not in told["Data"] and "1 photo left out" in told["Data"]
+    assert "trained the network" not in told["Data"] and "part 0" not in told["Data"] and "1 photo left out" in told["Data"]
     assert "once for each of 3 folds with seed 0" in told["Training"]
     assert "Told of here: fold 1, counted from 0." in tell(runs[1]).paragraphs["Data"]
 

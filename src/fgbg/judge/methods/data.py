@@ -31,7 +31,7 @@ def tell_data(recipe: Recipe) -> Iterator[str]:
         if config.folds:
             yield from _tell_folds(recipe)
         else:
-            yield f"{train:,} of them were trained on, {validation:,} validated, {test:,} tested."
+            yield f"{train:,} of them trained the network, {validation:,} validated it, {test:,} tested it."
         yield from _tell_groups(recipe)
     if config.split == "lab":
         yield f"This is {LAB_SPLIT}."

@@ -39,7 +39,6 @@ _FITS: dict[Fit, str] = {
     "that size, whose answers were blended.",
 }
 
-
 _OF_NETWORK = ("model", "width", "encoder", "pretrained", "init", "size", "fit")
 _OF_DATA = ("split", "split_seed", "group_by", "folds", "only", "border", "object_values", "categories", "threshold_for")
 _MOST_CHANGES = 6  # settings: where more differ, a list of them is no easier to read than the whole
