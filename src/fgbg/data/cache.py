@@ -26,7 +26,7 @@ from fgbg.fit import fit_pixels, fit_target, resize_target
 from fgbg.storage import cache_folder, hash_file, make_once
 from fgbg.words import Fit
 
-FORMAT = 3  # part of every key: increment it when what is stored changes, so that old entries are not found
+FORMAT = 4  # part of every key: increment it when what is stored changes, so that old entries are not found
 SQUARE_MARGIN = 1.25  # stored edge over training edge
 
 

@@ -27,7 +27,7 @@ from fgbg.data.registration import align_details, correlate_details, take_detail
 from fgbg.data.samples import SampleSet
 from fgbg.storage import cache_folder
 
-FORMAT = 1  # of fingerprints on disk: increment it when they change, so that old ones are not found
+FORMAT = 2  # of fingerprints on disk: increment it when they change, so that old ones are not found
 FINE, MIDDLE, COARSE = 64, 32, 16  # cells along a side: of a fingerprint, of the first alignment, of the search
 FINGERPRINT_LENGTH = FINE * FINE
 

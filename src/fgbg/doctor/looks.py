@@ -25,7 +25,7 @@ from fgbg.judge.traits import measure_traits
 from fgbg.storage import hash_file
 from fgbg.words import BAND, NOT_JUDGED
 
-FORMAT = 3  # part of every key: increment it when the measures change, so that old results are not found
+FORMAT = 4  # part of every key: increment it when the measures change, so that old results are not found
 TRAIT_EDGE = 256  # pixels: longest edge at which tone contrast and irregularity are measured here
 
 
