@@ -427,7 +427,7 @@ class TestLists:
         (tmp_path / "keep.txt").write_text("b\nc\nd\n")
         assert set(split_of(open_samples(tmp_path / "set", only=tmp_path / "keep.txt"))) == set("bcd")
         (tmp_path / "keep.txt").write_text("a\nb\nc\nd\n")
-        assert "keep.txt lists a, which the data do not have" in refusal(tmp_path / "set", only=tmp_path / "keep.txt")
+        assert "has two files for" in refusal(tmp_path / "set", only=tmp_path / "keep.txt")
 
     def test_a_line_without_a_photo_is_named(self, tmp_path: Path) -> None:
         write_set(tmp_path, *"abc")

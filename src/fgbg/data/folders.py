@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,12 +35,22 @@ def ignore(_kind: str, _files: Sequence[Path], _sentence: str) -> None:
     """The `Fault` of a set whose samples, splits and groups were decided earlier: its hash tells whether it has changed."""
 
 
-def pass_over(kind: str, files: Sequence[Path], sentence: str) -> None:
+def pass_over(kind: str, files: Sequence[Path], sentence: str, *, wanted: Collection[str]) -> None:
     """The `Fault` when a list says what to keep: files without a partner are left out, and it must not name them.
 
+    Args:
+        kind, files, sentence: As of every `Fault`.
+        wanted: The lines of the list.
+
     Raises:
-        UserError: Lists contradict each other.
+        UserError: Lists contradict each other, or a photo that is wanted has two masks.
     """
+    if kind == "ambiguous-mask":
+        lines = {compose(line) for line in wanted} | {compose(Path(line).stem) for line in wanted}
+        stems = {compose(path.stem) for path in files}
+        in_parts = {compose(f"{path.parent.parent.name}_{path.stem}") for path in files}  # of train/masks/…
+        if lines & (stems | in_parts):
+            refuse(kind, files, sentence)
     if kind in ("duplicate", "leak", "ambiguous-group"):
         refuse(kind, files, sentence)
 
@@ -98,7 +108,6 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
         UserError: A folder is missing or empty.
     """
     by_stem: dict[str, dict[str, Path]] = {}
-    ambiguous: set[str] = set()
     for kind in ("images", "masks"):
         if not (folder / kind).is_dir():
             raise UserError(f"{folder / kind} does not exist: photos go into images/, masks of the same names into masks/")
@@ -114,8 +123,7 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
         if len(by_stem[kind]) < len(paths):
             twice = [path for path in paths if by_stem[kind][compose(path.stem)] != path]
             names = name_some([path.name for path in twice])
-            ambiguous |= {compose(path.stem) for path in twice}
-            both = [path for path in paths if compose(path.stem) in ambiguous]
+            both = [path for path in paths if compose(path.stem) in {compose(other.stem) for other in twice}]
             fault("ambiguous-mask", both, f"{folder / kind} has two files for {names}: names must differ before the ending")
     images, masks = by_stem["images"], by_stem["masks"]
     alone = [images[stem] for stem in images if stem not in masks]
@@ -126,8 +134,7 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
     if alone:
         names = name_some([path.name for path in alone], 20)
         fault("missing-image", alone, f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {names}")
-    kept = [stem for stem in images if stem in masks and stem not in ambiguous]
-    return [Sample(images[stem].stem, images[stem], masks[stem]) for stem in kept]
+    return [Sample(image.stem, image, masks[stem]) for stem, image in images.items() if stem in masks]
 
 
 def _say_deeper(folder: Path, deeper: Sequence[Path]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fgbg.data.annotations import Annotations, find_annotations
@@ -89,13 +90,14 @@ def open_samples(
     """
     # Given a list of samples to use, everything else is left out anyway: files that do not pair up are no fault then.
     is_locked = locked is not None
-    fault = ignore if is_locked else pass_over if only else refuse
+    wanted = _read_list(Path(only)) if only and not is_locked else []
+    fault = ignore if is_locked else partial(pass_over, wanted=wanted) if only else refuse
     listing = list_samples(data, split=split, categories=categories, fault=fault, lists=not is_locked)
     samples, remark = listing.samples, listing.remark
     if locked is not None:
         samples = tuple(lock_splits(samples, locked))
     elif only:
-        samples, left_out = _keep_only(samples, Path(only))
+        samples, left_out = _keep_only(samples, wanted, Path(only))
         remark = "; ".join(filter(None, [remark, left_out]))
     sample_set = understand_samples(
         listing.name,
@@ -141,16 +143,21 @@ def list_samples(
     return Listing(name, folder, tuple(samples), remark=remark)
 
 
-def _keep_only(samples: Sequence[Sample], path: Path) -> tuple[tuple[Sample, ...], str]:
-    """The samples that a list names, and a remark about the rest."""
+def _read_list(path: Path) -> list[str]:
+    """The lines of a list of samples to keep."""
     if not path.is_file():
         raise UserError(f"--only {path} does not exist: a file with one id a line, as fgbg check --write-clean writes it")
+    return [line for line in map(str.strip, read_text(path).splitlines()) if line]
+
+
+def _keep_only(samples: Sequence[Sample], wanted: Sequence[str], path: Path) -> tuple[tuple[Sample, ...], str]:
+    """The samples that the lines of the list at `path` name, and a remark about the rest."""
     by_name = index_ids(sample.id for sample in samples)
-    found = {name: find_id(name, by_name) for name in filter(None, map(str.strip, read_text(path).splitlines()))}
+    found = {name: find_id(name, by_name) for name in wanted}
     if strange := sorted(name for name, sample_id in found.items() if sample_id is None):
         raise UserError(f"--only {path} lists {name_some(strange)}, which the data do not have: ids are names of photos")
-    wanted = set(found.values())
-    kept = tuple(sample for sample in samples if sample.id in wanted)
+    ids = set(found.values())
+    kept = tuple(sample for sample in samples if sample.id in ids)
     return kept, f"{len(samples) - len(kept)} left out by {path.name}"
 
 
