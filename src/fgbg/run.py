@@ -25,8 +25,8 @@ from fgbg.seal import read_sealed_json, to_sealed_json
 from fgbg.storage import JOINT, RUN_MARK, is_run, make_empty_folder, write_whole
 from fgbg.words import HASH_DIGITS
 
-_REPLACED = {"loss": (*LOSS_WEIGHTS, *LOSS_OPTIONS, "dice_reduction")}
-"""Settings without effect beside a user's own part; those of the augmentation are in a table of their own."""
+_OF_LOSS = {*LOSS_WEIGHTS, *LOSS_OPTIONS, "dice_reduction"}
+_OF_NETWORK = {"width", "encoder", "pretrained", "init"}
 _MIXING = {"augment.enabled", "augment.cutmix", "augment.mixup"}  # photos are mixed after any augmentation
 
 
@@ -110,13 +110,14 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """The settings by name as in a file, for readers: what a user's own part is, and not what it was in place of."""
         own, config = self.own_parts, self.config
-        idle = {name for part in own for name in _REPLACED.get(part, ())}
+        settings = flatten(config)
+        idle = set(_OF_LOSS) if "loss" in own else set()
         if config.model.startswith("own:"):
-            idle |= {"width", "encoder", "pretrained", "init"}
+            idle |= _OF_NETWORK
         if "augment" in own:
-            idle |= {name for name in flatten(config) if name.startswith("augment.")} - _MIXING
-        settings = {name: value for name, value in flatten(config).items() if name not in idle}
-        return settings | {name: f"own: {part}" for name, part in own.items()}
+            idle |= {name for name in settings if name.startswith("augment.")} - _MIXING
+        kept = {name: value for name, value in settings.items() if name not in idle}
+        return kept | {name: f"own: {part}" for name, part in own.items()}
 
     def epochs(self) -> list[EpochRecord]:
         """The record, epoch by epoch; empty before the first has ended. A line cut short by a kill is left out.
