@@ -372,7 +372,7 @@ def test_among_many_comparisons_of_few_photos_a_plain_difference_is_found() -> N
 def test_too_few_photos_for_a_verdict_promise_nothing(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "a", steps()[:8]), make_run(tmp_path / "b", steps(0.51)[:8], model="resnet34_unet")]
     told = compare_runs(runs)[0]
-    assert (told.verdict, told.sensitivity, told.to_json()["detectable"]) == ("cannot tell", "", None)
+    assert (told.verdict, told.detectable_in_words, told.to_json()["detectable"]) == ("cannot tell", "", None)
     assert "would be found" not in told.describe()
 
 

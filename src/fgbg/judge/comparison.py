@@ -84,7 +84,7 @@ class Comparison:
         return len(self.pairs) - self.wins - self.losses
 
     @property
-    def sensitivity(self) -> str:
+    def detectable_in_words(self) -> str:
         """What "cannot tell" leaves open, in words: the difference that would have been found; empty for another verdict."""
         if self.verdict != "cannot tell" or not 0 < self.detectable < math.inf:
             return ""
@@ -119,7 +119,7 @@ class Comparison:
                 f"  B - A {self.difference.signed()}  95 % interval, {method}; p {word_p(self.p)}{adjusted}",
                 f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
                 f"{self.winner}",
-                *([f"  {self.sensitivity}"] if self.sensitivity else []),
+                *([f"  {self.detectable_in_words}"] if self.detectable_in_words else []),
                 *(f"  note: {note}" for note in self.notes),
                 *(["  photos that changed most, Dice of A → B:"] if changed else []),
                 *changed,

@@ -172,8 +172,8 @@ def tell_comparisons(comparisons: Sequence[Comparison], refusal: str) -> Iterato
             f"From {each.a} to {each.b}, mean Dice changes by {each.difference.signed()} ({test}; p {word_p(each.p)}"
             f"{adjusted}): {winner or 'which is better cannot be told'}."
         )
-        for qualification in filter(None, (each.sensitivity, *each.notes)):
-            yield f"{qualification[:1].upper()}{qualification[1:]}."
+        for qualification in filter(None, (each.detectable_in_words, *each.notes)):
+            yield f"{qualification[:1].upper()}{qualification[1:].rstrip('.')}."
 
 
 def tell_doubts(scored: Mapping[str, tuple[Run, Statement]], split: str) -> Iterator[str]:
