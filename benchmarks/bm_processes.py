@@ -33,7 +33,8 @@ import sys, torch
 from fgbg.config import TrainConfig
 from fgbg.engine import Engine, leave_processes
 from fgbg.training.loop import deal_batches, make_batch
-from fgbg.training.build import OwnParts, build_learner, understand_data
+from fgbg.training.build import build_learner, understand_data
+from fgbg.training.own_parts import OwnParts
 data, model, width, size, batch, out = sys.argv[1:]
 config = TrainConfig(data=data, model=model, width=int(width), size=int(size), batch_size=int(batch), precision="fp32")
 engine = Engine(config.device, config.precision, config.threads)

@@ -21,7 +21,7 @@ import tyro
 
 from fgbg.config import TrainConfig
 from fgbg.data.figures import draw_figures
-from fgbg.training.build import OwnParts
+from fgbg.training.own_parts import OwnParts
 from fgbg.training.prepare import prepare_training
 from fgbg.training.train import run_epochs
 from fgbg.training.writer import EpochWriter

@@ -16,9 +16,10 @@ from fgbg.data.augment_ranges import NO_CHANGE, AugmentRanges
 from fgbg.data.mix import Mixture, draw_mixes, find_partners, mix
 from fgbg.engine import Engine
 from fgbg.training import loop
-from fgbg.training.build import OwnParts, build_learner, understand_data
+from fgbg.training.build import build_learner, understand_data
 from fgbg.training.loop import Learner
 from fgbg.training.losses import bce, dice_loss
+from fgbg.training.own_parts import OwnParts
 from fgbg.words import Fit
 
 pytestmark = pytest.mark.usefixtures("no_charts")

@@ -21,8 +21,9 @@ from fgbg.models import build_network
 from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.average import RunningAverage
-from fgbg.training.build import OwnParts, build_learner, understand_data
+from fgbg.training.build import build_learner, understand_data
 from fgbg.training.optimizer import make_optimizer, set_learning_rate
+from fgbg.training.own_parts import OwnParts
 from fgbg.training.prepare import prepare_training
 from fgbg.training.schedule import rate_at, size_in
 from fgbg.training.train import run_epochs

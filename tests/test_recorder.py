@@ -18,8 +18,9 @@ from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.mix import Mixture
 from fgbg.engine import Engine
 from fgbg.training import build, loop, recorder
-from fgbg.training.build import OwnParts, build_learner, understand_data
+from fgbg.training.build import build_learner, understand_data
 from fgbg.training.loop import Learner, train_epoch
+from fgbg.training.own_parts import OwnParts
 from fgbg.training.recorder import Recorder
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

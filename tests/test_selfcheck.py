@@ -25,7 +25,7 @@ from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.engine import Engine
 from fgbg.loss_names import LOSSES
 from fgbg.run import Run
-from fgbg.training.build import OwnParts, build_learner, understand_data
+from fgbg.training.build import build_learner, understand_data
 from fgbg.training.checks.augmentation import check_targets
 from fgbg.training.checks.data import check_splits
 from fgbg.training.checks.draws import (
@@ -49,6 +49,7 @@ from fgbg.training.checks.loss import (
 )
 from fgbg.training.checks.metric import check_metric
 from fgbg.training.losses import bce, dice_loss, make_loss
+from fgbg.training.own_parts import OwnParts
 from fgbg.training.selfcheck import check_learner
 from trivial import unchecked
 

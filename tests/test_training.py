@@ -31,9 +31,9 @@ from fgbg.judge.report import write_record
 from fgbg.judge.runs import evaluate_run
 from fgbg.run import Run
 from fgbg.training import loop
-from fgbg.training.build import describe_code
 from fgbg.training.loop import deal_batches
 from fgbg.training.losses import bce
+from fgbg.training.own_parts import describe_code
 
 pytestmark = pytest.mark.usefixtures("no_charts")
 
@@ -316,7 +316,8 @@ def test_own_network_loss_augmentation_and_metric_plug_in(tmp_path: Path) -> Non
     )
     assert calls == {"loss": 3 * (3 + 4), "augment": 9, "metric": 12}
     assert network.sizes == {(32, 32)}, "the padding wrapper brings 30 px to the stride of 4"
-    assert list(run.own_parts) == ["loss", "augment", "metric"]
+    assert list(run.own_parts) == ["model", "loss", "augment", "metric"]
+    assert run.settings()["model"].startswith("own: test_training.TinyNetwork (code ")
     assert run.settings()["loss"].startswith("own: test_training.test_own_network_loss_augmentation_and_metric_plug_in.<")
     assert not {"augment.flip", "bce_weight", "width"} & run.settings().keys()
     records = run.epochs()
@@ -344,6 +345,15 @@ def test_own_parts_of_one_name_are_told_apart_by_what_they_hold() -> None:
     assert one == same != other
     assert one.startswith("test_training.test_own_parts_of_one_name") and "loss (code " in one
     assert describe_code(partial(bce, gamma=1.0)) != describe_code(partial(bce, gamma=2.0))
+
+
+def test_own_networks_of_one_class_are_told_apart_by_their_layers() -> None:
+    def build(channels: int, rate: float) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, channels, 1), nn.Dropout(rate), nn.Conv2d(channels, 1, 1))
+
+    one, trained = describe_code(build(4, 0.1)), describe_code(build(4, 0.1).eval())
+    assert one == trained, "neither weights nor the mode are the recipe"
+    assert len({one, describe_code(build(5, 0.1)), describe_code(build(4, 0.2))}) == 3
 
 
 def test_a_run_with_own_parts_goes_on_only_with_them(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import fgbg
 from discs import make_samples, small_config
 from fgbg.models.checkpoint import read_header
 from fgbg.training import loop, writer
-from fgbg.training.build import OwnParts
+from fgbg.training.own_parts import OwnParts
 from fgbg.training.prepare import prepare_training
 from fgbg.training.state import copy_to_memory, save_state
 from fgbg.training.train import run_epochs

@@ -99,7 +99,7 @@ class Run:
 
     @property
     def own_parts(self) -> dict[str, str]:
-        """Which of `loss`, `augment` and `metric` were a user's own in training, and what each of them was.
+        """Which of `model`, `loss`, `augment` and `metric` were a user's own in training, and what each of them was.
 
         Of a folder of joint scores: those of its first member.
         """

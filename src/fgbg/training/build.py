@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from torch import nn
 
 from fgbg.config import TrainConfig
 from fgbg.config_rules import EVERY_FOLD
-from fgbg.data.augment import Augment, PairedAugmentation
+from fgbg.data.augment import PairedAugmentation
 from fgbg.data.masks import check_border
 from fgbg.data.overlaps import refuse_overlaps
 from fgbg.data.parallel import show_progress
@@ -27,56 +23,16 @@ from fgbg.errors import UserError
 from fgbg.models.predictor import Predictor
 from fgbg.training.average import RunningAverage
 from fgbg.training.initial_weights import build_initial_network, refuse_known_photos
-from fgbg.training.loop import Learner, Metric, Trainable, add_gradients
+from fgbg.training.loop import Learner, Trainable, add_gradients
 from fgbg.training.losses import Loss, make_loss
 from fgbg.training.optimizer import make_optimizer
+from fgbg.training.own_parts import OwnParts
 from fgbg.training.recorder import Recorder
 from fgbg.training.schedule import rate_at
 from fgbg.training.stores import Store, open_stores
 
 OF_FILES = ("split", "only", "categories")
 """Settings by which files are chosen and read: samples of a user's own have passed that stage."""
-
-
-@dataclass(frozen=True)
-class OwnParts:
-    """A user's own parts, in place of those that the settings name; see `fgbg.train`."""
-
-    samples: Sequence[Sample] | None = None
-    model: nn.Module | None = None
-    loss: Loss | None = None
-    augment: Augment | None = None
-    metric: Metric | None = None
-
-    @property
-    def of_training(self) -> tuple[str, ...]:
-        """The names of those that settings do not tell of, and that a resumed run needs again."""
-        return tuple(name for name in ("loss", "augment", "metric") if getattr(self, name) is not None)
-
-    def describe(self) -> dict[str, str]:
-        """What each of `of_training` is: its name, and a hash of its code, by which runs tell two of one name apart."""
-        return {name: describe_code(getattr(self, name)) for name in self.of_training}
-
-
-def describe_code(part: Callable[..., object]) -> str:
-    """Where a function or a callable object is defined, and a hash of its source and of the plain values that it holds.
-
-    >>> describe_code(partial(int, base=2)).startswith("builtins.int (code ")
-    True
-    """
-    function = part.func if isinstance(part, partial) else part
-    named: Any = function if hasattr(function, "__qualname__") else type(function)
-    try:
-        source = inspect.getsource(named)
-    except (OSError, TypeError):  # typed at a prompt, or not written in Python
-        source = ""
-    closure = (
-        inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else getattr(function, "__dict__", {})
-    )
-    held = {**closure, **(part.keywords if isinstance(part, partial) else {})}
-    values = sorted((name, value) for name, value in held.items() if isinstance(value, (bool, int, float, str)))
-    digest = hashlib.sha256(repr([source, values]).encode()).hexdigest()[:8]
-    return f"{named.__module__}.{named.__qualname__} (code {digest})"
 
 
 def understand_data(

@@ -23,9 +23,10 @@ from fgbg.model_file import ModelHeader
 from fgbg.models import count_parameters, describe_model, name_encoder, require_model
 from fgbg.run import Run, create_run, open_run
 from fgbg.storage import JOINT, free_name, holds_nothing, write_alone
-from fgbg.training.build import OwnParts, build_learner, understand_data
+from fgbg.training.build import build_learner, understand_data
 from fgbg.training.initial_weights import InitialWeights, describe_initial_weights, require_same_network
 from fgbg.training.loop import Learner
+from fgbg.training.own_parts import OwnParts
 from fgbg.training.resume import describe_resumption, require_intact_run, require_same_parts, require_same_settings
 from fgbg.training.selfcheck import check_before_training
 from fgbg.training.state import Progress, restore_state

@@ -23,9 +23,9 @@ from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, read_header
 from fgbg.record import EpochRecord
 from fgbg.run import Run
-from fgbg.training.build import OwnParts
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
+from fgbg.training.own_parts import OwnParts
 from fgbg.training.prepare import Training, prepare_training
 from fgbg.training.resume import best_before
 from fgbg.training.schedule import size_in

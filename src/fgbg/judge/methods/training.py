@@ -91,7 +91,7 @@ def tell_changed_training(recipe: Recipe, first: Recipe) -> Iterator[str]:
     """How training differs from that of the first recipe."""
     changes = find_changes(settings_of_recipe(first.first), settings_of_recipe(recipe.first))
     changed = {name: values for name, values in changes.items() if name not in (*_OF_NETWORK, *_OF_DATA)}
-    if len(changed) > _MOST_CHANGES or recipe.first.own_parts.keys() != first.first.own_parts.keys():
+    if len(changed) > _MOST_CHANGES or (recipe.first.own_parts.keys() ^ first.first.own_parts.keys()) - set(_OF_NETWORK):
         yield from tell_training(recipe)
         return
     others = ", ".join(f"{name} {_say_setting(now)} (before: {_say_setting(then)})" for name, (then, now) in changed.items())

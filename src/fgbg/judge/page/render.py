@@ -94,7 +94,7 @@ def _read_chapter(run: Run, label: str, anchor: str, scored: Scored | None) -> C
         calibration=run.calibration(),
         settings={name: _say_setting(value) for name, value in run.settings().items() if value not in ("", ())},
         environment=_list_environment(run),
-        own=" and ".join([*(["network"] if run.config.model.startswith("own:") else []), *run.own_parts]),
+        own=" and ".join("network" if name == "model" else name for name in run.own_parts),
     )
 
 
