@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.streams import Purpose, open_stream
 
-CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop: the first crop that fits wins, else a central one
+CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop: the first crop that fits wins
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's and torchvision's greyscale
 
 
@@ -56,8 +56,8 @@ def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int
     flip_sign = np.where(uniform(0, 1) < ranges.flip, -1.0, 1.0)
     areas = uniform(ranges.crop_area, 1.0, CROP_ATTEMPTS)
     ratios = np.exp(uniform(-np.log(ranges.crop_ratio), np.log(ranges.crop_ratio), CROP_ATTEMPTS))
-    size, is_drawn = _choose_crops(areas, ratios, aspects, ranges)
-    centre = (1 - size) * uniform(-1, 1, 2) * is_drawn[:, None]
+    size = _choose_crops(areas, ratios, aspects, ranges)
+    centre = (1 - size) * uniform(-1, 1, 2)
     angle = np.deg2rad(uniform(-ranges.rotation_degrees, ranges.rotation_degrees))
     shift = 2 * uniform(-ranges.shift, ranges.shift, 2)  # shares of an axis of length 2
     scale = uniform(1 - ranges.scale, 1 + ranges.scale)
@@ -85,24 +85,22 @@ def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int
 
 def _choose_crops(
     areas: NDArray[np.float64], ratios: NDArray[np.float64], aspects: NDArray[np.float64], ranges: AugmentRanges
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The first of each image's (images, attempts) crops that fits into the photo, as in torchvision.
+) -> NDArray[np.float64]:
+    """The first of each image's (images, attempts) crops that fits into the photo, or the largest of an allowed ratio.
 
     Returns:
-        (images, 2) width and height as shares of the photo, and (images,) whether one fitted; if none did, the crop is the
-        largest central one of an allowed ratio.
+        (images, 2) width and height as shares of the photo.
     """
     if ranges.crop_area == 1:  # switched off
-        return np.ones((len(aspects), 2)), np.ones(len(aspects), bool)
+        return np.ones((len(aspects), 2))
     # A crop of pixel ratio r on a photo of pixel ratio a covers sqrt(area * r / a) of its width.
     width = np.sqrt(areas * ratios / aspects[:, None])
     height = np.sqrt(areas / ratios * aspects[:, None])
     fits = np.maximum(width, height) <= 1
     rows, first = np.arange(len(areas)), fits.argmax(1)
     drawn = np.stack([width[rows, first], height[rows, first]], -1)
-    central = np.stack([ranges.crop_ratio / aspects, ranges.crop_ratio * aspects], -1).clip(max=1)
-    is_drawn = fits.max(axis=1)
-    return np.where(is_drawn[:, None], drawn, central), is_drawn
+    largest = np.stack([ranges.crop_ratio / aspects, ranges.crop_ratio * aspects], -1).clip(max=1)
+    return np.where(fits.max(axis=1)[:, None], drawn, largest)
 
 
 def _scale_saturation(factor: NDArray[np.float64]) -> NDArray[np.float64]:
