@@ -24,6 +24,7 @@ from fgbg.judge.distances import measure_outlines
 from fgbg.judge.doubt import expect_dice
 from fgbg.judge.failures import name_failure
 from fgbg.judge.metrics import Counts, count_pixels, dice_of, iou_of, precision_of, recall_of, specificity_of
+from fgbg.judge.objects import count_parts
 from fgbg.judge.outcomes import make_outcome, save_outcome
 from fgbg.judge.suspicion import SUSPICION_CUTOFF, suspect_label
 from fgbg.judge.traits import measure_traits
@@ -129,6 +130,7 @@ def _score(sample_id: str, figure: Figure, probability: NDArray[np.float32]) -> 
     counts = count_pixels(prediction, target)
     dice = dice_of(counts)
     suspicion = suspect_label(probability, prediction, target)
+    objects = count_parts(prediction, target)
     return ScoreRow(
         id=sample_id,
         height=len(target),
@@ -142,6 +144,9 @@ def _score(sample_id: str, figure: Figure, probability: NDArray[np.float32]) -> 
         label_suspicion=suspicion,
         failure="label suspected" if suspicion >= SUSPICION_CUTOFF else name_failure(prediction, target, dice),
         **measure_traits(figure.pixels, target)._asdict(),
+        object_count=float(objects.object_count),
+        found_count=float(objects.found_count),
+        predicted_count=float(objects.predicted_count),
         metadata={"tone_gap": f"{figure.tone_gap:.4f}", "irregularity": f"{figure.irregularity:.4f}"},
     )
 

@@ -220,7 +220,7 @@ def test_scores_and_their_statement_come_back(tmp_path: Path) -> None:
     assert run.statement("validation") == STATEMENT
     first = (run.folder / "scores_validation.csv").read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("id,height,width,TP,FP,FN,TN,dice,iou,dice_at_size,boundary_iou,")
-    assert first.endswith(",sharpness,group,breed,note")
+    assert first.endswith(",predicted_count,group,breed,note")
 
 
 def test_rows_of_another_version_are_not_guessed_at(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fgbg.judge.metrics import precision as precision
     from fgbg.judge.metrics import recall as recall
     from fgbg.judge.metrics import specificity as specificity
+    from fgbg.judge.objects import count_objects as count_objects
     from fgbg.judge.runs import evaluate_run as evaluate_run
     from fgbg.run import Run as Run
     from fgbg.run import open_run as open_run
@@ -57,6 +58,7 @@ _HOMES = {
     "boundary_iou": "fgbg.judge.distances",
     "check": "fgbg.doctor.audit",
     "compare_runs": "fgbg.judge.compare",
+    "count_objects": "fgbg.judge.objects",
     "count_pixels": "fgbg.judge.metrics",
     "dice": "fgbg.judge.metrics",
     "draw_figure": "fgbg.data.figures",

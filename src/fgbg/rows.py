@@ -47,6 +47,9 @@ class ScoreRow:
     touches_frame: float = math.nan  # 1 where the object reaches the photo's edge, else 0
     brightness: float = math.nan  # mean luma, 0 … 1
     sharpness: float = math.nan  # variance of the luma's Laplacian; low is blurred
+    object_count: float = math.nan  # true objects: parts that do not touch
+    found_count: float = math.nan  # those that a part of the prediction agrees with, by an IoU over 0.5
+    predicted_count: float = math.nan  # parts of the prediction
     group: str = ""  # images of one group are not independent of each other
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,6 +62,7 @@ _COLUMNS: dict[str, type] = {
     for field in dataclasses.fields(ScoreRow)
     if field.name != "metadata"
 }
+_REQUIRED = {field.name for field in dataclasses.fields(ScoreRow) if field.default is dataclasses.MISSING} - {"metadata"}
 
 
 def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
@@ -73,20 +77,30 @@ def write_rows(path: Path, rows: Sequence[ScoreRow]) -> None:
 
 
 def has_these_columns(path: Path) -> bool:
-    """Whether a file of rows has the columns of this version; other versions are not read."""
+    """Whether a file's columns are those of this version, or some of them: those that were added later are NaN then."""
     with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])[: len(_COLUMNS)] == list(_COLUMNS)
+        own, _ = _split_header(next(csv.reader(file), []))
+    return _REQUIRED <= set(own) <= set(_COLUMNS)
 
 
 def read_rows(path: Path) -> list[ScoreRow]:
     """The rows that `write_rows` wrote, in its order."""
     with path.open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
-    own = header[len(_COLUMNS) :]  # by position: a metadata column may be named like a score
-    cells = list(zip(*lines, strict=True))
-    scores = [_read_column(kind, column) for kind, column in zip(_COLUMNS.values(), cells, strict=False)]
-    metadata = (dict(zip(own, line[len(_COLUMNS) :], strict=True)) for line in lines)
-    return [ScoreRow(*values) for values in zip(*scores, metadata, strict=True)]  # metadata is the last field
+    own, users = _split_header(header)
+    cells = dict(zip(own, zip(*(line[: len(own)] for line in lines), strict=True), strict=False))
+    scores = {name: _read_column(_COLUMNS[name], column) for name, column in cells.items()}
+    metadata = [dict(zip(users, line[len(own) :], strict=True)) for line in lines]
+    return [
+        ScoreRow(**dict(zip(scores, values, strict=True)), metadata=told)
+        for *values, told in zip(*scores.values(), metadata, strict=True)
+    ]
+
+
+def _split_header(header: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The columns of scores, of which `group` is the last, and the user's own, which may have names of scores."""
+    end = header.index("group") + 1 if "group" in header else 0
+    return header[:end], header[end:]
 
 
 def _read_column(kind: type, texts: Sequence[str]) -> list[Any]:

@@ -94,6 +94,23 @@ def estimate_means(sets: Sequence[NDArray[np.float64]], *, seed: int = 0) -> lis
     return [found[place] for place in range(len(sets))]
 
 
+def estimate_ratio(
+    parts: NDArray[np.float64], wholes: NDArray[np.float64], *, groups: Sequence[str] | None = None, seed: int = 0
+) -> Estimate:
+    """The sum of (images,) parts over that of (images,) wholes, with an interval over images as `estimate_mean`'s.
+
+    Images without a whole count as none: they tell nothing of the ratio.
+
+    Raises:
+        ValueError: The wholes are all 0.
+    """
+    known = np.flatnonzero(wholes).tolist()
+    parts, wholes = parts[known], wholes[known]
+    groups = None if groups is None else [groups[place] for place in known]
+    ratios = np.sort(resample_means(parts, groups=groups, seed=seed, weights=wholes))
+    return Estimate(float(parts.sum() / wholes.sum()), *_find_interval(ratios, _count_units(parts, groups)))
+
+
 def estimate_chosen(
     scores: NDArray[np.float64], chosen: int, *, groups: Sequence[str] | None = None, seed: int = 0
 ) -> Estimate:
@@ -215,9 +232,21 @@ def _widening(units: int) -> float:
 
 
 def resample_means(
-    scores: NDArray[np.float64], *, groups: Sequence[str] | None = None, seed: int = 0, resamples: int = RESAMPLES
+    scores: NDArray[np.float64],
+    *,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """(resamples,) means of as many images, or groups of images, as there are, drawn with replacement.
+
+    Args:
+        scores: (images,); with `weights`, a score times its weight.
+        groups: (images,) names; whole groups are drawn.
+        seed: Seed of the resampling.
+        resamples: How many times images are drawn.
+        weights: (images,) what a score counts; 1 by default.
 
     Raises:
         ValueError: There are no scores.
@@ -225,9 +254,9 @@ def resample_means(
     if len(scores) == 0:
         raise ValueError("no scores to average")
     members = np.arange(len(scores)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    sums, counts = np.bincount(members, scores), np.bincount(members).astype(np.float64)
+    sums, counts = np.bincount(members, scores), np.bincount(members, weights).astype(np.float64)
     means = [
-        sums[picks].mean(1) if groups is None else sums[picks].sum(1) / counts[picks].sum(1)
+        sums[picks].mean(1) if groups is None and weights is None else sums[picks].sum(1) / counts[picks].sum(1)
         for picks in _draw(len(sums), seed, resamples)
     ]
     return np.concatenate(means)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from fgbg.judge.metrics import Array, check_pair, check_target
+from fgbg.judge.metrics import Array, check_arrays, check_pair
 from fgbg.words import NOT_JUDGED, OBJECT
 
 BAND_SHARE = 0.02  # of the photo's diagonal: width of boundary IoU's bands, as in its paper for photos of ordinary size
@@ -146,10 +146,7 @@ def boundary_iou_of(prediction: Mask, target: NDArray[np.uint8], *, empty: float
 
 def _over_images(measure: Callable[[_Pair], Any], prediction: Any, target: Any, count: int = 1) -> Any:
     """Apply `measure`: `count` numbers for one photo, or as many arrays for a batch of photos."""
-    check_pair(prediction, target)
-    predictions, targets = (
-        np.asarray(each.cpu() if hasattr(each, "cpu") else each) for each in (prediction, check_target(target))
-    )
+    predictions, targets = check_arrays(prediction, target)
     if predictions.ndim == 2:
         return measure(_make_pair(predictions, targets))
     before, size = predictions.shape[:-2], predictions.shape[-2:]

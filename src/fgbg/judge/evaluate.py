@@ -22,6 +22,7 @@ from fgbg.judge.distances import measure_outlines
 from fgbg.judge.doubt import expect_dice
 from fgbg.judge.failures import name_failure
 from fgbg.judge.metrics import dice_of, iou_of
+from fgbg.judge.objects import count_parts
 from fgbg.judge.photo_pictures import keep_pictures, save_pictures, write_scores
 from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, Scorer, score_photos
 from fgbg.judge.statement import describe_statement, make_statement
@@ -234,6 +235,7 @@ def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
     uncertainty = 1 - expect_dice(probability, prediction)
     suspicion = suspect_label(probability, prediction, target)
     suspected = is_label_suspected(suspicion, uncertainty)
+    objects = count_parts(prediction, target)
     return ScoreRow(
         id=sample.id,
         height=target.shape[0],
@@ -247,6 +249,9 @@ def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
         label_suspicion=suspicion,
         failure="label suspected" if suspected else name_failure(prediction, target, dice),
         **measure_traits(pixels, target)._asdict(),
+        object_count=float(objects.object_count),
+        found_count=float(objects.found_count),
+        predicted_count=float(objects.predicted_count),
         group=sample.group,
         metadata=sample.metadata,
     )

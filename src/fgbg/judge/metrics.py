@@ -10,6 +10,7 @@ import numbers
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fgbg.words import NOT_JUDGED, OBJECT
 
@@ -165,6 +166,14 @@ def specificity(prediction: Array, target: Array) -> Any:
     0.5
     """
     return specificity_of(count_pixels(prediction, check_target(target)))
+
+
+def check_arrays(prediction: Array, target: Array) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """`check_pair` and `check_target`, and both as NumPy arrays."""
+    check_pair(prediction, target)
+    pair = prediction, check_target(target)
+    first, second = (np.asarray(each.cpu() if hasattr(each, "cpu") else each) for each in pair)
+    return first, second
 
 
 def check_pair(prediction: Array, target: Array) -> None:

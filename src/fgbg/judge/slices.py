@@ -21,6 +21,7 @@ TRAITS = {
     "irregularity": ("Irregularity", "outline length squared over area; a disc has 1.1"),
     "convexity": ("Convexity", "area over that of the convex hull"),
     "roughness": ("Roughness", "share of the outline by which it is longer than its hull's"),
+    "object_count": ("Number of objects", "parts of the true object that do not touch"),
     "touches_frame": ("Touches the frame", "whether the object reaches the photo's edge"),
     "brightness": ("Brightness", "mean luma"),
     "sharpness": ("Sharpness", "variance of the Laplacian; low is blurred"),

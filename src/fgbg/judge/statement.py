@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 
 from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import MEAN_DICE, Estimate, estimate_mean, estimate_means, find_groups, read_mean_dice
+from fgbg.judge.bootstrap import (
+    MEAN_DICE,
+    Estimate,
+    estimate_mean,
+    estimate_means,
+    estimate_ratio,
+    find_groups,
+    read_mean_dice,
+)
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
 from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
+from fgbg.judge.objects import OBJECT_SCORES, ObjectCounts, has_several_objects
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
 from fgbg.rows import ScoreRow
@@ -79,6 +88,8 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
         "mean_hausdorff95": (outlined, [row.hausdorff95 for row in outlined]),
     }
     estimates = _estimate({name: (of, np.asarray(values, np.float64)) for name, (of, values) in measures.items()})
+    objects, object_estimates = _count_all_objects(rows)
+    estimates |= object_estimates
     return {
         "pairs": len(rows),
         "groups": len(set(groups)) if groups else 0,
@@ -89,7 +100,8 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
         "false_alarm_rate": float((counts.FP > 0)[without_object].mean()) if without_object.any() else None,
         **dict(zip(MEAN_DICE, estimate.to_json().values(), strict=True)),
         "pooled_dice": dice_of(pooled, empty=empty),
-        **{name: estimates[name].mean if name in estimates else None for name in measures},
+        **{name: estimates[name].mean if name in estimates else None for name in (*measures, *OBJECT_SCORES)},
+        **objects,
         "intervals": {name: [*each.to_json().values()][1:] for name, each in estimates.items()},
         "outlines_count": len(outlined),
         "uncertainty_correlation": _correlate([(row.uncertainty, row.dice) for row in scored]),
@@ -104,6 +116,21 @@ def _estimate(measures: Mapping[str, tuple[Sequence[ScoreRow], NDArray[np.float6
     alone = [name for name in scores if groups[name] is None]
     together = dict(zip(alone, estimate_means([scores[name] for name in alone]), strict=True))  # which is faster
     return {name: together.get(name) or estimate_mean(scores[name], groups=groups[name]) for name in scores}
+
+
+def _count_all_objects(rows: Sequence[ScoreRow]) -> tuple[dict[str, int], dict[str, Estimate]]:
+    """The objects of all photos together, and their scores: small photos and large ones count by their objects.
+
+    Nothing where rows of an earlier version do not tell of objects; a score that would divide by 0 is left out.
+    """
+    counts = np.array([[getattr(row, name) for name in ObjectCounts._fields] for row in rows])
+    if np.isnan(counts).any():
+        return {}, {}
+    true, found, predicted = counts.T
+    ratios = zip(OBJECT_SCORES, ((found, true), (found, predicted), (2 * found, true + predicted)), strict=True)
+    groups = find_groups(rows)
+    estimates = {name: estimate_ratio(*ratio, groups=groups) for name, ratio in ratios if ratio[1].any()}
+    return dict(zip(ObjectCounts._fields, map(int, counts.sum(0)), strict=True)), estimates
 
 
 def _correlate(pairs: list[tuple[float, float]]) -> float | None:
@@ -139,6 +166,18 @@ def _describe_folds(folds: list[dict[str, Any]]) -> list[str]:
     return [f"{line}  standard deviation {np.std(means, ddof=1):.4f}"]
 
 
+def _describe_objects(told: dict[str, Any]) -> list[str]:
+    """How many objects were found; nothing where photos show one object each."""
+    if not has_several_objects(told):
+        return []
+    recall, precision, f1 = (_word(told, name) for name in OBJECT_SCORES)
+    true, predicted = (f"{told[name]:,}" for name in ("object_count", "predicted_count"))
+    return [
+        f"  objects {recall} of {true} found · {precision} of {predicted} predicted are true",
+        f"        F1 {f1}; an object is a part that touches no other, found by one with an IoU over 0.5",
+    ]
+
+
 def describe_statement(told: dict[str, Any]) -> str:
     """The scores and every rule behind them, as lines to print."""
     folds = told.get("folds", [])
@@ -164,6 +203,7 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"        boundary IoU       {_word(told, 'mean_boundary_iou')}",
         f"  precision {precision} · recall {recall} · specificity {specificity}",
         f"  outlines {apart} px apart, HD95 {within} px{of_how_many}",
+        *_describe_objects(told),
         f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",
     ]
     if told["false_alarm_rate"] is not None:

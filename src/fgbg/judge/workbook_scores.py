@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fgbg.judge.book import Book, write_cell
 from fgbg.judge.failures import FAILURES
 from fgbg.judge.names import name_copies, name_epochs, name_known_groups
+from fgbg.judge.objects import OBJECT_SCORES
 from fgbg.judge.results import Results, Scored
 from fgbg.rows import ScoreRow
 
@@ -24,6 +25,12 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "Mean specificity": "mean_specificity",
     "Mean surface distance (px)": "mean_surface_distance",
     "Mean Hausdorff 95 % (px)": "mean_hausdorff95",
+    "Share of objects found": "object_recall",
+    "Share of predicted objects that are true": "object_precision",
+    "F1 of objects": "object_f1",
+    "Objects": "object_count",
+    "Objects found": "found_count",
+    "Objects predicted": "predicted_count",
     "Dice at training size": "dice_at_size",
     "Pairs": "pairs",
     "Border": "border",
@@ -42,7 +49,11 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "Data hash": "fingerprint",
     "Split rule": "split_rule",
 }
-MEASURES = {title: key for title, key in STATEMENT.items() if title.startswith("Mean ") and key != "mean_dice"}
+MEASURES = {
+    title: key
+    for title, key in STATEMENT.items()
+    if (title.startswith("Mean ") and key != "mean_dice") or key in OBJECT_SCORES
+}
 """Those with an interval of their own."""
 ROW_COLUMNS = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]
 

@@ -11,6 +11,10 @@ REFERENCES = {
         "Berman, M., Rannen Triki, A., Blaschko, M. B. (2018). The Lovász-Softmax loss: a tractable surrogate for the "
         "optimization of the intersection-over-union measure in neural networks. CVPR, 4413–4421."
     ),
+    "Caicedo et al., 2019": (
+        "Caicedo, J. C., Goodman, A., Karhohs, K. W., and others (2019). Nucleus segmentation across imaging experiments: "
+        "the 2018 Data Science Bowl. Nature Methods 16, 1247–1253."
+    ),
     "Chaurasia and Culurciello, 2017": (
         "Chaurasia, A., Culurciello, E. (2017). LinkNet: exploiting encoder representations for efficient semantic "
         "segmentation. arXiv:1707.03718."

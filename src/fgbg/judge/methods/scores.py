@@ -12,6 +12,7 @@ from fgbg.judge.comparison import Comparison, word_p
 from fgbg.judge.methods.data import BORDERS
 from fgbg.judge.methods.recipes import Recipe
 from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
+from fgbg.judge.objects import OBJECT_SCORES, has_several_objects
 from fgbg.judge.page.tables import Cell, Table
 from fgbg.judge.page.wording import DASH, word
 from fgbg.run import Run
@@ -55,6 +56,11 @@ def tell_scoring(statements: Sequence[Statement], *, has_band: bool) -> Iterator
         "Boundary IoU is that of Cheng et al., 2021; HD95 is the 95th percentile of the distances between the outlines, "
         "over photos with both."
     )
+    if any(map(has_several_objects, statements)):
+        yield (
+            "Objects are the parts of a mask that do not touch; one is found if a predicted part has an intersection over "
+            "union above 0.5 with it, and shares are of the objects of all photos together (Caicedo et al., 2019)."
+        )
     for view in sorted({each.get("tta", "none") for each in statements} & set(_VIEWS)):
         yield f"Test-time augmentation ({view}) averages the probabilities of {_VIEWS[view]}."
 
@@ -86,6 +92,13 @@ def tell_results(statements: Mapping[str, Statement], recipes: Sequence[Recipe])
         if label not in told_together:
             yield f"{label}{_say_what(statement)} has a mean Dice of {_say_mean(statement)}."
             yield from _tell_folds(statement)
+    for label, statement in statements.items():
+        if has_several_objects(statement):
+            recall, precision, f1 = (word(statement[name]) for name in OBJECT_SCORES)
+            yield (
+                f"Of the {statement['object_count']:,} objects, {label} found {statement['found_count']:,} ({recall}); of "
+                f"its {statement['predicted_count']:,} parts {precision} were objects (F1 {f1})."
+            )
 
 
 def _are_seeds(recipe: Recipe, scored: Sequence[str], statements: Mapping[str, Statement]) -> bool:

@@ -48,9 +48,11 @@ COLUMNS = (
     Column("TP", "Object found", 0, " px", sortable=False),
     Column("FP", "Extra", 0, " px", sortable=False),
     Column("FN", "Missed", 0, " px", sortable=False),
+    Column("found_count", "Objects found", 0, sortable=False),
+    Column("predicted_count", "Objects predicted", 0, sortable=False),
     Column("width", "Width", 0, " px", sortable=False),
     Column("height", "Height", 0, " px", sortable=False),
-    *(Column(key, title, 3) for key, (title, _) in TRAITS.items()),
+    *(Column(key, title, 0 if key == "object_count" else 3) for key, (title, _) in TRAITS.items()),
 )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
+from fgbg.judge.objects import has_several_objects
 from fgbg.rows import ScoreRow
 from fgbg.words import plural
 
@@ -119,6 +120,19 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
         fact("Precision", "mean_precision", "of what the model calls object, the share that is"),
         fact("Recall", "mean_recall", "of the object, the share that the model finds"),
         fact("Specificity", "mean_specificity", "of the background, the share that the model leaves alone"),
+        *(_list_object_measures(statement, fact) if has_several_objects(statement) else ()),
+    ]
+
+
+def _list_object_measures(statement: dict[str, Any], fact: Callable[[str, str, str], Fact]) -> list[Fact]:
+    """How many objects were found, where photos show several."""
+    true, predicted = (plural(statement[name], "part") for name in ("object_count", "predicted_count"))
+    return [
+        fact(
+            "Objects found", "object_recall", f"of {true} of the truth, the share that a predicted one fits (IoU over 0.5)"
+        ),
+        fact("Objects that are true", "object_precision", f"of {predicted} predicted, the share that fits a true one"),
+        fact("F1 of objects", "object_f1", "both in one; objects that touch count as one part"),
     ]
 
 
