@@ -15,8 +15,8 @@ class AugmentRanges:
     flip: float = 0.5
     """Probability of a horizontal flip (0)."""
     crop_area: float = 0.8
-    """Smallest share of the photo's area that a random crop keeps (1). Of photos too long for such a crop of an allowed
-    ratio, from 5:3 on by default, it is the largest crop of such a ratio."""
+    """Smallest share of the photo's area that a random crop keeps (1). Photos too long for such a crop of an allowed
+    ratio, from 5:3 on by default, are cropped to their own shape."""
     crop_ratio: float = 4 / 3
     """Largest aspect ratio of a crop, in either direction, in the photo's own pixels (1: square crops)."""
     rotation_degrees: float = 30.0

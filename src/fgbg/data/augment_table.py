@@ -86,7 +86,10 @@ def draw_table(ranges: AugmentRanges, aspects: NDArray[np.float64], *, seed: int
 def _choose_crops(
     areas: NDArray[np.float64], ratios: NDArray[np.float64], aspects: NDArray[np.float64], ranges: AugmentRanges
 ) -> NDArray[np.float64]:
-    """The first of each image's (images, attempts) crops that fits into the photo, or the largest of an allowed ratio.
+    """The first of each image's (images, attempts) crops that fits into the photo, or one of the photo's own shape.
+
+    torchvision would take the largest central one of an allowed ratio: the ends of a long photo would never be seen, and
+    nothing in the shape to which scoring squashes it whole.
 
     Returns:
         (images, 2) width and height as shares of the photo.
@@ -99,8 +102,7 @@ def _choose_crops(
     fits = np.maximum(width, height) <= 1
     rows, first = np.arange(len(areas)), fits.argmax(1)
     drawn = np.stack([width[rows, first], height[rows, first]], -1)
-    largest = np.stack([ranges.crop_ratio / aspects, ranges.crop_ratio * aspects], -1).clip(max=1)
-    return np.where(fits.max(axis=1)[:, None], drawn, largest)
+    return np.where(fits.max(axis=1)[:, None], drawn, np.sqrt(areas[:, :1]))
 
 
 def _scale_saturation(factor: NDArray[np.float64]) -> NDArray[np.float64]:
