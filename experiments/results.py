@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fgbg.judge.bootstrap import adjust_holm
 from fgbg.judge.compare import SIGNIFICANT
 from fgbg.judge.comparison import format_p
-from fgbg.judge.trainings import FEWEST_SEEDS, compare_seeds
+from fgbg.judge.trainings import FEWEST_SEEDS, compare_recipes
 from fgbg.models import build_network
 from fgbg.models.operations import count_forward
 from fgbg.run import Run, open_run
@@ -67,17 +68,23 @@ def read_scores(runs: list[Run]) -> list[float]:
     return [run.statement("test")["mean_dice"] for run in runs]
 
 
+def read_photos(runs: list[Run]) -> NDArray[np.float64]:
+    """(seeds, photos) test Dice."""
+    scored = [{row.id: row.dice for row in run.scores("test")} for run in runs]
+    return np.array([[scores[name] for name in sorted(scored[0])] for scores in scored])
+
+
 def tell_differences(against: str, runs: dict[str, list[Run]]) -> list[str]:
-    """Lines on how the recipes that have enough seeds differ from `against`, over seeds."""
-    scores = {name: np.array(read_scores(seeds)) for name, seeds in runs.items() if len(seeds) >= FEWEST_SEEDS}
+    """Lines on how the recipes that have enough seeds differ from `against`, whatever the seeds and the photos."""
+    scores = {name: read_photos(seeds) for name, seeds in runs.items() if len(seeds) >= FEWEST_SEEDS}
     base = scores.pop(against, None)
     if base is None or not scores:
         return []
-    tests = {name: compare_seeds(base, other) for name, other in scores.items()}
+    tests = {name: compare_recipes(base, other) for name, other in scores.items()}
     adjusted = adjust_holm([test.p for test in tests.values()])
     lines = [
         "",
-        f"Test Dice less that of `{against}`, with Welch's 95 % interval over seeds, and p among all rows (Holm):",
+        f"Test Dice less that of `{against}`, with a 95 % interval over seeds and photos, and p among all rows (Holm):",
         "",
         row(("recipe", "difference", "p", "verdict")),
         row(("---",) * 4),

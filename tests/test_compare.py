@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import ttest_ind
+from scipy import stats
 
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate, PairedTest, adjust_holm, check_difference, find_detectable
 from fgbg.judge.compare import SIGNIFICANT, compare_runs, describe_comparisons
 from fgbg.judge.comparison import Comparison
-from fgbg.judge.trainings import TrainingsTest, compare_seeds
+from fgbg.judge.trainings import CrossedTest, TrainingsTest, compare_recipes, compare_seeds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run, create_run
 
@@ -180,13 +181,13 @@ def test_three_seeds_each_answer_for_the_recipe(tmp_path: Path) -> None:
     a, b = [0.800, 0.810, 0.805], [0.820, 0.835, 0.825]
     runs = make_recipe(tmp_path, "a", a) + make_recipe(tmp_path, "b", b, model="resnet34_unet")
     (told,) = compare_runs(runs)
-    judge = ttest_ind(b, a, equal_var=False)
+    judge = stats.ttest_ind(b, a, equal_var=False)
     assert told.question == "recipe"
     assert told.p == pytest.approx(judge.pvalue)
     assert told.difference.low == pytest.approx(judge.confidence_interval().low)
     assert told.difference.high == pytest.approx(judge.confidence_interval().high)
     assert told.verdict == "B is better"
-    assert told.sample == "3 and 3 seeds"
+    assert told.sample == "3 and 3 seeds on 30 photos"
     assert told.pairs[0].b == pytest.approx(np.mean(b) + 0)  # the photo's mean over seeds
     assert told.runs_a == ("a-0", "a-1", "a-2")
     assert "seeds of Unet: 0.8" in " ".join(told.notes)
@@ -225,10 +226,47 @@ def test_copies_of_one_training_are_no_seeds(tmp_path: Path) -> None:
     assert {told.question for told in compare_runs([*a, *b], question="model")} == {"model"}
 
 
+def make_ensembles(tmp_path: Path, name: str, members: Sequence[Sequence[int]], **settings: Any) -> list[Run]:
+    """Joint scores of runs NAME-run-0, …, as many as there are lists of members."""
+    told = [
+        {"members": list(map(str, each)), "member_models": [{"run": f"../{name}-run-{seed}"} for seed in each]}
+        for each in members
+    ]
+    wave = np.sin(np.arange(30)) * 0.1
+    return [
+        make_run(tmp_path / f"{name}-{place}", 0.8 + place / 100 + wave, told=each, **settings)
+        for place, each in enumerate(told)
+    ]
+
+
+def test_ensembles_that_share_a_member_are_no_seeds(tmp_path: Path) -> None:
+    apart = make_ensembles(tmp_path, "a", [(0, 1), (2, 3), (4, 5)])
+    shared = make_ensembles(tmp_path, "b", [(0, 1), (1, 2), (3, 4)], model="resnet34_unet")
+    with pytest.raises(UserError, match=r"b-0 and .*b-1 are ensembles with .*b-run-1 in common"):
+        compare_runs([*apart, *shared])
+    other = make_ensembles(tmp_path, "c", [(0, 1), (2, 3), (4, 5)], model="resnet34_unet")
+    assert [told.question for told in compare_runs([*apart, *other])] == ["recipe"]
+
+
+def test_seeds_whose_thresholds_were_chosen_for_other_ends_are_no_recipe(tmp_path: Path) -> None:
+    runs = make_recipe(tmp_path, "a", [0.80, 0.81, 0.82]) + make_recipe(
+        tmp_path, "b", [0.8, 0.9, 0.7], model="resnet34_unet"
+    )
+    for run in runs:
+        run.write_calibration({"threshold": {"value": 0.5, "objective": "dice"}})
+    assert {told.question for told in compare_runs(runs)} == {"recipe"}
+    runs[1].write_calibration({"threshold": {"value": 0.2, "objective": "recall:0.99"}})
+    assert {told.question for told in compare_runs(runs)} == {"model"}
+    with pytest.raises(UserError, match="--question recipe needs two recipes or more with 3 seeded runs each"):
+        compare_runs(runs, question="recipe")
+
+
 def test_equal_means_have_no_spread_whatever_their_rounding() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert compare_seeds(np.full(3, 0.1947), np.full(3, 0.1963))[1] == 0
+        assert compare_recipes(np.full((3, 20), 0.1947), np.full((3, 20), 0.1963)).p == 0
+        assert compare_recipes(np.full((3, 20), 0.1947), np.full((5, 20), 0.1947)).p == 1
         for value in np.random.default_rng(0).random(50):
             assert compare_seeds(np.full(3, value), np.full(5, value))[:2] == ((0, 0, 0), 1)
 
@@ -394,6 +432,9 @@ def test_the_detectable_difference_is_found_in_four_of_five_cases() -> None:
     told = [find_detectable(test.difference, test.freedom) for test in (draw_seeds(random, 0) for _ in range(300))]
     found = sum(draw_seeds(random, float(np.mean(told))).p < SIGNIFICANT for _ in range(600))
     assert 0.72 < found / 600 < 0.85
+    told = [find_detectable(test.difference, test.freedom) for test in (draw_crossed(random, 0) for _ in range(300))]
+    found = sum(draw_crossed(random, float(np.mean(told))).p < SIGNIFICANT for _ in range(600))
+    assert 0.72 < found / 600 < 0.87
 
 
 def draw_photos(random: np.random.Generator, gain: float) -> PairedTest:
@@ -402,6 +443,13 @@ def draw_photos(random: np.random.Generator, gain: float) -> PairedTest:
 
 def draw_seeds(random: np.random.Generator, gain: float) -> TrainingsTest:
     return compare_seeds(random.normal(0, 1, 5), random.normal(gain, 1, 5))
+
+
+def draw_crossed(random: np.random.Generator, gain: float) -> CrossedTest:
+    """Five seeds each on 40 photos, where seeds and photos make about as much of the variance."""
+    suits = random.normal(0, 1, 40)  # how much better photos suit B
+    seeds = random.normal(0, 0.15, (2, 5, 1)) + random.normal(0, 0.5, (2, 5, 40))
+    return compare_recipes(seeds[0], seeds[1] + suits + gain)
 
 
 def simulate_seeds(random: np.random.Generator, seeds: int, photos: int = 300) -> NDArray[np.float64]:
@@ -413,10 +461,66 @@ def simulate_seeds(random: np.random.Generator, seeds: int, photos: int = 300) -
 def test_equal_recipes_are_rarely_told_apart() -> None:
     random = np.random.default_rng(2)
     false = 0
-    for _ in range(100):
-        scores = simulate_seeds(random, 6).mean(1)
-        false += compare_seeds(scores[:3], scores[3:])[1] < SIGNIFICANT
-    assert false <= 7
+    for _ in range(200):
+        scores = simulate_seeds(random, 6)
+        false += compare_recipes(scores[:3], scores[3:]).p < SIGNIFICANT
+    assert false <= 20  # 10 expected; more than 20 in 0.1 % of cases
+
+
+@pytest.mark.parametrize("photos", [10, 100])
+def test_recipes_that_are_equal_on_all_photos_are_rarely_told_apart_on_some(photos: int) -> None:
+    """One suits some photos better and the other one others, by 0.09: over seeds alone a third of the draws differ."""
+    random = np.random.default_rng(5)
+    false = {"crossed": 0, "seeds alone": 0}
+    for _ in range(300):
+        suits = random.normal(0, 0.09, photos)
+        a, b = (random.normal(0, 0.002, (3, 1)) + random.normal(0, 0.037, (3, photos)) + gain for gain in (0, suits))
+        false["crossed"] += compare_recipes(a, b).p < SIGNIFICANT
+        false["seeds alone"] += compare_seeds(a.mean(1), b.mean(1)).p < SIGNIFICANT
+    assert false["crossed"] <= 28  # 15 expected; more than 28 in 0.1 % of cases
+    assert false["seeds alone"] > 80
+
+
+def test_photos_of_one_group_are_one_piece_of_evidence() -> None:
+    random = np.random.default_rng(6)
+    groups = [f"{place // 10}" for place in range(100)]
+    false = {"groups": 0, "photos": 0}
+    for _ in range(200):
+        suits = np.repeat(random.normal(0, 0.05, 10), 10)
+        a, b = (random.normal(0, 0.002, (3, 1)) + random.normal(0, 0.01, (3, 100)) + gain for gain in (0, suits))
+        false["groups"] += compare_recipes(a, b, groups=groups).p < SIGNIFICANT
+        false["photos"] += compare_recipes(a, b).p < SIGNIFICANT
+    assert false["groups"] <= 20 and false["photos"] > 60
+
+
+def test_the_variance_of_a_difference_by_hand() -> None:
+    """Seeds' means are 1 and 3, and 5 and 5; photos differ by 2, 4 and 3; no photo suits a single seed."""
+    photos = np.array([0.0, 0, 0])
+    a = photos + np.array([[1.0], [3.0]])
+    b = np.array([2.0, 4, 3]) + 2 + np.zeros((2, 1))
+    told = compare_recipes(a, b)
+    assert told.difference.mean == 3
+    of_seeds, of_photos = 2 / 2, 1 / 3  # variances of a's means and of the photos' differences, over how many there are
+    error = np.sqrt(of_seeds + of_photos)
+    freedom = (of_seeds + of_photos) ** 2 / (of_seeds**2 / 1 + of_photos**2 / 2)
+    assert told.freedom == pytest.approx(freedom)
+    assert told.difference.high - 3 == pytest.approx(stats.t.ppf(0.975, freedom) * error)
+    assert told.p == pytest.approx(2 * stats.t.sf(3 / error, freedom))
+    assert told.photo_share == pytest.approx(of_photos / (of_seeds + of_photos))
+
+
+def test_how_photos_suit_single_seeds_is_counted_once() -> None:
+    """It is in the spread of the seeds' means and in that of the photos' differences: an interval with both is too wide."""
+    random = np.random.default_rng(7)
+    false = 0
+    for _ in range(400):
+        false += compare_recipes(*random.normal(0, 1, (2, 8, 40))).p < SIGNIFICANT
+    assert 8 <= false <= 34  # of 20 expected; counted twice, 2 are found
+
+
+def test_a_single_photo_or_group_gives_no_interval() -> None:
+    told = compare_recipes(np.array([[0.5], [0.6], [0.7]]), np.array([[0.8], [0.9], [0.7]]))
+    assert (told.difference.low, told.difference.high, told.p) == (-math.inf, math.inf, 1)
 
 
 def test_photos_alone_crown_a_winner_among_seeds_of_one_recipe() -> None:

@@ -258,6 +258,8 @@ def test_folds_that_are_cut_differently_are_compared_by_photos(tmp_path: Path) -
     moved = [replace(row, metadata={TESTED_IN: "fold 0"}) if row.id == "photo_2_0" else row for row in b.scores("test")]
     b.write_scores("test", moved, b.statement("test"))
     assert compare_runs([a, b])[0].question == "model"
+    with pytest.raises(UserError, match=r"a and .*b cannot be compared fold by fold: .* other folds"):
+        compare_runs([a, b], question="recipe")
 
 
 def test_equal_folds_have_no_spread() -> None:

@@ -1,8 +1,8 @@
 """Is one run better than another? Two questions, which are never mixed.
 
 *Which of two models?* Both answered the same photos, so their scores are compared photo by photo. *Which of two recipes?*
-Another seed of the same recipe gives another model, and photos cannot tell how different: seeds are the sample. Tested
-over photos, two seeds of one recipe differ "significantly" in about half of all cases (docs/claims.md). Two
+Another seed of the same recipe gives another model, and photos cannot tell how different: seeds are a sample as photos are.
+Tested over photos alone, two seeds of one recipe differ "significantly" in about half of all cases (docs/claims.md). Two
 cross-validations over the same folds ask about recipes too: their folds are the sample.
 """
 
@@ -21,8 +21,8 @@ from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, fi
 from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import Comparison, Pair
 from fgbg.judge.names import LAB_NAMES, name_data, name_runs
-from fgbg.judge.recipe import settings_of_recipe
-from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_seeds, pair_folds
+from fgbg.judge.recipe import find_objective, settings_of_recipe
+from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_recipes, pair_folds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.words import Question, name_some, plural
@@ -70,7 +70,8 @@ def compare_runs(
             _require_trainings(members, split)
         comparisons = _compare_recipes(list(recipes.values()), scored)
     else:
-        comparisons = _compare_models(runs, list(recipes.values()), scored, seed, {} if question == "model" else folds)
+        folds = {} if question == "model" else folds
+        comparisons = _compare_models(runs, list(recipes.values()), scored, seed, folds, is_of_folds=question == "recipe")
     adjusted = adjust_holm([each.p for each in comparisons])
     judged = [_judge(each, p, len(comparisons)) for each, p in zip(comparisons, adjusted, strict=True)]
     stale = [f"{run.name}: {told}" for run in runs if (told := run.find_stale(split))]
@@ -88,30 +89,45 @@ def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
     """What two seeds of one recipe have in common."""
     told = run.statement(split)
     settings = settings_of_recipe(run)
-    return (*settings.items(), run.fingerprint, told.get("tta"), len(told.get("members") or ()))
+    return (*settings.items(), run.fingerprint, told.get("tta"), len(told.get("members") or ()), find_objective(run))
 
 
 def _require_trainings(members: Sequence[Run], split: str) -> None:
-    """Refuse runs of one recipe that are one training: copies have no spread, and would make any difference certain.
+    """Refuse runs of one recipe that share a training: their scores are not independent, and would look too certain.
 
     Raises:
-        UserError: Two of them had the same seed (ensembles: the same members).
+        UserError: Two of them had the same seed, or are ensembles with a member in common.
     """
-    known: dict[tuple[Any, ...], Run] = {}
-    for run in members:
-        told = run.statement(split)
-        members = told.get("member_models", ()) if told.get("members") else ()
-        parts = tuple(sorted(str((run.folder / member["run"]).resolve()) for member in members))
-        first = known.setdefault((run.config.seed, parts), run)
-        if first is not run:
+    cure = "leave one out, or ask about the models (--question model)"
+    trainings = {run: _find_trainings(run, split) for run in members}
+    for (first, some), (second, others) in combinations(trainings.items(), 2):
+        if not some and not others and first.config.seed == second.config.seed:
             raise UserError(
-                f"{first.folder} and {run.folder} are of one recipe and have the same seed ({run.config.seed}): they are "
-                "one training; train with other seeds (--seed), leave one out, or ask about the models (--question model)"
+                f"{first.folder} and {second.folder} are of one recipe and have the same seed ({first.config.seed}): they "
+                f"are one training; train with other seeds (--seed), {cure}"
+            )
+        if shared := some & others:
+            raise UserError(
+                f"{first.folder} and {second.folder} are ensembles with {name_some(sorted(shared), 3)} in common: their "
+                f"scores are not independent; {cure}"
             )
 
 
+def _find_trainings(run: Run, split: str) -> set[str]:
+    """The runs whose models an ensemble averaged; none for a run of its own."""
+    told = run.statement(split)
+    members = told.get("member_models", ()) if told.get("members") else ()
+    return {str((run.folder / member["run"]).resolve()) for member in members}
+
+
 def _compare_models(
-    runs: Sequence[Run], recipes: list[list[Run]], scored: Scores, seed: int, folds: Mapping[Run, list[dict[str, Any]]]
+    runs: Sequence[Run],
+    recipes: list[list[Run]],
+    scored: Scores,
+    seed: int,
+    folds: Mapping[Run, list[dict[str, Any]]],
+    *,
+    is_of_folds: bool,
 ) -> list[Comparison]:
     """Every pair of models; with several recipes, only pairs across recipes.
 
@@ -122,6 +138,10 @@ def _compare_models(
         seed: Seed of the bootstrap.
         folds: What the statements of cross-validations say of their folds, by run: two that cut the photos alike are
             compared fold by fold.
+        is_of_folds: Refuse pairs that cannot be.
+
+    Raises:
+        UserError: They cannot be.
     """
     labels = {run: label for label, run in name_runs(runs).items()}
     recipe_of = {run: place for place, members in enumerate(recipes) for run in members}
@@ -137,6 +157,12 @@ def _compare_models(
         difference, p, freedom = test.difference, test.p, test.freedom
         sample = f"{test.units} {'groups of photos' if groups else 'photos'}"
         paired = pair_folds(scored[a], scored[b], pairs, folds[a]) if a in folds and b in folds else None
+        if is_of_folds and not paired:
+            raise UserError(
+                f"{a.folder} and {b.folder} cannot be compared fold by fold: they cut the photos into other folds, or a "
+                "fold has no photo with a score; cross-validate both alike (--folds, --split-seed), or ask about the models "
+                "(--question model)"
+            )
         if paired:
             difference, p, freedom = compare_folds(paired, test.difference.mean)
             sample = f"{len(paired.differences)} folds"
@@ -168,7 +194,7 @@ def _compare_models(
 
 
 def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Comparison]:
-    """Every pair of recipes, by Welch's test on their seeds' means."""
+    """Every pair of recipes, with their seeds and the photos as samples."""
     labels = _name_recipes(recipes)
     comparisons = []
     for (label_a, runs_a), (label_b, runs_b) in combinations(zip(labels, recipes, strict=True), 2):
@@ -177,24 +203,32 @@ def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Compariso
         known = [pair.id for pair in pairs]
         groups = find_groups(sides[0][0][key] for key in known)
         few = _say_few(len(set(groups or known)), groups)
-        means = [np.array([np.mean([rows[key].dice for key in known]) for rows in side]) for side in sides]
-        difference, p, freedom = compare_seeds(*means)
-        seeds = [f"seeds of {label}: {_list_means(side)}" for label, side in zip((label_a, label_b), means, strict=True)]
+        scores = [np.array([[rows[key].dice for key in known] for rows in side]) for side in sides]
+        test = compare_recipes(*scores, groups=groups)
+        seeds = [
+            f"seeds of {label}: {', '.join(f'{mean:.4f}' for mean in side.mean(1))}"
+            for label, side in zip((label_a, label_b), scores, strict=True)
+        ]
+        if 0 < test.photo_share < 1:
+            shares = f"{100 * test.photo_share:.0f} % from the photos, the rest from the seeds"
+            seeds.append(f"of the variance behind the interval, {shares}")
+        units = f"{len(set(groups))} groups of photos" if groups else f"{len(known)} photos"
         comparisons.append(
             Comparison(
                 question="recipe",
                 a=label_a,
                 b=label_b,
                 verdict="cannot tell" if few else "",
-                difference=difference,
-                p=p,
-                p_holm=p,
+                difference=test.difference,
+                p=test.p,
+                p_holm=test.p,
                 pairs=tuple(pairs),
                 runs_a=tuple(run.name for run in runs_a),
                 runs_b=tuple(run.name for run in runs_b),
-                sample=f"{len(runs_a)} and {len(runs_b)} seeds",
-                freedom=freedom,
+                sample=f"{len(runs_a)} and {len(runs_b)} seeds on {units}",
+                freedom=test.freedom,
                 notes=(*notes, *few, *seeds),
+                more="photos" if test.photo_share > 0.5 else "seeds",
             )
         )
     return comparisons
@@ -247,7 +281,3 @@ def _name_recipes(recipes: list[list[Run]]) -> list[str]:
     if len(set(labels)) < len(labels):  # same settings, but other data or views: the first run tells them apart
         labels = [f"{label} ({members[0].name})" for label, members in zip(labels, recipes, strict=True)]
     return labels
-
-
-def _list_means(means: np.ndarray) -> str:
-    return ", ".join(f"{mean:.4f}" for mean in means)

@@ -13,15 +13,14 @@ from fgbg.judge.bootstrap import POWER, Estimate
 
 QUESTIONS = {
     "model": "this model or that model, on photos like these",
-    "recipe": "this recipe or that recipe, whatever the seed",
+    "recipe": "this recipe or that recipe, whatever the seed, on photos like these",
     "folds": "this recipe or that recipe, trained on most of these photos",
 }
 METHODS = {  # how the interval is found, for each question
     "model": "paired bootstrap over",
-    "recipe": "Welch's over",
+    "recipe": "crossed random effects of",
     "folds": "corrected t-test over",
 }
-MORE = {"model": "more photos", "recipe": "more seeds", "folds": "more photos"}  # what makes an interval shorter
 TIE = 0.001  # Dice: photos that differ by less count as equal
 MOST_CHANGED = 10
 
@@ -48,9 +47,10 @@ class Comparison:
     pairs: tuple[Pair, ...]
     runs_a: tuple[str, ...]
     runs_b: tuple[str, ...]
-    sample: str  # what the interval is over: "611 photos", "40 groups of photos", "3 and 3 seeds", "5 folds"
+    sample: str  # what the interval is over: "611 photos", "40 groups of photos", "3 and 3 seeds on 611 photos", "5 folds"
     freedom: float  # degrees of freedom of the interval; infinite where nothing varies
     notes: tuple[str, ...]
+    more: str = "photos"  # what would make the interval shorter: "photos" or "seeds"
     detectable: float = math.inf  # as `find_detectable` tells it, among all comparisons made at once
 
     @property
@@ -89,7 +89,7 @@ class Comparison:
         if self.verdict != "cannot tell" or not 0 < self.detectable < math.inf:
             return ""
         found = f"a true difference of about {self.detectable:.4f} would be found in {100 * POWER:.0f} % of such comparisons"
-        return f"{found}, a smaller one with {MORE[self.question]}"
+        return f"{found}, a smaller one with more {self.more}"
 
     def most_changed(self, count: int = MOST_CHANGED) -> list[Pair]:
         """The photos whose Dice differs most, the largest change first; none on which it is equal."""

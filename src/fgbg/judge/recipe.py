@@ -29,6 +29,12 @@ def settings_of_recipe(run: Run) -> dict[str, Any]:
     return {name: value for name, value in run.settings().items() if name not in _NOT_THE_RECIPE}
 
 
+def find_objective(run: Run) -> str:
+    """What the threshold of a run was chosen for, which may have been done again since it was trained; empty if unknown."""
+    calibration = run.calibration()
+    return str(calibration["threshold"]["objective"]) if calibration else ""
+
+
 def find_changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The settings in which two differ, with both values; None where one of them has no such setting.
 

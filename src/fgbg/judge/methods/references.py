@@ -34,6 +34,11 @@ REFERENCES = {
     "Dice, 1945": (
         "Dice, L. R. (1945). Measures of the amount of ecologic association between species. Ecology 26(3), 297–302."
     ),
+    "Dorfman et al., 1992": (
+        "Dorfman, D. D., Berbaum, K. S., Metz, C. E. (1992). Receiver operating characteristic rating analysis: "
+        "generalization to the population of readers and patients with the jackknife method. Investigative Radiology 27(9), "
+        "723–731."
+    ),
     "Efron, 1979": (
         "Efron, B. (1979). Bootstrap methods: another look at the jackknife. The Annals of Statistics 7(1), 1–26."
     ),
@@ -97,6 +102,10 @@ REFERENCES = {
         "Salehi, S. S. M., Erdogmus, D., Gholipour, A. (2017). Tversky loss function for image segmentation using 3D "
         "fully convolutional deep networks. arXiv:1706.05721."
     ),
+    "Satterthwaite, 1946": (
+        "Satterthwaite, F. E. (1946). An approximate distribution of estimates of variance components. Biometrics Bulletin "
+        "2(6), 110–114."
+    ),
     "Smith and Topin, 2019": (
         "Smith, L. N., Topin, N. (2019). Super-convergence: very fast training of neural networks using large learning "
         "rates. arXiv:1708.07120."
@@ -104,10 +113,6 @@ REFERENCES = {
     "Tan and Le, 2019": (
         "Tan, M., Le, Q. V. (2019). EfficientNet: rethinking model scaling for convolutional neural networks. ICML, "
         "6105–6114."
-    ),
-    "Welch, 1947": (
-        "Welch, B. L. (1947). The generalization of Student's problem when several different population variances are "
-        "involved. Biometrika 34(1–2), 28–35."
     ),
     "Wightman, 2019": ("Wightman, R. (2019). PyTorch Image Models. github.com/huggingface/pytorch-image-models."),
     "Xiao et al., 2018": (

@@ -15,6 +15,7 @@ from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_gro
 from fgbg.judge.objects import OBJECT_SCORES, has_several_objects
 from fgbg.judge.page.tables import Cell, Table
 from fgbg.judge.page.wording import DASH, word
+from fgbg.judge.recipe import find_objective
 from fgbg.run import Run
 from fgbg.words import plural
 
@@ -23,7 +24,10 @@ Statement = Mapping[str, Any]
 _VIEWS = {"flip": "each photo and its mirror image", "scale": "three sizes of each photo"}
 _TESTS = {
     "model": "paired bootstrap over {}, of these two trained models",
-    "recipe": "Welch’s test over {} (Welch, 1947)",
+    "recipe": (
+        "t-test with {} as crossed random effects (as readers and cases in Dorfman et al., 1992) and Satterthwaite’s "
+        "degrees of freedom (Satterthwaite, 1946)"
+    ),
     "folds": "corrected resampled t-test over {} (Nadeau and Bengio, 2003)",
 }
 
@@ -105,8 +109,7 @@ def _are_seeds(recipe: Recipe, scored: Sequence[str], statements: Mapping[str, S
     """Whether these are several seeds that were scored alike, of which a mean makes sense."""
     rules = {tuple(statements[label].get(name) for name in ("fingerprint", "border", "empty", "tta")) for label in scored}
     seeds = {recipe.runs[label].config.seed for label in scored}
-    calibrations = [recipe.runs[label].calibration() for label in scored]
-    objectives = {each["threshold"]["objective"] if each else "" for each in calibrations}
+    objectives = {find_objective(recipe.runs[label]) for label in scored}
     return 1 < len(scored) == len(seeds) and len(rules) == len(objectives) == 1
 
 
