@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from fgbg.data.masks import TRIMAP
@@ -51,6 +52,10 @@ def three() -> SampleSet:
     )
 
 
+def pair_of(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return sample.read_pixels(), sample.read_mask()
+
+
 # Rows
 
 
@@ -74,6 +79,42 @@ def test_what_else_a_row_tells_by_hand(engine: Engine) -> None:
     assert missed.boundary_iou == 0
     assert missed.surface_distance > 1
     assert {row.group for row in (wrong, empty, missed)} == {""}
+
+
+def test_a_photo_of_which_no_pixel_is_judged_has_no_score(engine: Engine) -> None:
+    everywhere = np.ones((4, 4), bool)
+    half = draw(*["##.."] * 4)
+    band = np.full((4, 4), 3, np.uint8)
+    trimap = np.where(half, 1, 2).astype(np.uint8)
+    with_band = trimap.copy()
+    with_band[:, 1] = 3
+    samples = make_set((paint(everywhere), band), (paint(half), with_band), (paint(half), trimap))
+    evaluation = score(engine, samples, border="ignore")
+    unjudged = evaluation.rows[0]
+    assert not unjudged.is_judged and math.isnan(unjudged.dice) and math.isnan(unjudged.boundary_iou)
+    told = evaluation.statement
+    assert (told["pairs"], told["unjudged_count"], told["both_empty_count"], told["empty_truth_count"]) == (3, 1, 0, 0)
+    assert told["mean_dice"] == told["mean_precision"] == 1
+    assert "1 photo left out: no pixel is judged" in evaluation.describe()
+    with pytest.raises(UserError, match="no pixel of any photo is judged"):
+        score(engine, samples.rearrange(samples.samples[:1]), border="ignore")
+
+
+def test_where_many_photos_show_nothing_the_others_are_told_by_themselves(engine: Engine) -> None:
+    blank, half = np.zeros((4, 4), np.uint8), draw(*["##.."] * 4).astype(np.uint8)
+    found, missed = (paint(half == 1), half), (paint(blank == 1), half)
+    evaluation = score(engine, make_set(found, *[missed] * 3, *[(paint(blank == 1), blank)] * 12))
+    assert (evaluation.statement["mean_dice"], evaluation.statement["dice_with_object"]) == (13 / 16, 1 / 4)
+    assert "photos with object 0.2500 [" in evaluation.describe()
+    assert "the other 75% show none; finding nothing anywhere would score 0.7500 above" in evaluation.describe()
+    few = score(engine, make_set(*[found] * 12, (paint(blank == 1), blank)))
+    assert "photos with object" not in few.describe(), "one of 13 does not make the headline"
+
+
+def test_too_few_photos_for_an_interval_are_told_to_be_few(engine: Engine) -> None:
+    assert "Dice  mean over photos   0.5833, without an interval: 3 photos are too few (fgbg train --folds 5" in (
+        score(engine, three()).describe()
+    )
 
 
 def test_a_score_is_at_the_photos_own_size_and_beside_it_at_the_training_size(engine: Engine) -> None:
@@ -254,21 +295,21 @@ def test_the_statement_by_hand(engine: Engine) -> None:
 
 
 def test_what_is_printed_says_every_rule(engine: Engine) -> None:
-    samples = three()
+    samples = make_set(*[pair_of(sample) for sample in three().samples] * 4)
     printed = score(engine, samples).describe()
     for part in (
-        "3 pairs",
+        "12 pairs",
         f"hash {samples.fingerprint}",
         "border = foreground",
         "threshold 0.5",
         "fit squash",
         "red (width 1, epoch 3)",
         "0.5833 [",
-        "95 % bootstrap",
+        "95 % bootstrap over photos, at their own size",
         "all pixels pooled  0.4286",
         "mean @4px",
         "IoU   mean over photos   0.5333",
-        "1 photos without object and prediction count as 1",
+        "4 photos without object and prediction count as 1",
     ):
         assert part in printed, part
 
@@ -314,12 +355,16 @@ def test_doubt_that_ranks_failures_correlates_with_dice(engine: Engine) -> None:
 
 
 def test_groups_are_kept_and_counted(engine: Engine) -> None:
-    drawn = three()
-    grouped = replace(drawn, samples=tuple(replace(sample, group=f"g{i % 2}") for i, sample in enumerate(drawn.samples)))
-    evaluation = score(engine, grouped)
-    assert [row.group for row in evaluation.rows] == ["g0", "g1", "g0"]
-    assert evaluation.statement["groups"] == 2
-    assert "bootstrap over 2 groups of photos" in evaluation.describe()
+    drawn = make_set(*[pair_of(sample) for sample in three().samples] * 4)
+    for count, told in (
+        (2, "without an interval: 2 groups of photos are too few"),
+        (5, "bootstrap over 5 groups of photos"),
+    ):
+        members = tuple(replace(sample, group=f"g{place % count}") for place, sample in enumerate(drawn.samples))
+        evaluation = score(engine, replace(drawn, samples=members))
+        assert [row.group for row in evaluation.rows[:3]] == ["g0", "g1", f"g{2 % count}"]
+        assert evaluation.statement["groups"] == count
+        assert told in evaluation.describe()
 
 
 # Refusals

@@ -504,6 +504,12 @@ def test_a_model_that_has_learnt_nothing_is_told(
 
     fgbg.train(small_config(tmp_path / "run", epochs=1), samples=make_samples(), model=OneAnswer())
     assert f"note: at this threshold the model {told}: it has learnt nothing yet; train longer" in capsys.readouterr().out
+    blank = [
+        replace(sample, mask=np.zeros_like(sample.mask)) for sample in make_samples()
+    ]  # rightly empty photos hide nothing
+    mixed = [drawn if place % 3 else empty for place, (drawn, empty) in enumerate(zip(make_samples(), blank, strict=True))]
+    fgbg.train(small_config(tmp_path / "blank", epochs=1), samples=mixed, model=OneAnswer())
+    assert f"note: at this threshold the model {told}" in capsys.readouterr().out
     fgbg.train(small_config(tmp_path / "learns", learning_rate=0.1), samples=make_samples(), model=TinyNetwork())
     assert "has learnt nothing" not in capsys.readouterr().out
 

@@ -53,6 +53,11 @@ class ScoreRow:
     group: str = ""  # images of one group are not independent of each other
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether any pixel of the photo is judged: otherwise it has no score."""
+        return self.TP + self.FP + self.FN + self.TN > 0
+
 
 TESTED_IN = "tested in"
 """The column of metadata that joint scores of a cross-validation add: `fold 0`, …"""

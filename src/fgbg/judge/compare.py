@@ -252,7 +252,11 @@ def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]
     left_out = side_a[0].keys() - {pair.id for pair in pairs}
     if not left_out:
         return pairs, []
-    notes = [f"{plural(len(left_out), 'photo')} left out, on which a model rightly found nothing (--empty nan)"]
+    unjudged = {key for key in left_out if not side_a[0][key].is_judged}
+    left_out -= unjudged
+    notes = [f"{plural(len(unjudged), 'photo')} left out, of which no pixel is judged"] if unjudged else []
+    if left_out:
+        notes += [f"{plural(len(left_out), 'photo')} left out, on which a model rightly found nothing (--empty nan)"]
     for name, side in (("A", side_a), ("B", side_b)):
         if alarms := sum(any(not np.isnan(rows[key].dice) for rows in side) for key in left_out):
             notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -231,6 +232,8 @@ def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
     pixels, prediction, target, probability = (
         tensor.cpu().numpy() for tensor in (scored.pixels, scored.prediction, scored.target, scored.probability)
     )
+    if not sum(scored.counts):  # no pixel is judged: there is nothing to score
+        empty = math.nan
     dice = dice_of(scored.counts, empty=empty)
     uncertainty = 1 - expect_dice(probability, prediction)
     suspicion = suspect_label(probability, prediction, target)

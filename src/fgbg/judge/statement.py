@@ -26,7 +26,9 @@ from fgbg.judge.objects import OBJECT_SCORES, ObjectCounts, has_several_objects
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
 from fgbg.rows import ScoreRow
-from fgbg.words import Border
+from fgbg.words import Border, plural
+
+MANY_EMPTY = 0.1  # share of photos without an object from which on they may make up much of the headline
 
 
 def make_statement(
@@ -66,8 +68,11 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
     Raises:
         UserError: No photo has a score.
     """
+    pairs, rows = len(rows), [row for row in rows if row.is_judged]
     both_empty = sum(row.TP + row.FP + row.FN == 0 for row in rows)
     scored = [row for row in rows if not math.isnan(row.dice)]
+    if not rows:
+        raise UserError("no pixel of any photo is judged: all of their masks is band; choose another --border")
     if not scored:
         raise UserError("every truth and every prediction is empty: with --empty nan there is nothing to average")
     groups = find_groups(scored)
@@ -77,7 +82,9 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
     counts = Counts(*(np.array([getattr(row, name) for row in rows]) for name in Counts._fields))
     pooled = Counts(*(int(values.sum()) for values in counts))
     without_object = counts.TP + counts.FN == 0
+    with_object = [row for row in rows if row.TP + row.FN]
     measures = {
+        "dice_with_object": (with_object, [row.dice for row in with_object]),
         "dice_at_size": (rows, [row.dice_at_size for row in rows]),
         "mean_iou": (rows, [row.iou for row in rows]),
         "mean_precision": (rows, precision_of(counts, empty=empty)),
@@ -91,7 +98,8 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
     objects, object_estimates = _count_all_objects(rows)
     estimates |= object_estimates
     return {
-        "pairs": len(rows),
+        "pairs": pairs,
+        "unjudged_count": pairs - len(rows),
         "groups": len(set(groups)) if groups else 0,
         "empty": f"{empty:g}",
         "both_empty_count": both_empty,
@@ -166,6 +174,24 @@ def _describe_folds(folds: list[dict[str, Any]]) -> list[str]:
     return [f"{line}  standard deviation {np.std(means, ddof=1):.4f}"]
 
 
+def _describe_mean(told: dict[str, Any]) -> str:
+    """Mean Dice and its interval, or why there is none."""
+    over, units = ("groups of photos", told["groups"]) if told["groups"] else ("photos", told["pairs"])
+    if told["mean_dice_low"] is None:
+        cure = "" if told.get("folds") else " (fgbg train --folds 5 tests every photo)"
+        return f"{told['mean_dice']:.4f}, without an interval: {units} {over} are too few{cure}"
+    return f"{read_mean_dice(told)}  95 % bootstrap over {f'{units} {over}' if told['groups'] else over}"
+
+
+def _describe_empty_photos(told: dict[str, Any]) -> list[str]:
+    """Where many photos show no object: the mean over the others, and what finding nothing at all would score."""
+    share = told["empty_truth_count"] / told["pairs"]
+    if share < MANY_EMPTY or told.get("dice_with_object") is None:
+        return []
+    nothing = f"; finding nothing anywhere would score {share:.4f} above" if told["empty"] == "1" else ""
+    return [f"        photos with object {_word(told, 'dice_with_object')}  the other {share:.0%} show none{nothing}"]
+
+
 def _describe_objects(told: dict[str, Any]) -> list[str]:
     """How many objects were found; nothing where photos show one object each."""
     if not has_several_objects(told):
@@ -182,8 +208,8 @@ def describe_statement(told: dict[str, Any]) -> str:
     """The scores and every rule behind them, as lines to print."""
     folds = told.get("folds", [])
     tested = f", each in one of {len(folds)} folds" if folds else ""
+    unjudged = told.get("unjudged_count")
     threshold = "of each fold" if folds else f"{told['threshold']:g}"
-    over = f"{told['groups']} groups of photos" if told["groups"] else "photos"
     views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
     precision, recall, specificity = (_word(told, f"mean_{name}") for name in ("precision", "recall", "specificity"))
     apart, within = (_word(told, f"mean_{name}", 2) for name in ("surface_distance", "hausdorff95"))
@@ -193,9 +219,11 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"{name_data(told)}: {told['pairs']:,} pairs{tested} · hash {told['fingerprint']}",
         f"border = {told['border']} · threshold {threshold} · fit {told['fit']} · "
         f"{told['network']} (width {told['width']}, {name_epochs(told)}){views}",
+        *([f"  {plural(unjudged, 'photo')} left out: no pixel is judged"] if unjudged else []),
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
         *(f"  note: {doubt}" for doubt in (name_copies(told), name_known_groups(told)) if doubt),
-        f"  Dice  mean over photos   {read_mean_dice(told)}  95 % bootstrap over {over}, at their own size",
+        f"  Dice  mean over photos   {_describe_mean(told)}, at their own size",
+        *_describe_empty_photos(told),
         f"        all pixels pooled  {told['pooled_dice']:.4f}",
         *_describe_size(told),
         *_describe_folds(folds),
@@ -206,9 +234,10 @@ def describe_statement(told: dict[str, Any]) -> str:
         *_describe_objects(told),
         f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",
     ]
+    judged = "judged " if told["border"] == "ignore" else ""  # the object of a photo may be all band
     if told["false_alarm_rate"] is not None:
         lines.append(
-            f"  false alarms on {told['false_alarm_rate']:.1%} of {told['empty_truth_count']} photos without object"
+            f"  false alarms on {told['false_alarm_rate']:.1%} of {told['empty_truth_count']} photos without {judged}object"
         )
     lines.append(f"  threshold: {told['threshold_reason']}")
     if told["uncertainty_correlation"] is not None:

@@ -17,6 +17,7 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "Mean Dice": "mean_dice",
     "95 % low": "mean_dice_low",
     "95 % high": "mean_dice_high",
+    "Mean Dice of photos with object": "dice_with_object",
     "Pooled Dice": "pooled_dice",
     "Mean IoU": "mean_iou",
     "Mean boundary IoU": "mean_boundary_iou",

@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 
+import numpy as np
 from torch import nn
 
 from fgbg.config import TrainConfig, flatten
@@ -22,6 +23,7 @@ from fgbg.memory import keeping_memory
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, read_header
 from fgbg.record import EpochRecord
+from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.training.loop import Learner, Metric, train_epoch, validate
 from fgbg.training.losses import Loss
@@ -34,7 +36,6 @@ from fgbg.training.writer import EpochWriter, write_best
 from fgbg.words import name_some, plural
 
 HARDLY = 0.02  # mean recall or specificity below which a model gives one answer everywhere
-ONE_ANSWER = {"mean_specificity": "calls nearly everything object", "mean_recall": "finds nearly nothing"}
 
 
 def train(
@@ -193,11 +194,18 @@ def _choose_threshold(training: Training) -> None:
         run, predictor, header, validation, engine=learner.engine, threshold_for=config.threshold_for
     )
     say(f"threshold {evaluation.statement['threshold_reason']}")
-    for name, told in ONE_ANSWER.items():
-        share = evaluation.statement[name]
-        if share is not None and share < HARDLY:
-            cure = "it has learnt nothing yet; train longer, or with another --learning-rate"
-            say(f"note: at this threshold the model {told}: {cure}")
+    if answer := _find_one_answer(evaluation.rows):
+        cure = "it has learnt nothing yet; train longer, or with another --learning-rate"
+        say(f"note: at this threshold the model {answer}: {cure}")
+
+
+def _find_one_answer(rows: Sequence[ScoreRow]) -> str:
+    """What a model does that gives one answer everywhere, in words; empty for any other."""
+    found = [row.TP / (row.TP + row.FN) for row in rows if row.TP + row.FN]  # a photo without object tells nothing of it
+    left = [row.TN / (row.TN + row.FP) for row in rows if row.TN + row.FP]
+    if found and np.mean(found) < HARDLY:
+        return "finds nearly nothing"
+    return "calls nearly everything object" if left and np.mean(left) < HARDLY else ""
 
 
 def _describe_epoch(record: EpochRecord, epochs: int) -> str:

@@ -104,6 +104,7 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
 
     size = statement.get("size", DASH)
     at_size = fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it")
+    with_object = fact("Dice of photos with an object", "dice_with_object", "without those that show none")
     return [
         fact("Pooled Dice", "pooled_dice", "all pixels of all photos in one count: large objects weigh more"),
         *([] if statement.get("fit") == "crop" else [at_size]),  # for patches, that is the photo's own size
@@ -120,6 +121,7 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
         fact("Precision", "mean_precision", "of what the model calls object, the share that is"),
         fact("Recall", "mean_recall", "of the object, the share that the model finds"),
         fact("Specificity", "mean_specificity", "of the background, the share that the model leaves alone"),
+        *([with_object] if statement.get("empty_truth_count") else []),
         *(_list_object_measures(statement, fact) if has_several_objects(statement) else ()),
     ]
 
