@@ -154,6 +154,34 @@ def test_a_plain_pickle_is_refused_without_a_warning(tmp_path: Path) -> None:
         assert "weights_only" not in str(refused.value), "torch's advice, which would run what is in the file"
 
 
+def without_counters(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights as torchvision publishes them: older than batch norm's counters."""
+    return {name: tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")}
+
+
+@pytest.mark.parametrize("choice", ["auto", "old.pth"])
+def test_weights_older_than_batch_norms_counters_fill_a_resnet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
+    old = without_counters(torchvision.models.resnet34(weights=None).state_dict())
+    torch.save(old, tmp_path / "old.pth")
+    monkeypatch.setattr(pretrained, "_ask", lambda _: None)
+    monkeypatch.setattr(torchvision.models.ResNet34_Weights, "get_state_dict", lambda *_, **__: old)
+    monkeypatch.chdir(tmp_path)
+    network = build_network("resnet34_unet", width=64).network
+    load_pretrained(network, "resnet34_unet", width=64, encoder="", choice=choice)
+    assert torch.equal(network.encoder.layer4[2].bn2.weight, old["layer4.2.bn2.weight"])
+    assert torch.equal(network.encoder.layer4[2].conv2.weight, old["layer4.2.conv2.weight"])
+
+
+def test_weights_older_than_batch_norms_counters_fill_timms_encoder(tiny_weights: Path, tmp_path: Path) -> None:
+    weights = load_file(tiny_weights)
+    save_file(without_counters(weights), tmp_path / "old.safetensors")
+    network = build_tiny()
+    fill_tiny(network, tmp_path / "old.safetensors")
+    assert torch.equal(network.encoder.model.conv_stem.weight, weights["conv_stem.weight"])
+
+
 def test_torchvisions_resnet34_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     theirs = torchvision.models.resnet34(weights=None).state_dict()

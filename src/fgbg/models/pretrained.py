@@ -74,7 +74,7 @@ def load_pretrained(network: nn.Module, model: str, *, width: int, encoder: str,
         target = encoder_module.model
     else:
         raise UserError(f"--pretrained {choice}: {model} has no encoder that was trained elsewhere; leave it at none")
-    wanted = target.state_dict()
+    wanted = _without_counters(target.state_dict())
     missing = [name for name in wanted if name not in found.weights or found.weights[name].isnan().any()]
     if missing:
         raise UserError(
@@ -195,6 +195,7 @@ def _fitting(stored: dict[str, Tensor], wanted: dict[str, Tensor], choice: str, 
     Raises:
         UserError: Too few.
     """
+    wanted = _without_counters(wanted)
     prefix = _find_prefix(stored, next(iter(wanted)))
     plain = {name.removeprefix(prefix): tensor for name, tensor in stored.items()}
     fits = {name: tensor for name, tensor in plain.items() if name in wanted and tensor.shape == wanted[name].shape}
@@ -204,6 +205,11 @@ def _fitting(stored: dict[str, Tensor], wanted: dict[str, Tensor], choice: str, 
             "give the weights of that network, or choose --encoder to fit"
         )
     return fits
+
+
+def _without_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without batch norm's counters of batches: they change nothing, and files older than them have none."""
+    return {name: tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")}
 
 
 def _find_prefix(stored: dict[str, Tensor], first: str) -> str:
