@@ -68,6 +68,9 @@ GRADIENT = """
     image = torch.tensor(rng.random((8, 3, 32, 32)), dtype=torch.float32)
     target = torch.tensor(rng.integers(0, 2, (8, 32, 32)), dtype=torch.uint8)
     target[0, :20] = 255  # judged pixels differ from image to image: a mean over pixels would not agree
+    if engine.processes > 1:  # one process may decode a data set for longer than torch lets the others wait
+        backend = torch.distributed.group.WORLD._get_backend(torch.device("cpu"))
+        assert backend.options._timeout.days == 1, backend.options._timeout
     loss = make_loss("bce_dice", bce_weight=1.0, overlap_weight=1.0, false_positive_weight=0.5,
                      false_negative_weight=0.5, dice_reduction="image", focal_gamma=2.0,
                      focal_tversky_gamma=4 / 3, boundary_weight=4.0)

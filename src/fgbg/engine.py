@@ -11,6 +11,7 @@ import platform
 import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -29,6 +30,8 @@ from fgbg.words import plural
 Row = TypeVar("Row")
 Shared = TypeVar("Shared", range, NDArray[np.int64])
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+# Processes wait for each other while one decodes a whole data set; NCCL, by its own default, gives up after ten minutes.
+LONGEST_WAIT = timedelta(days=1)
 
 
 class Engine:
@@ -204,7 +207,11 @@ def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
         AcceleratorState._reset_state(reset_partial_state=True)
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
     # `cpu=True` must be explicit: torchrun on a CPU would otherwise silently start separate one-process trainings.
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
+    )
     if accelerator.num_processes != world:
         raise UserError(
             f"{world} processes were started, but only {accelerator.num_processes} found each other: "
