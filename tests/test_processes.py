@@ -16,8 +16,11 @@ from torch import nn
 
 import fgbg
 from discs import make_samples, small_config, write_discs
+from fgbg.data.streams import Purpose, open_stream
 from fgbg.engine import Engine
+from fgbg.training import loop
 from fgbg.training.build import build_learner, understand_data
+from fgbg.training.loop import deal_batches
 
 PREAMBLE = """
 import sys
@@ -84,6 +87,20 @@ GRADIENT = """
 
 TRAIN = """
     fgbg.train(small_config(out / "two", epochs=2, selfcheck=True), samples=make_samples())
+"""
+
+DEAL = """
+    from fgbg.training import loop
+    make_batch, dealt = loop.make_batch, []
+
+    def record(learner, rows, epoch, step):
+        dealt.append(rows)
+        return make_batch(learner, rows, epoch, step)
+
+    loop.make_batch = record
+    fgbg.train(small_config(out / "dealt", epochs=2), samples=make_samples())
+    loop.make_batch = make_batch
+    np.save(out / f"dealt_{Engine('cpu', 'fp32', 1).rank}.npy", dealt)
 """
 
 TRAIN_BY_COMMAND = """
@@ -157,7 +174,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     for code in (GRADIENT, EVALUATE):
         exec(PREAMBLE.format(tests=str(Path(__file__).parent), out=str(out)) + textwrap.dedent(code), {})
     write_discs(out)
-    parts = (GRADIENT, EVALUATE, TRAIN, TRAIN_BY_COMMAND, STOP, SYNC)
+    parts = (GRADIENT, EVALUATE, TRAIN, DEAL, TRAIN_BY_COMMAND, STOP, SYNC)
     printed = start_processes(out, "".join(map(textwrap.dedent, parts)))
     return Both(out, printed)
 
@@ -182,6 +199,15 @@ def test_two_processes_train_one_run(both: Both, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_two_processes_share_each_batch(both: Both) -> None:
+    shares = [np.load(both.out / f"dealt_{rank}.npy") for rank in (0, 1)]
+    together = np.sort(np.concatenate(shares, axis=1), axis=1)
+    seed = small_config(both.out).seed
+    whole = [np.sort(batch) for epoch in (1, 2) for batch in deal_batches(12, 4, seed=seed, epoch=epoch)]
+    assert together.tolist() == np.array(whole).tolist()
+
+
+@pytest.mark.long
 def test_two_processes_check_once_and_stop_together(both: Both) -> None:
     assert both.printed.count("self-check: 20 of 20 passed") == 2, "once for each of the two trainings that it goes through"
     assert all("wrong sign" in (both.out / f"stopped_{rank}").read_text() for rank in (0, 1))
@@ -203,6 +229,18 @@ def test_a_batch_that_cannot_be_shared_is_said(tmp_path: Path) -> None:
     engine.processes = 2
     with pytest.raises(fgbg.UserError, match="--batch-size 3 cannot be shared by 2 processes"):
         build_learner(config, understand_data(config, make_samples()), engine)
+
+
+def test_each_process_drops_other_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, drawn = small_config(tmp_path), {}
+    for rank in (0, 1):
+        learner = build_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
+        learner.engine.rank = rank
+        monkeypatch.setattr(loop, "compute_gradients", lambda *_: drawn.setdefault(rank, torch.rand(1, 2)))  # noqa: B023
+        loop.train_epoch(learner, 3, "")
+    seed = int(open_stream(config.seed, 3, Purpose.NETWORK).integers(2**63))
+    assert torch.equal(drawn[0], torch.rand(1, 2, generator=torch.Generator().manual_seed(seed))), "as a single process"
+    assert not torch.equal(drawn[1], drawn[0])
 
 
 def test_rows_are_dealt_out_once() -> None:

@@ -128,8 +128,9 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
         UserError: The loss is not a finite number; the weights are as they were before that step.
     """
     learner.predictor.train()
-    # Dropout and the like depend on the epoch, not on what ran before it.
-    torch.manual_seed(int(open_stream(learner.seed, epoch, Purpose.NETWORK).integers(2**63)))
+    # Dropout and the like depend on the epoch, not on what ran before it; and on the process, whose images are others.
+    rank = learner.engine.rank
+    torch.manual_seed(int(open_stream(learner.seed, epoch, Purpose.NETWORK).integers(2**63, size=rank + 1)[rank]))
     batches = list(deal_batches(len(learner.store), learner.batch_size, seed=learner.seed, epoch=epoch))
     totals = np.zeros(2)
     start = time.perf_counter()
