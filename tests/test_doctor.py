@@ -228,6 +228,19 @@ def test_masks_that_fit_nothing_are_a_problem_and_the_rest_goes_on(drawn: Path) 
     assert check_data(drawn, object_values=[90]).of("ambiguous-mask") == []
 
 
+@pytest.mark.parametrize("strange", [(), (0, 255)])
+def test_masks_of_1_and_2_are_refused_as_training_refuses_them(drawn: Path, strange: tuple[int, ...]) -> None:
+    for index in range(FIGURES):
+        ground, thing = strange if strange and not index else (1, 2)
+        edit_mask(drawn, index, lambda values, pair=(ground, thing): np.where(values > 0, pair[1], pair[0]).astype(np.uint8))
+    with pytest.raises(UserError) as error:
+        open_samples(drawn)
+    audit = check_data(drawn)
+    assert audit.encoding is None
+    assert [problem.detail for problem in audit.of("ambiguous-mask")] == [str(error.value)]
+    assert audit.has_facts
+
+
 def test_two_files_of_one_name_are_ambiguous(drawn: Path) -> None:
     Image.open(mask(drawn, 0)).save(drawn / "masks" / "figure_00000.bmp")
     (problem,) = check_data(drawn).problems

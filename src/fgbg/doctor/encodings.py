@@ -45,7 +45,7 @@ class Settled(NamedTuple):
 def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, object_values: Sequence[int] = ()) -> Settled:
     """Decide how the masks are encoded.
 
-    A set that fits no encoding as a whole takes the one that more than half of its masks fit.
+    A set that fits no encoding as a whole takes the one that more than half of its masks fit, if these fit it as a set.
 
     Args:
         masks: The masks that can be read, by id.
@@ -99,14 +99,25 @@ def _find_other_places(masks: Mapping[str, Stored]) -> dict[str, str]:
 
 
 def _find_common(masks: Sequence[Stored]) -> MaskEncoding | None:
-    """The encoding that most masks fit, if more than half do; on ties, the one whose object occurs in more masks."""
+    """The encoding that most masks fit, if more than half do; on ties, the one whose object occurs in more masks.
+
+    None also where these masks by themselves leave it open: 1 and 2 fit a trimap, and two classes as well.
+    """
+
+    def find_fitting(encoding: MaskEncoding) -> list[NDArray[np.int64]]:
+        return [mask.histogram for mask in masks if _fits(encoding, mask)]
 
     def count(encoding: MaskEncoding) -> tuple[int, int]:
-        fitting = [mask.histogram for mask in masks if _fits(encoding, mask)]
+        fitting = find_fitting(encoding)
         return len(fitting), sum(bool(histogram[list(encoding.object_values)].any()) for histogram in fitting)
 
-    best = max(COMMON, key=count)
-    return best if 2 * count(best)[0] > len(masks) else None
+    fitting = find_fitting(max(COMMON, key=count))
+    if 2 * len(fitting) <= len(masks):
+        return None
+    try:
+        return understand_masks(np.sum(fitting, axis=0))
+    except UserError:
+        return None
 
 
 def _fits(encoding: MaskEncoding, mask: Stored) -> bool:
