@@ -302,6 +302,7 @@ def test_a_set_of_which_nothing_can_be_read(drawn: Path) -> None:
         image(drawn, index).write_bytes(b"")
     audit = check_data(drawn)
     assert len(audit.of("corrupt")) == len(audit.problems) == FIGURES
+    assert (audit.understood, audit.remarks) == ("drawn: no pair can be read", ())
     assert audit.clean_ids() == []
 
 
@@ -652,9 +653,38 @@ def test_groups_that_differ_only_in_case_are_named(drawn: Path) -> None:
     assert "groups.csv names no group for 21 photos (figure_00003, " in audit.understood
 
 
-def test_a_set_without_any_object_is_said_to_be_nothing_to_train_on(drawn: Path) -> None:
+def test_a_set_without_any_object_cannot_be_trained_on(drawn: Path) -> None:
     for index in range(FIGURES):
         edit_mask(drawn, index, np.zeros_like)
-    assert "nothing to train on: none of the 20 training masks has a pixel that is object" in " ".join(
-        check_data(drawn).remarks
-    )
+    (problem,) = check_data(drawn).of("untrainable")
+    assert problem.detail.startswith("none of the 20 training masks has a pixel that is object")
+    assert "fgbg check" not in problem.detail
+
+
+@pytest.mark.parametrize("lists", [{}, {"train": [0, 1], "test": [2]}, {"val": [0, 1], "test": [2]}])
+def test_what_training_would_refuse_is_a_fact_in_the_same_words(drawn: Path, lists: dict[str, list[int]]) -> None:
+    kept = [image(drawn, index).stem for index in range(3)]
+    for path in [*(drawn / "images").iterdir(), *(drawn / "masks").iterdir(), drawn / "metadata.csv"]:
+        if path.stem not in (kept[2:] if not lists else kept):
+            path.unlink()
+    for name, lines in lists.items():
+        (drawn / f"{name}.txt").write_text("".join(f"{kept[index]}\n" for index in lines))
+    if "train" in lists:
+        (drawn / "groups.csv").write_text("id,group\n" + "".join(f"{name},rex\n" for name in kept[:2]))
+    audit = check_data(drawn)
+    with pytest.raises(UserError) as error:
+        fgbg.train(TrainConfig(data=str(drawn), out=str(drawn / "run"), batch_size=1))
+    assert [(problem.kind, problem.detail) for problem in audit.problems] == [("untrainable", str(error.value))]
+    assert audit.has_facts
+
+
+def test_photos_that_only_judge_are_no_fault(figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shutil.copytree(figures, tmp_path / "set")
+    for name in ("train", "val"):
+        (folder / f"{name}.txt").unlink()
+    assert main(["check", str(folder)]) == 0
+    assert "note: can be scored, not trained on: set has no train photos" in capsys.readouterr().out
+    (folder / "test.txt").rename(folder / "train.txt")
+    audit = check_data(folder)
+    assert audit.problems == ()
+    assert "no test photos: none are left to judge a model by" in audit.remarks

@@ -336,7 +336,7 @@ def test_overlaps_by_content_and_by_group() -> None:
 @pytest.mark.parametrize(
     ("value", "split", "sentence"),
     [
-        (0, "train", "none of the 6 training masks has a pixel that is object, .*: look at them with fgbg check"),
+        (0, "train", "none of the 6 training masks has a pixel that is object, .*: take photos whose masks hold both"),
         (1, "train", "none of the 6 training masks has a pixel that is ground"),
         (0, "validation", "none of the 2 validation masks has a pixel that is object"),
         (1, "validation", "none of the 2 validation masks has a pixel that is ground"),

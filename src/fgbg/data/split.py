@@ -138,6 +138,17 @@ def lock_splits(samples: Sequence[Sample], locked: Mapping[str, Locked]) -> list
     return [replace(by_id[sample_id], **lock._asdict()) for sample_id, lock in locked.items()]
 
 
+def require_splits(samples: SampleSet) -> None:
+    """Refuse a set that has nothing to train or to validate on.
+
+    Raises:
+        UserError: It has no such photos.
+    """
+    for split in ("train", "validation"):
+        if not samples.of(split).samples:
+            raise UserError(f"{samples.name} has no {split} photos: training needs some to learn from and some to choose by")
+
+
 def refuse_one_sided(samples: SampleSet) -> None:
     """Refuse training or validation masks that are all ground, or all object: a model that knows nothing is right on them.
 
@@ -153,6 +164,6 @@ def refuse_one_sided(samples: SampleSet) -> None:
             if looks and not any(look.count({*values, *encoding.band_values}) for look in looks):
                 none = f"none of the {len(looks):,} {word} masks has a" if len(looks) > 1 else f"the only {word} mask has no"
                 raise UserError(
-                    f"{none} pixel that is {what}, which says nothing about a model: look at them with fgbg check, and take "
-                    "photos whose masks hold both object and ground"
+                    f"{none} pixel that is {what}, which says nothing about a model: take photos whose masks hold both "
+                    "object and ground"
                 )

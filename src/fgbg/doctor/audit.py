@@ -16,7 +16,7 @@ from fgbg.data.oxford import is_oxford
 from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.data.samples import SPLITS, Inspection, Sample, SampleSet, thin_histogram
 from fgbg.data.sources import Listing
-from fgbg.data.split import refuse_one_sided, split_set
+from fgbg.data.split import refuse_one_sided, require_splits, split_set
 from fgbg.doctor.copies import name_copies
 from fgbg.doctor.encodings import Settled, settle_encoding
 from fgbg.doctor.inventory import relative_name, take_inventory
@@ -119,20 +119,24 @@ def check_data(
         looks = _look_at_pairs(samples, masks, settled, results, progress)
     decoded = {name: look for name, look in looks.items() if not look.photo.error}
     read = _gather(inventory.listing, masks, decoded, settled)
-    remarks = []
-    try:
-        if not read.samples:
-            raise UserError("no pair can be read")
-        read = split_set(read, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
-    except UserError as error:
-        remarks.append(f"not split: {error}")
-    if settled.encoding:
+    remarks, untrainable = [], ""
+    if read.samples:
         try:
-            refuse_one_sided(read)
+            read = split_set(read, seed=split_seed, group_by=group_by, folds=folds, fold=fold, progress=progress)
+            require_splits(read)
+            if settled.encoding:
+                refuse_one_sided(read)
         except UserError as error:
-            remarks.append(f"nothing to train on: {error}")
+            untrainable = str(error)
+    splits = {sample.split for sample in read.samples}
+    if untrainable and (against or splits == {"test"}):
+        remarks.append(f"can be scored, not trained on: {untrainable}")
+    elif splits and not untrainable and "test" not in splits:
+        remarks.append("no test photos: none are left to judge a model by")
     samples |= {sample.id: sample for sample in read.samples}
     problems = [*inventory.problems, *_name_facts(files, masks, looks, settled, inventory.listing.bare)]
+    if untrainable and not (against or splits == {"test"}):
+        problems.append(Problem("untrainable", (), untrainable))
     problems += name_overlooked(samples, masks, decoded, files)
     problems += name_copies(samples, decoded, masks, files, progress)
     if against is not None:
@@ -146,7 +150,7 @@ def check_data(
     return Audit(
         name=read.name,
         folder=inventory.listing.folder,
-        understood=read.describe() if settled.encoding and read.samples else f"{read.name}: masks that cannot be understood",
+        understood=_describe(read, settled.encoding),
         fingerprint=read.fingerprint,
         encoding=settled.encoding,
         samples=tuple(samples.values()),
@@ -154,6 +158,13 @@ def check_data(
         remarks=tuple(remarks),
         statistics=_take_statistics(decoded),
     )
+
+
+def _describe(read: SampleSet, encoding: MaskEncoding | None) -> str:
+    """What was understood, in one line."""
+    if not read.samples:
+        return f"{read.name}: no pair can be read"
+    return read.describe() if encoding else f"{read.name}: masks that cannot be understood"
 
 
 def _name_files(listing: Listing) -> dict[str, tuple[str, str]]:

@@ -76,6 +76,12 @@ KINDS = {
         "Write each group in one way.",
         True,
     ),
+    "untrainable": Kind(
+        "A set that cannot be trained on",
+        "Training would refuse it: it needs photos to learn from and others to choose by, with object and ground in both.",
+        "Add such photos, or cut the set in another way.",
+        True,
+    ),
     "class-as-band": Kind(
         "Trimaps that may be three classes",
         "The values 1, 2 and 3 are read as object, ground and the band between them, where 3 looks like a class.",
@@ -137,8 +143,9 @@ KINDS = {
 class Problem:
     """One thing that is wrong with one or several files.
 
-    `files` are paths below the data folder; `left_out` are the ids that a clean list leaves out because of it; `fit` says
-    how a misaligned mask would fit: `(mirror, down, across)`, see `fgbg.doctor.alignment`.
+    `files` are paths below the data folder, none where the whole set is meant; `left_out` are the ids that a clean list
+    leaves out because of it; `fit` says how a misaligned mask would fit: `(mirror, down, across)`, see
+    `fgbg.doctor.alignment`.
     """
 
     kind: str

@@ -29,9 +29,7 @@ def describe_audit(audit: Audit) -> str:
         if not problems:
             continue
         lines.append(f"{kind} ({len(problems)}{'' if about.is_fact else ', look at this'}): {about.meaning} {about.cure}")
-        lines += [
-            f"  {', '.join(problem.files[:4])}{_say_more(problem.files)}: {problem.detail}" for problem in problems[:FIRST]
-        ]
+        lines += [f"  {_name_files(problem.files)}{problem.detail}" for problem in problems[:FIRST]]
         if len(problems) > FIRST:
             lines.append(f"  … and {len(problems) - FIRST} more")
     lines.append(say_verdict(audit))
@@ -58,5 +56,7 @@ def _list_statistics(audit: Audit) -> list[str]:
     return lines
 
 
-def _say_more(files: tuple[str, ...]) -> str:
-    return f" and {len(files) - 4} more files" if len(files) > 4 else ""
+def _name_files(files: tuple[str, ...]) -> str:
+    """The first files, to be followed by what is wrong with them; empty if there are none."""
+    more = f" and {len(files) - 4} more files" if len(files) > 4 else ""
+    return f"{', '.join(files[:4])}{more}: " if files else ""

@@ -17,7 +17,7 @@ from fgbg.data.overlaps import refuse_overlaps
 from fgbg.data.parallel import show_progress
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
-from fgbg.data.split import Locked, lock_splits, refuse_one_sided, split_set
+from fgbg.data.split import Locked, lock_splits, refuse_one_sided, require_splits, split_set
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.models.predictor import Predictor
@@ -56,11 +56,7 @@ def understand_data(
         if not config.data:
             raise UserError("which DATA? Give oxford-pet, figures, or a folder with images/ and masks/")
         sample_set = open_samples(config.data, **config.data_options(), locked=locked, progress=show_progress)
-    for split in ("train", "validation"):
-        if not sample_set.of(split).samples:
-            raise UserError(
-                f"{sample_set.name} has no {split} photos: training needs some to learn from and some to choose by"
-            )
+    require_splits(sample_set)
     count = len(sample_set.of("train").samples)
     if config.batch_size > count and config.fit != "crop":  # a photo may hold many patches
         raise UserError(f"--batch-size {config.batch_size} is more than the {count} training photos: choose {count} or less")
