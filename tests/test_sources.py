@@ -495,6 +495,15 @@ class TestTables:
         (folder / "groups.csv").write_text("id,group\r\nphoto_00,x\r\n", encoding="utf-8-sig")
         assert open_samples(folder).samples[0].group == "x"
 
+    @pytest.mark.parametrize("separator", [";", "\t"])
+    def test_columns_may_be_separated_as_a_german_excel_does_it(self, make_folder, separator: str) -> None:
+        folder = make_folder(3)
+        for name in ("groups", "metadata"):
+            lines = [f"group{separator}id", f'"x, y"{separator}photo_00', separator]
+            (folder / f"{name}.csv").write_text("\r\n".join(lines), encoding="utf-8-sig")
+        sample = open_samples(folder).samples[0]
+        assert (sample.group, sample.metadata) == ("x, y", {"group": "x, y"})
+
     def test_a_table_that_is_not_utf_8_is_refused_in_a_sentence(self, make_folder) -> None:
         folder = make_folder(3)
         (folder / "groups.csv").write_bytes("id,group\nphoto_00,Müller\n".encode("cp1252"))

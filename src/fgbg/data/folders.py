@@ -18,6 +18,9 @@ from fgbg.words import name_some, plural
 SPLIT_NAMES = {"train": "train", **dict.fromkeys(("valid", "val", "validation"), "validation"), "test": "test"}
 """The split that a folder or a list of such a name holds; other tools write validation in each of these ways."""
 
+SEPARATORS = ",;\t"
+"""What may stand between the columns of a table."""
+
 Fault = Callable[[str, Sequence[Path], str], None]
 """Called with the kind of problem (as in `fgbg check`), the files that do not fit together, and a sentence."""
 
@@ -242,17 +245,22 @@ def _find_alike(names: Sequence[str]) -> list[str]:
 def _read_table(path: Path, ids: Sequence[str], fault: Fault) -> dict[str, dict[str, str]]:
     """Rows of a CSV file by sample id; `id` may include the file ending. Empty if there is no such file.
 
-    Spaces around names and values do not count.
+    Spaces around names and values do not count. Columns are separated as the first line tells: spreadsheets write semicolons
+    where a comma is the decimal point.
 
     Raises:
         UserError: No column `id`, or a file that is not UTF-8.
     """
     if not path.exists():
         return {}
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="")
-    reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
-    if "id" not in reader.fieldnames:
-        raise UserError(f"{path} has no column 'id': its first line must name the columns")
+    text = read_text(path)
+    for separator in SEPARATORS:
+        reader = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=separator)
+        reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
+        if "id" in reader.fieldnames:
+            break
+    else:
+        raise UserError(f"{path} has no column 'id': its first line must name the columns, separated by commas")
     by_name = index_ids(ids)
     rows: dict[str, dict[str, str]] = {}
     for row in reader:
