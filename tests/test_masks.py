@@ -250,6 +250,12 @@ class TestToldByTheUser:
     def test_what_was_told_is_part_of_what_is_printed(self) -> None:
         assert understand_masks(histogram_of(0, 1, 2), [2, 1]).name == "as told: object = 1, 2"
 
+    def test_what_becomes_ground_untold_is_named(self) -> None:
+        assert understand_masks(histogram_of(0, 1, 2, 3, 4), [1, 2]).name == "as told: object = 1, 2; ground = {0, 3, 4}"
+        assert understand_masks(histogram_of(*range(9)), [1]).name == (
+            "as told: object = 1; ground = {0, 2, 3, 4, 5, 6, … 8 in all}"
+        )
+
 
 class TestBorder:
     @pytest.mark.parametrize(

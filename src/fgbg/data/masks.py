@@ -105,7 +105,10 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
         if (usual := _recognise(histogram, values)) and usual.object_values == wanted and not usual.band_values:
             return usual
         ground = tuple(value for value in range(256) if value not in wanted)
-        return MaskEncoding(f"as told: object = {', '.join(map(str, wanted))}", wanted, ground, told_values=wanted)
+        held = [value for value in values if value in ground]
+        others = f"; ground = {say_values(held)}" if len(held) > 1 else ""
+        name = f"as told: object = {', '.join(map(str, wanted))}{others}"
+        return MaskEncoding(name, wanted, ground, told_values=wanted)
     if usual := _recognise(histogram, values):
         return usual
     raise UserError(f"the masks hold the values {say_values(values)}, {_advise(values)}")
