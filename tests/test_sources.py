@@ -257,6 +257,46 @@ class TestUnpairedFolders:
         assert len(open_samples(folder).samples) == 4
 
 
+class TestMasksWithAnEnding:
+    @staticmethod
+    def rename(folder: Path, ending: str, *, but: int = -1) -> None:
+        for index, path in enumerate(sorted((folder / "masks").iterdir())):
+            if index != but:
+                path.rename(path.with_stem(path.stem + ending))
+
+    @pytest.mark.parametrize("ending", ["_mask", "-seg", "_cp_masks", ".label"])
+    def test_masks_that_all_have_one_ending_more_are_paired_by_it_and_that_is_said(self, make_folder, ending: str) -> None:
+        folder = make_folder(12)
+        plain = open_samples(folder)
+        self.rename(folder, ending)
+        samples = open_samples(folder)
+        assert split_of(samples) == split_of(plain)
+        assert samples.fingerprint == plain.fingerprint
+        assert [sample.mask.stem for sample in samples.samples] == [f"{sample.id}{ending}" for sample in samples.samples]
+        assert f" · masks paired by their ending {ending};" in samples.describe()
+        assert "paired" not in plain.describe()
+
+    @pytest.mark.parametrize(("ending", "but"), [("mask", -1), ("_2", -1), ("_mask", 1)])
+    def test_other_endings_pair_nothing(self, make_folder, ending: str, but: int) -> None:
+        folder = make_folder(4)
+        self.rename(folder, ending, but=but)
+        assert f"of 4 photos have no mask in {folder / 'masks'}" in refusal(folder)
+
+    def test_two_masks_for_one_photo_pair_nothing_by_an_ending(self, make_folder) -> None:
+        folder = make_folder(4)
+        self.rename(folder, "_mask")
+        shutil.copy(folder / "masks" / "photo_01_mask.png", folder / "masks" / "photo_01_mask.bmp")
+        (folder / "keep.txt").write_text("photo_01")
+        with pytest.raises(UserError, match="lists photo_01, which the data do not have"):
+            open_samples(folder, only=folder / "keep.txt")
+
+    def test_a_photo_that_has_no_mask_of_that_ending_is_named(self, make_folder) -> None:
+        folder = make_folder(4)
+        self.rename(folder, "_mask")
+        (folder / "masks" / "photo_02_mask.png").unlink()
+        assert refusal(folder) == f"1 of 4 photos have no mask in {folder / 'masks'}: photo_02.png"
+
+
 class TestUnreadableFiles:
     def test_a_mask_of_another_size_is_named_with_both_sizes(self, tmp_path: Path) -> None:
         write_set(tmp_path, *"abcd")

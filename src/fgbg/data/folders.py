@@ -77,7 +77,7 @@ def read_folder(folder: Path, fault: Fault, *, lists: bool = True) -> tuple[list
             for sample in _pair_folder(folder / part, fault)
         ]
         samples = attach_tables(folder, samples, fault)
-        return samples, say_ungrouped(samples)
+        return samples, "; ".join(filter(None, [say_endings(samples), say_ungrouped(samples)]))
     if not (folder / "images").is_dir():
         raise UserError(
             f"{folder} has no layout that is known: it needs images/ and masks/, or train/, val/ and test/ with these "
@@ -86,7 +86,7 @@ def read_folder(folder: Path, fault: Fault, *, lists: bool = True) -> tuple[list
     samples, unlisted = attach_tables(folder, _pair_folder(folder, fault), fault), ""
     if lists:
         samples, unlisted = attach_lists(folder, samples, fault)
-    return samples, "; ".join(filter(None, [unlisted, say_ungrouped(samples)]))
+    return samples, "; ".join(filter(None, [say_endings(samples), unlisted, say_ungrouped(samples)]))
 
 
 def say_unlisted(names: Sequence[str]) -> str:
@@ -103,7 +103,7 @@ def say_ungrouped(samples: Sequence[Sample]) -> str:
 
 
 def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
-    """Samples of `images/` and `masks/`, paired by file stem.
+    """Samples of `images/` and `masks/`, paired by file stem; all masks may have one ending more, such as `_mask`.
 
     `fault` is called for photos without a mask, masks without a photo, stems shared by two files, and images in sub-folders.
 
@@ -111,6 +111,7 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
         UserError: A folder is missing or empty.
     """
     by_stem: dict[str, dict[str, Path]] = {}
+    has_twice = False
     for kind in ("images", "masks"):
         if not (folder / kind).is_dir():
             raise UserError(f"{folder / kind} does not exist: photos go into images/, masks of the same names into masks/")
@@ -124,11 +125,14 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
             raise UserError(f"{folder / kind} holds no images")
         by_stem[kind] = {compose(path.stem): path for path in paths}
         if len(by_stem[kind]) < len(paths):
+            has_twice = True
             twice = [path for path in paths if by_stem[kind][compose(path.stem)] != path]
             names = name_some([path.name for path in twice])
             both = [path for path in paths if compose(path.stem) in {compose(other.stem) for other in twice}]
             fault("ambiguous-mask", both, f"{folder / kind} has two files for {names}: names must differ before the ending")
     images, masks = by_stem["images"], by_stem["masks"]
+    if not has_twice and (ending := _find_ending(images, masks)):
+        masks = {stem.removesuffix(ending): path for stem, path in masks.items()}
     alone = [images[stem] for stem in images if stem not in masks]
     if alone:
         names = name_some([path.name for path in alone], 20)
@@ -138,6 +142,36 @@ def _pair_folder(folder: Path, fault: Fault) -> list[Sample]:
         names = name_some([path.name for path in alone], 20)
         fault("missing-image", alone, f"{len(alone)} of {len(masks)} masks have no photo in {folder / 'images'}: {names}")
     return [Sample(image.stem, image, masks[stem]) for stem, image in images.items() if stem in masks]
+
+
+def _find_ending(photos: Collection[str], masks: Collection[str]) -> str:
+    """What every mask's stem has behind that of a photo; empty if there is no such ending, or any two stems are the same.
+
+    >>> _find_ending(["a", "b"], ["a_mask", "b_mask"]), _find_ending(["a", "b"], ["a_mask", "b"])
+    ('_mask', '')
+    """
+    if not masks or any(stem in photos for stem in masks):
+        return ""
+    first = min(masks)
+    endings = [first.removeprefix(stem) for stem in photos if first.startswith(stem)]
+    fitting = [
+        ending
+        for ending in endings
+        if ending[0] in "_-. "
+        and any(map(str.isalpha, ending))  # a number may count something else
+        and all(stem.endswith(ending) and stem.removesuffix(ending) in photos for stem in masks)
+    ]
+    return fitting[0] if len(fitting) == 1 else ""
+
+
+def say_endings(samples: Sequence[Sample]) -> str:
+    """A remark about masks that are named as their photos with an ending more; empty if there are none."""
+    endings = {
+        compose(sample.mask.stem).removeprefix(compose(sample.image.stem))
+        for sample in samples
+        if isinstance(sample.image, Path) and isinstance(sample.mask, Path)
+    } - {""}
+    return f"masks paired by their ending {name_some(sorted(endings))}" if endings else ""
 
 
 def _say_deeper(folder: Path, deeper: Sequence[Path]) -> str:
