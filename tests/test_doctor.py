@@ -645,6 +645,39 @@ def test_photos_that_use_12_bits_of_16_are_named_together(drawn: Path) -> None:
     assert "no value above 4,095, and would be read nearly black: multiply their values by 16" in problem.detail
 
 
+def write_deep(folder: Path, index: int, times: int, offset: int = 0) -> Values:
+    """A photo of the set as 16-bit grey of 0 to 255 times a number."""
+    grey = np.asarray(Image.open(image(folder, index)).convert("L")).astype(np.uint16) * np.uint16(times) + np.uint16(offset)
+    Image.fromarray(grey).save(image(folder, index))
+    return grey
+
+
+@pytest.mark.parametrize(("times", "offset"), [(16, 0), (4, 32768)])
+def test_16_bit_photos_that_keep_few_grey_levels_are_something_to_look_at(drawn: Path, times: int, offset: int) -> None:
+    grey = write_deep(drawn, 1, times, offset)
+    hot = write_deep(drawn, 0, times, offset)
+    hot[-2:, -6:] = 65535  # a bar burnt in, by which all are read as if they used 16 bits
+    Image.fromarray(hot).save(image(drawn, 0))
+    for _ in range(2):  # also where results are recalled
+        (problem,) = check_data(drawn).problems
+        assert (problem.kind, problem.files) == ("few-grey-levels", ("images/figure_00000.png", "images/figure_00001.png"))
+        assert not KINDS[problem.kind].is_fact
+    low, high = np.quantile(grey, (0.001, 0.999), method="inverted_cdf")
+    used = np.unique(grey[(grey >= low) & (grey <= high)])
+    image(drawn, 0).unlink()
+    mask(drawn, 0).unlink()
+    (drawn / "metadata.csv").unlink()
+    hot = write_deep(drawn, 2, 1)
+    Image.fromarray(hot * np.uint16(257)).save(image(drawn, 2))  # as it should be
+    (problem,) = check_data(drawn).problems
+    assert problem.files == ("images/figure_00001.png",)
+    assert problem.detail.startswith(
+        f"nearly all values of a photo lie between {low:,} and {high:,} (medians): of {len(used)} grey levels "
+        f"{len(np.unique(used >> 8))} are left, since"
+    )
+    assert "16-bit photos keep few grey levels (1 of the 2 looked at): fgbg check" in open_samples(drawn).describe()
+
+
 def test_groups_that_differ_only_in_case_are_named(drawn: Path) -> None:
     (drawn / "groups.csv").write_text("id,group\nfigure_00000,P1\nfigure_00001,p1 \nfigure_00002,P1 \n")
     audit = check_data(drawn)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,10 @@ from fgbg.data.images import DECODING_ERRORS, IMAGE_SUFFIXES, open_image
 from fgbg.errors import UserError
 
 DEPTHS = (8, 10, 12, 14)  # bits: what cameras and scanners deliver in files of 16 bits
+FEWEST_GREY = 32  # levels that a 16-bit photo should keep of those that it has
+LOST = 4  # levels in the file for each that is kept, from which on a photo has lost what it had
+OUTLYING = 0.001  # of the pixels at each end: hot and dead ones, a burnt-in bar
+MOST_LOOKED_AT = 16  # photos that training decodes only to remark on their grey
 _PNG, _PNG_DEPTH = b"\x89PNG", 24  # how a PNG begins, and the byte that holds its bits a channel
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a TIFF or a BigTIFF begins
 
@@ -127,6 +132,65 @@ multiply their values by 16, or save them with 8 bits if they are that dark'
         return f"{photos[0]} uses {depth} of its 16 bits, {fault}: {cure}"
     cure = f"multiply their values by {times}, or save them with 8 bits if they are that dark"
     return f"the 16-bit photos ({photos[0]} and {len(photos) - 1:,} more) use {depth} of their bits, {fault}: {cure}"
+
+
+class Grey(NamedTuple):
+    """The values of a 16-bit grey photo without outlying pixels: both ends, how many, and how many of their upper 8 bits."""
+
+    lowest: int
+    highest: int
+    stored_count: int
+    kept_count: int
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether reading the upper 8 bits leaves few grey levels of many."""
+        return self.kept_count < FEWEST_GREY and self.stored_count >= LOST * self.kept_count
+
+
+def measure_grey(path: Path) -> Grey | None:
+    """The grey levels of a photo with one channel of 16 bits; None for any other.
+
+    Raises:
+        UserError: The file cannot be read as an image.
+    """
+    with open_image(path) as image:
+        values = np.asarray(image) if image.mode.startswith("I;16") else None
+    if values is None:
+        return None
+    counts = np.bincount(values.ravel())
+    below = counts.cumsum() / values.size
+    lowest, highest = (int(np.searchsorted(below, share)) for share in (OUTLYING, 1 - OUTLYING))
+    used = lowest + np.flatnonzero(counts[lowest : highest + 1])
+    return Grey(lowest, highest, len(used), len(np.unique(used >> 8)))
+
+
+def say_lost_grey(greys: Sequence[Grey]) -> str:
+    """What is lost of photos that keep few grey levels, and the cure.
+
+    >>> say_lost_grey([Grey(16, 1520, 90, 6), Grey(32, 1280, 70, 5)])
+    'nearly all values of a photo lie between 24 and 1,400 (medians): of 70 to 90 grey levels 5 to 6 are left, since of 16 \
+bits the upper 8 are read; rescale the whole set once to the range that is used, clip what lies beyond, and save it again'
+    """
+    lowest, highest, _, _ = np.median(np.array(greys), axis=0).astype(int).tolist()
+    stored, kept = (_say_range([grey[place] for grey in greys]) for place in (2, 3))
+    return (
+        f"nearly all values of a photo lie between {lowest:,} and {highest:,} (medians): of {stored} grey levels {kept} are "
+        "left, since of 16 bits the upper 8 are read; rescale the whole set once to the range that is used, clip what lies "
+        "beyond, and save it again"
+    )
+
+
+def _say_range(counts: Sequence[int]) -> str:
+    return f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+
+
+def remark_on_grey(deep: Sequence[Path]) -> str:
+    """A remark about 16-bit photos that keep few grey levels, by some of them; empty if none of these does."""
+    looked_at = deep[:: -(-len(deep) // MOST_LOOKED_AT)] if deep else []
+    lost = sum(grey.is_lost for path in looked_at if (grey := measure_grey(path)))
+    said = f"16-bit photos keep few grey levels ({lost} of the {len(looked_at)} looked at): fgbg check says what to do"
+    return said if lost else ""
 
 
 def _has_16_bits(path: Path) -> bool:

@@ -16,7 +16,7 @@ from fgbg.data.ids import require_usable_ids
 from fgbg.data.images import read_photo, read_photo_size, require_whole_photo
 from fgbg.data.mask_files import EMPTY, GREY, StoredMask, read_mask
 from fgbg.data.masks import MaskEncoding, apply_border, check_places, count_values, understand_masks
-from fgbg.data.overlooked import refuse_few_bits, refuse_pages
+from fgbg.data.overlooked import list_16_bit, refuse_few_bits, refuse_pages, remark_on_grey
 from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.errors import UserError
 from fgbg.storage import hash_file
@@ -197,7 +197,9 @@ def understand_samples(
         raise UserError(f"{name} holds no pairs of a photo and a mask")
     require_usable_ids([sample.id for sample in samples], name)
     inspections = tuple(map_in_order(inspect_sample, samples, progress, "reading the set"))
-    refuse_few_bits(sample.image for sample in samples if isinstance(sample.image, Path))
+    deep = list_16_bit(sample.image for sample in samples if isinstance(sample.image, Path))
+    refuse_few_bits(deep)
+    remark = "; ".join(filter(None, [remark, remark_on_grey(deep)]))
     check_places({look.place: f"mask of {sample.id}" for sample, look in zip(samples, inspections, strict=True)})
     if encoding is None or object_values:
         encoding = understand_masks(sum_histograms(inspections), object_values)

@@ -15,6 +15,7 @@ from fgbg.data.duplicates import take_fingerprint
 from fgbg.data.images import open_image, read_photo, read_photo_size
 from fgbg.data.mask_files import UnknownStorageError, read_mask
 from fgbg.data.masks import MaskEncoding, count_values
+from fgbg.data.overlooked import Grey, measure_grey
 from fgbg.data.samples import Sample, hash_pixels
 from fgbg.doctor.alignment import Alignment, measure_alignment
 from fgbg.doctor.encodings import Stored
@@ -25,7 +26,7 @@ from fgbg.judge.traits import measure_traits
 from fgbg.storage import hash_file
 from fgbg.words import BAND, NOT_JUDGED
 
-FORMAT = 4  # part of every key: increment it when the measures change, so that old results are not found
+FORMAT = 5  # part of every key: increment it when the measures change, so that old results are not found
 TRAIT_EDGE = 256  # pixels: longest edge at which tone contrast and irregularity are measured here
 
 
@@ -50,6 +51,7 @@ class PhotoLook:
     width: int = 0
     pixel_hash: str = ""
     format: str = ""  # of the content, whatever the name says: "JPEG"
+    grey: Grey | None = None
     error: str = ""
 
 
@@ -101,8 +103,9 @@ def look_at_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None, 
             return PairLook(PhotoLook(content_hash, error=_shorten(str(error), sample.image)))
         results.keep(key, *kept)
     told, fingerprint = kept
+    grey = Grey(*told["grey"]) if told["grey"] else None
     return PairLook(
-        photo=PhotoLook(content_hash, **told["photo"]),
+        photo=PhotoLook(content_hash, **told["photo"], grey=grey),
         fingerprint=np.frombuffer(fingerprint, np.uint8),
         tone_contrast=told["tone_contrast"],
         irregularity=told["irregularity"],
@@ -120,6 +123,7 @@ def _measure_pair(sample: Sample, mask: MaskLook, encoding: MaskEncoding | None)
     pixels = read_photo(sample.image)
     told: dict[str, Any] = {
         "photo": {"height": height, "width": width, "pixel_hash": hash_pixels(pixels), "format": name},
+        "grey": measure_grey(sample.image),
         **dict.fromkeys(("tone_contrast", "irregularity", "geometry", "alignment")),
     }
     if encoding and (mask.height, mask.width) == (height, width):

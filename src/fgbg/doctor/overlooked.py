@@ -1,11 +1,11 @@
-"""Pages and bits that reading would pass over, as problems."""
+"""Pages, bits and grey levels that reading would pass over, as problems."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from fgbg.data.overlooked import count_pages, find_depth, list_16_bit, say_depth, say_pages
+from fgbg.data.overlooked import count_pages, find_depth, list_16_bit, say_depth, say_lost_grey, say_pages
 from fgbg.data.samples import Sample
 from fgbg.doctor.looks import MaskLook, PairLook
 from fgbg.doctor.problems import Problem
@@ -17,7 +17,7 @@ def name_overlooked(
     looks: Mapping[str, PairLook],
     files: Mapping[str, tuple[str, str]],
 ) -> list[Problem]:
-    """Files of several pages, and 16-bit photos of which all use few bits.
+    """Files of several pages, and 16-bit photos of which all use few bits, or some keep few of their grey levels.
 
     Args:
         samples: The samples of the set, by id.
@@ -38,4 +38,7 @@ def name_overlooked(
     if depth < 16:
         names = tuple(files[photos[path]][0] for path in deep)
         problems.append(Problem("few-bits", names, say_depth(names, depth), tuple(photos[path] for path in deep)))
+    elif lost := {name: grey for name, look in looks.items() if (grey := look.photo.grey) and grey.is_lost}:
+        names = tuple(files[name][0] for name in lost)
+        problems.append(Problem("few-grey-levels", names, say_lost_grey(list(lost.values()))))
     return problems

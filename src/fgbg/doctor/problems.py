@@ -82,6 +82,12 @@ KINDS = {
         "Add such photos, or cut the set in another way.",
         True,
     ),
+    "few-grey-levels": Kind(
+        "Photos that keep few grey levels",
+        "Their files have 16 bits, of which the upper 8 are read, and nearly all of their values lie close together.",
+        "Rescale all photos of the set by the same numbers, clip hot pixels and burnt-in bars, and save them again.",
+        False,
+    ),
     "class-as-band": Kind(
         "Trimaps that may be three classes",
         "The values 1, 2 and 3 are read as object, ground and the band between them, where 3 looks like a class.",
