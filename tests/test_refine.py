@@ -18,16 +18,17 @@ import fgbg
 from discs import small_config, write_discs
 from fgbg import cli, engine
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import Estimate, check_difference
+from fgbg.judge.bootstrap import Estimate, adjust_holm, check_difference
 from fgbg.models import MODELS, wrap_network
 from fgbg.models.checkpoint import save_model
 from fgbg.run import Run, create_run
 from fgbg.ship import matte as matte_module
+from fgbg.ship import refine_trial
 from fgbg.ship.matte import matte
 from fgbg.ship.parity import JudgedPhoto
 from fgbg.ship.predict import predict_inputs
 from fgbg.ship.refine import STEPS, Refined, View, measure_cell, parse_steps
-from fgbg.ship.refine_trial import Effect, Trial, _judge, _score, try_steps
+from fgbg.ship.refine_trial import RISK, Effect, Trial, _judge, _score, try_steps
 from trivial import RedNetwork, draw, make_header, make_noise, paint
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -301,11 +302,12 @@ def test_a_gain_that_many_photos_share_is_recommended_and_noise_is_not() -> None
     stream = np.random.default_rng(0)
     gain, noise = stream.uniform(0, 0.02, (60, 1)), stream.normal(0, 0.01, (60, 2))
     differences = np.concatenate([gain, noise, -gain], axis=1)
-    effects = _judge([("largest",), ("fill",), ("specks",), ("edges",)], np.stack([differences, differences], axis=2), None)
+    changes = np.stack([differences, differences / 2], axis=2)
+    effects = _judge([("largest",), ("fill",), ("specks",), ("edges",)], changes, None)
     assert [each.verdict for each in effects] == ["helps", "cannot be told", "cannot be told", "hurts"]
     assert (effects[0].better, effects[0].worse) == (60, 0)
     assert effects[1].p_holm >= effects[1].dice.p
-    assert isinstance(effects[0].boundary_iou, Estimate)
+    np.testing.assert_allclose([each.boundary_iou.mean for each in effects], differences.mean(0) / 2)
 
 
 def test_steps_are_not_chosen_on_test_photos(red_run: Run) -> None:
@@ -313,20 +315,70 @@ def test_steps_are_not_chosen_on_test_photos(red_run: Run) -> None:
         try_steps(red_run, split="test")
 
 
-def test_several_steps_that_help_are_measured_together(red_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not try_steps(red_run).recommended, "four photos tell nothing"
+def try_gains(run: Run, monkeypatch: pytest.MonkeyPatch, gains: dict[str, float], **options: Any) -> Trial:
+    """Try steps that raise the Dice of every photo by so much; a way that is not named changes nothing."""
+
+    def score(model: Any, photo: Any, probability: Any, ways: Any) -> list[tuple[float, float]]:
+        return [(0.5 + gains.get(",".join(way), 0.0), 0.5) for way in [(), *ways]]
+
+    monkeypatch.setattr("fgbg.ship.refine_trial._score", score)
     monkeypatch.setattr("fgbg.ship.refine_trial.FEWEST_UNITS", 2)
-    monkeypatch.setattr("fgbg.ship.refine_trial.RISK", 2.0)  # everything counts as told
-    trial = try_steps(red_run)
+    return try_steps(run, **options)
+
+
+def test_several_steps_that_help_are_measured_together(red_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not try_steps(red_run).recommended, "eight photos tell nothing"
+    trial = try_gains(red_run, monkeypatch, {"largest": 0.01, "specks": 0.01, "largest,specks": 0.02, "edges": -0.1})
+    assert [each.steps for each in trial.effects] == [*((step,) for step in STEPS), ("largest", "specks")]
     assert trial.recommended == ("largest", "specks")
-    assert [each.steps for each in trial.effects] == [*((step,) for step in STEPS), trial.recommended]
     assert "--refine largest,specks" in trial.describe()
 
 
+@pytest.mark.parametrize("together", [-0.02, 0.0, 0.015])
+def test_steps_that_help_less_together_than_one_of_them_are_not_recommended_together(
+    red_run: Run, monkeypatch: pytest.MonkeyPatch, together: float
+) -> None:
+    trial = try_gains(red_run, monkeypatch, {"largest": 0.01, "specks": 0.02, "largest,specks": together})
+    assert len(trial.effects) == len(STEPS) + 1
+    assert trial.recommended == ("specks",)
+
+
+def test_steps_together_are_one_more_trial_for_which_all_are_adjusted(red_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once: list[int] = []
+    monkeypatch.setattr(refine_trial, "adjust_holm", lambda p: at_once.append(len(p)) or adjust_holm(p))
+    trial = try_gains(red_run, monkeypatch, {"largest": 0.01, "specks": 0.01, "largest,specks": 0.01})
+    assert at_once == [4, 5]
+    assert [each.p_holm for each in trial.effects] == adjust_holm([each.dice.p for each in trial.effects])
+
+
+def test_a_chance_that_one_trial_would_take_is_not_taken_from_several() -> None:
+    lucky = np.r_[np.full(14, 0.01), np.full(5, -0.01)]
+    differences = np.stack([lucky, np.zeros(19), np.zeros(19)], axis=1)
+    [effect, *_] = _judge([("largest",), ("fill",), ("specks",)], np.stack([differences, differences], axis=2), None)
+    assert effect.dice.p < RISK < 3 * effect.dice.p == effect.p_holm
+    assert effect.verdict == "cannot be told"
+
+
+def test_photos_of_few_groups_are_no_evidence_and_it_is_said_why(red_run: Run) -> None:
+    samples = fgbg.open_samples(red_run.config.data)
+    grouped = [replace(sample, group=f"litter {index % 3}") for index, sample in enumerate(samples.samples)]
+    red_run.write_split(replace(samples, samples=tuple(grouped)), red_run.config)
+    trial = try_steps(red_run)
+    assert [each.dice.units for each in trial.effects] == [3] * len(STEPS)
+    told = trial.describe().splitlines()
+    assert told[0].startswith("8 validation photos of discs in 3 groups, each")
+    assert "fewer than 10 groups are too few for a verdict" in told
+    assert trial.to_json()["units"] == 3
+
+
+def test_few_photos_are_said_to_be_few(red_run: Run) -> None:
+    told = try_steps(red_run).describe().splitlines()
+    assert told[0].startswith("8 validation photos of discs, each")
+    assert "fewer than 10 photos are too few for a verdict" in told
+
+
 def test_named_steps_that_help_together_are_recommended_together(red_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fgbg.ship.refine_trial.FEWEST_UNITS", 2)
-    monkeypatch.setattr("fgbg.ship.refine_trial.RISK", 2.0)
-    trial = try_steps(red_run, steps=("specks", "largest"))
+    trial = try_gains(red_run, monkeypatch, {"specks,largest": 0.01}, steps=("specks", "largest"))
     assert [each.verdict for each in trial.effects] == ["helps"]
     assert trial.recommended == ("specks", "largest")
     assert "recommended: --refine specks,largest" in trial.describe()

@@ -29,6 +29,7 @@ from fgbg.ship.load import Model, load
 from fgbg.ship.matte import matte
 from fgbg.ship.parity import JudgedPhoto, read_judged
 from fgbg.ship.refine import STEPS, Refined
+from fgbg.words import plural
 
 MATTE = "matte"  # not a step, since it gives an opacity: tried as the mask of opacity above one half
 RISK = 0.05
@@ -72,22 +73,29 @@ class Trial:
 
     @property
     def recommended(self) -> tuple[str, ...]:
-        """The steps that help by themselves, in the order of `STEPS`; or those that were tried only together, if they do."""
-        helping = [each.steps for each in self.effects if each.verdict == "helps"]
-        if all(len(each.steps) > 1 or each.steps == (MATTE,) for each in self.effects):
-            return next((steps for steps in helping if len(steps) > 1), ())
-        return tuple(step for step in STEPS if (step,) in helping)
+        """Of what helps, the step, or the steps together, that raise the mean Dice most; none if nothing helps."""
+        helping = [each for each in self.effects if each.verdict == "helps" and each.steps != (MATTE,)]
+        return max(helping, key=lambda each: each.dice.difference.mean).steps if helping else ()
+
+    @property
+    def units(self) -> int:
+        """Photos, or the groups they are in: how many independent cases the verdicts rest on."""
+        return self.effects[0].dice.units
 
     def describe(self) -> str:
         """A table, and what follows from it, as lines to print."""
+        in_groups = f" in {plural(self.units, 'group')}" if self.units < self.photo_count else ""
         lines = [
-            f"{self.photo_count} {self.photos}, each at its own size; a pixel is object above {self.threshold:g}",
+            f"{self.photo_count} {self.photos}{in_groups}, each at its own size; a pixel is object above {self.threshold:g}",
             f"{'':<24}{'Dice':<34}{'boundary IoU':<34}better, worse",
             f"{'as it is':<24}{self.dice!s:<34}{self.boundary_iou!s:<34}",
         ]
         for each in self.effects:
             told = f"{each.dice.difference.signed():<34}{each.boundary_iou.signed():<34}{each.better}, {each.worse}"
             lines.append(f"{','.join(each.steps):<24}{told:<84} {each.verdict}")
+        if self.units < FEWEST_UNITS:
+            kind = "groups" if in_groups else "photos"
+            lines.append(f"fewer than {FEWEST_UNITS} {kind} are too few for a verdict")
         return "\n".join([*lines, *self._conclude()])
 
     def _conclude(self) -> list[str]:
@@ -117,7 +125,7 @@ class Trial:
             for each in self.effects
         ]
         plain = {"dice": self.dice.to_json(), "boundary_iou": self.boundary_iou.to_json()}
-        return {**vars(self), **plain, "effects": effects, "recommended": self.recommended}
+        return {**vars(self), **plain, "units": self.units, "effects": effects, "recommended": self.recommended}
 
 
 def try_steps(
@@ -144,7 +152,7 @@ def try_steps(
         raise UserError("--split test tells what chosen steps are worth: name them (--steps), or choose them on validation")
     model = load(run.folder)
     samples, _ = open_run_data(run, "", split)
-    ways = [tuple(steps)] if steps else [(step,) for step in STEPS]
+    ways: list[tuple[str, ...]] = [tuple(steps)] if steps else [(step,) for step in STEPS]
     if soft:
         ways.append((MATTE,))
 
@@ -155,14 +163,16 @@ def try_steps(
     scores = measure(ways)
     plain, tried = scores[:, 0], scores[:, 1:]
     groups = find_groups(samples.samples)
-    effects = _judge(ways, tried - plain[:, None], groups)
+    differences = tried - plain[:, None]
+    effects = _judge(ways, differences, groups)
+    helping = tuple(each.steps[0] for each in effects if each.steps != (MATTE,) and each.verdict == "helps")
+    if len(helping) > 1 and not steps:
+        together = measure([helping])
+        ways.append(helping)
+        effects = _judge(ways, np.concatenate([differences, together[:, 1:] - together[:, :1]], axis=1), groups)
     name = f"{split} photos of {samples.name}"
     dice, outline = (estimate_mean(plain[:, column], groups=groups) for column in (0, 1))
-    trial = Trial(str(run.folder), split, name, len(scores), model.threshold, dice, outline, effects)
-    if len(trial.recommended) > 1 and not steps:
-        together = measure([trial.recommended])
-        effects += _judge([trial.recommended], together[:, 1:] - together[:, :1], groups)
-    return trial
+    return Trial(str(run.folder), split, name, len(scores), model.threshold, dice, outline, effects)
 
 
 def _score(
