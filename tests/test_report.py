@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake_runs import rescore, write_fake_run
+from fgbg import cli
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate
 from fgbg.judge.failures import FAILURES
@@ -40,6 +41,7 @@ from fgbg.judge.results import read_results
 from fgbg.judge.slices import Slice, slice_rows
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
+from fgbg.storage import make_folder
 
 COUNT = 24
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -140,6 +142,28 @@ def test_report_workbook_and_charts_lie_side_by_side(run: Run, tmp_path: Path) -
     assert report.methods.name == "methods.md"
     assert all(path.is_file() for path in (report.page, report.methods, report.workbook, *report.charts))
     assert not (run.folder / "report.html").exists()
+
+
+def test_a_methods_file_that_was_edited_stays_and_the_new_one_lies_beside(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fgbg.judge.report._write_files", lambda results, folder: (make_folder(folder), []))
+    first = write_report([run], tmp_path / "out").methods
+    written = first.read_text(encoding="utf-8")
+    assert write_report([run], tmp_path / "out").methods == first, "what nobody edited is replaced"
+    edited = written.replace("# Methods", "# What we did")
+    first.write_text(edited, encoding="utf-8")
+    for _ in range(2):
+        assert cli.main(["report", str(run.folder), "--out", str(tmp_path / "out")]) == 0
+        assert first.read_text(encoding="utf-8") == edited
+        assert (tmp_path / "out" / "methods-2.md").read_text(encoding="utf-8") == written
+        told = capsys.readouterr().out.splitlines()
+        assert told[-1] == f"{first} is not as fgbg wrote it, and stays: this report's is methods-2.md"
+        assert "in methods-2.md" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert [path.name for path in sorted((tmp_path / "out").glob("*.md"))] == ["methods-2.md", "methods.md"]
+    first.write_text("Notes of my own", encoding="utf-8")
+    write_report([run], tmp_path / "out")
+    assert first.read_text(encoding="utf-8") == "Notes of my own"
 
 
 def test_a_name_of_scores_that_no_run_has_is_refused(run: Run, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Checksums (seals) inside files: a digit that flips on the disk would otherwise pass for another result.
 
 Two kinds of files carry one: JSON, and the ONNX files of exported models, where it is an entry of the format's own
-metadata, so that other readers still read them.
+metadata, so that other readers still read them. In Markdown a seal shows whether a user has edited the file.
 """
 
 from __future__ import annotations
@@ -46,6 +46,19 @@ def _seal(content: Mapping[str, Any], beside: Path | None) -> str:
         # Line endings do not count: tools that move files change them.
         digest.update(beside.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
+
+
+def seal_markdown(text: str) -> str:
+    """The text and a last line, which pages do not show, with its hash."""
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text}\n<!-- written by fgbg, which replaces it unless it is edited: {seal} -->\n"
+
+
+def is_markdown_as_written(path: Path) -> bool:
+    """Whether a file is as `seal_markdown` made it, but for line endings, which tools that move files change."""
+    content = path.read_text(encoding="utf-8", errors="replace")
+    text, _, _ = content.rpartition("\n<!-- ")
+    return content == seal_markdown(text)
 
 
 ONNX_SEAL_KEY = "fgbg.sha256"

@@ -191,5 +191,5 @@ def report_verb(argv: Sequence[str]) -> int:
 
     runs = [open_run(Path(run)) for run in arguments.runs]
     report = write_report(runs, Path(arguments.out), arguments.split, allow_overlap=arguments.allow_overlap)
-    print("\n".join(str(path) for path in (report.page, report.methods, report.workbook, *report.charts)))
+    print(report.describe())
     return 0

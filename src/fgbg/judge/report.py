@@ -13,7 +13,10 @@ from fgbg.judge.methods.describe import describe_methods
 from fgbg.judge.results import Results, read_results
 from fgbg.judge.workbook import write_workbook
 from fgbg.run import Run
+from fgbg.seal import is_markdown_as_written, seal_markdown
 from fgbg.storage import make_folder, write_whole
+
+METHODS = "methods.md"
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,14 @@ class Report:
     methods: Path
     workbook: Path
     charts: list[Path]
+
+    def describe(self) -> str:
+        """The files, as lines to print; and which one was left as a user had it."""
+        lines = [str(path) for path in (self.page, self.methods, self.workbook, *self.charts)]
+        if self.methods.name != METHODS:
+            kept = self.methods.with_name(METHODS)
+            lines.append(f"{kept} is not as fgbg wrote it, and stays: this report's is {self.methods.name}")
+        return "\n".join(lines)
 
 
 def write_record(runs: Sequence[Run], folder: Path) -> None:
@@ -44,7 +55,7 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allo
     """Write a page that shows how good runs are and where they fail; beside it workbook, charts, and a methods section.
 
     Several runs are compared. A run that averages others has scores but no epochs; one that has not been scored has only
-    epochs, and the page says how to score it.
+    epochs, and the page says how to score it. A methods section that was edited stays; the new one lies beside it.
 
     Args:
         runs: One or more, each of them once.
@@ -70,11 +81,24 @@ def write_report(runs: Sequence[Run], folder: Path, split: str = "test", *, allo
     if split not in SPLITS and not any(run.scores_path(split).exists() for run in runs):
         runs[0].statement(split)  # says that there are no such scores, and which name is near
     results = read_results(runs, allow_overlap=allow_overlap)
-    texts = {"report.html": render_page(results, split), "methods.md": describe_methods(results, split).to_markdown()}
+    page, methods = folder / "report.html", _find_replaceable(folder / METHODS)
+    texts = {
+        page: render_page(results, split, methods.name),
+        methods: seal_markdown(describe_methods(results, split).to_markdown()),
+    }
     workbook, charts = _write_files(results, folder)
-    for name, text in texts.items():
-        write_whole(folder / name, text)
-    return Report(folder / "report.html", folder / "methods.md", workbook, charts)
+    for path, text in texts.items():
+        write_whole(path, text)
+    return Report(page, methods, workbook, charts)
+
+
+def _find_replaceable(path: Path) -> Path:
+    """`path`, or the first of NAME-2, NAME-3, … that is missing, or as fgbg wrote it."""
+    found, number = path, 1
+    while found.exists() and not is_markdown_as_written(found):
+        number += 1
+        found = path.with_stem(f"{path.stem}-{number}")
+    return found
 
 
 def _require_runs(runs: Sequence[Run]) -> None:

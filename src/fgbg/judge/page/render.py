@@ -59,19 +59,20 @@ class Chapter:
         return next((record for record in reversed(self.epochs) if record.best), None)
 
 
-def render_page(results: Results, split: str) -> str:
+def render_page(results: Results, split: str, methods_file: str = "methods.md") -> str:
     """Render the whole page.
 
     Args:
         results: Of one run or more, each with epochs or scores.
         split: Which scores: `test`, `validation`, or the label of other data that was scored.
+        methods_file: The name of the file beside the page that holds the methods section.
     """
     chapters = [
         _read_chapter(run, label, f"run-{number}", results.find(label, split))
         for number, (label, run) in enumerate(results.runs.items())
     ]
     content: dict[str, Any] = {"chapters": chapters, "split": split, "several": len(chapters) > 1}
-    content |= {"methods": describe_methods(results, split), "introduction": INTRODUCTION}
+    content |= {"methods": describe_methods(results, split), "introduction": INTRODUCTION, "methods_file": methods_file}
     content["has_unjudged"] = any((chapter.statement or {}).get("border") == "ignore" for chapter in chapters)
     content["statement"] = next((chapter.statement for chapter in chapters if chapter.statement), None)
     if len(chapters) > 1:
