@@ -24,10 +24,7 @@ Statement = Mapping[str, Any]
 _VIEWS = {"flip": "each photo and its mirror image", "scale": "three sizes of each photo"}
 _TESTS = {
     "model": "paired bootstrap over {}, of these two trained models",
-    "recipe": (
-        "t-test with {} as crossed random effects (as readers and cases in Dorfman et al., 1992) and Satterthwaite’s "
-        "degrees of freedom (Satterthwaite, 1946)"
-    ),
+    "recipe": "t-test with crossed random effects of {} (Dorfman et al., 1992; Satterthwaite, 1946)",
     "folds": "corrected resampled t-test over {} (Nadeau and Bengio, 2003)",
 }
 
