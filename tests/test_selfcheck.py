@@ -6,6 +6,7 @@ import math
 import random
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -632,3 +633,38 @@ def test_a_group_in_two_splits_is_reported(tmp_path: Path) -> None:
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(fgbg.UserError, match="is no run"):
         check_run(tmp_path)
+
+
+# What a user's parts return
+
+
+class Answering(nn.Module):
+    """Logits in a wrapping of their own."""
+
+    def __init__(self, wrap: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.layer, self.wrap = nn.Conv2d(3, 1, 1), wrap
+
+    def forward(self, image: Tensor) -> Any:
+        return self.wrap(self.layer(image))
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"model": Answering(lambda logits: {"out": logits})}, "the network returns a dict: it should return logits"),
+        ({"model": Answering(lambda logits: (logits, logits))}, "the network returns a tuple: it should return logits"),
+        ({"loss": lambda logits, target: None}, "the loss returns None: it should return one number, as a tensor"),
+        ({"loss": lambda logits, target: 0.5}, "the loss returns a float: it should return one number, as a tensor"),
+        ({"loss": lambda logits, target: logits.mean((1, 2, 3))}, r"the loss returns a float32 tensor of the shape \(4,\)"),
+        ({"augment": lambda pixels, target, rows, epoch: None}, r"the augmentation returns None: it should return \(image"),
+        (
+            {"augment": lambda pixels, target, rows, epoch: (pixels, target)},
+            r"of 4 photos the augmentation makes a uint8 tensor of the shape \(4, 3, 40, 40\) and a uint8 tensor",
+        ),
+        ({"metric": lambda prediction, target: "0.5"}, "the metric returns a str: it should return one number"),
+    ],
+)
+def test_a_part_that_returns_another_kind_of_thing_is_named(tmp_path: Path, parts: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(fgbg.UserError, match=sentence), unchecked():
+        fgbg.train(small_config(tmp_path / "run", selfcheck=True), samples=make_samples(), **parts)

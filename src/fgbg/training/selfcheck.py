@@ -18,7 +18,7 @@ from fgbg.data.samples import SampleSet
 from fgbg.errors import UserError
 from fgbg.judge.pictures import draw_batch
 from fgbg.run import Run
-from fgbg.training.checks import augmentation, data, draws, loss, metric, network
+from fgbg.training.checks import augmentation, data, draws, kinds, loss, metric, network
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.training.loop import Learner
 from fgbg.words import NOT_JUDGED
@@ -75,25 +75,38 @@ def check_learner(
         config: The settings, if the loss is the configured one.
         picture: The PNG to draw the first augmented batch into.
     """
-    findings: list[Finding] = []
     with draws.leave_no_trace(learner):
         for module in learner.predictor.modules():
             module.training = True
         try:
-            trial = draws.copy_learner(learner)
+            trial = kinds.expect_kinds(draws.copy_learner(learner))
         except Exception as error:  # a user's network may raise anything
             return [doubted("copy", f"the network cannot be copied ({error}), so that nothing else was checked")]
-        rows, image, target = draws.draw_first_batch(trial)
-        if picture:
-            _draw_first_batch(learner, rows, image, target, picture)
-        drawn = draws.draw_images(trial, rows, draws.choose_epochs(min(len(rows), draws.PROBED_ROWS), epochs))
-        findings += [*_check_photos(trial, drawn, draws.draw_unjudged(trial, rows, 1)), *_check_loss(trial, drawn)]
-        if trial.metric:
-            unjudged = bool((target == NOT_JUDGED).any())
-            findings.append(metric.check_metric(trial.metric, learner.engine.device, unjudged=unjudged))
-        findings.append(_check_modes_left(learner, trial))
-        if not any(finding.stops for finding in findings):
-            findings += _check_network(trial, config, *draws.take_trial_images(drawn))
+        try:
+            return _check_trial(trial, learner, epochs, config, picture)
+        except kinds.WrongKindError as error:
+            return [error.finding]
+
+
+def _check_trial(
+    trial: Learner, learner: Learner, epochs: int, config: TrainConfig | None, picture: Path | None
+) -> list[Finding]:
+    """All findings about the learner, by its copy; arguments as for `check_learner`.
+
+    Raises:
+        WrongKindError: A part of the user's returns what a training cannot use.
+    """
+    rows, image, target = draws.draw_first_batch(trial)
+    if picture:
+        _draw_first_batch(learner, rows, image, target, picture)
+    drawn = draws.draw_images(trial, rows, draws.choose_epochs(min(len(rows), draws.PROBED_ROWS), epochs))
+    findings = [*_check_photos(trial, drawn, draws.draw_unjudged(trial, rows, 1)), *_check_loss(trial, drawn)]
+    if trial.metric:
+        unjudged = bool((target == NOT_JUDGED).any())
+        findings.append(metric.check_metric(trial.metric, learner.engine.device, unjudged=unjudged))
+    findings.append(_check_modes_left(learner, trial))
+    if not any(finding.stops for finding in findings):
+        findings += _check_network(trial, config, *draws.take_trial_images(drawn))
     return findings
 
 
