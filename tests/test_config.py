@@ -85,7 +85,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "fold": st.just(0),
     "only": words,
     "allow_overlap": st.booleans(),
-    "object_values": st.lists(st.integers(0, 255), max_size=4).map(tuple),
+    "object_values": st.one_of(st.lists(st.integers(0, 255), max_size=4).map(tuple), st.just(("nonzero",))),
     "categories": st.lists(st.text(min_size=1), max_size=3).map(tuple),
     "augment": st.fixed_dictionaries(AUGMENT),
     "device": words,
@@ -346,7 +346,15 @@ def test_a_value_of_another_kind_is_refused(tmp_path: Path, text: str, sentence:
 
 
 @pytest.mark.parametrize(
-    "text", ["object_values = 3", 'object_values = ["a"]', "object_values = [1.5]", "object_values = [true]", "augment = 3"]
+    "text",
+    [
+        "object_values = 3",
+        'object_values = "nonzero"',
+        'object_values = ["nonzero", 1]',
+        "object_values = [1.5]",
+        "object_values = [true]",
+        "augment = 3",
+    ],
 )
 def test_a_list_or_table_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)

@@ -181,11 +181,29 @@ def test_a_group_in_two_splits_leaks(figures: Path, tmp_path: Path) -> None:
 
 
 def test_a_mask_that_is_whole_but_stored_in_an_unknown_way_is_not_called_damaged(drawn: Path) -> None:
-    values = np.asarray(Image.open(mask(drawn, 0)), np.uint16)
-    Image.fromarray((values > 0) * np.uint16(1000)).save(mask(drawn, 0))
+    values = np.asarray(Image.open(mask(drawn, 0)))
+    Image.fromarray(np.dstack([values, 255 - values, values])).save(mask(drawn, 0))
     (problem,) = check_data(drawn).problems
     assert problem.kind == "ambiguous-mask"
-    assert "holds 1000, neither 0 to 255 nor 0 and 65535" in problem.detail
+    assert "holds colours that are more than black and one other" in problem.detail
+
+
+def test_masks_that_number_objects_are_checked_as_told(drawn: Path) -> None:
+    edit_mask(drawn, 0, lambda values: (values > 0) * np.uint16(1000))
+    (problem,) = check_data(drawn).problems
+    assert problem.files == ("masks/figure_00000.png",)
+    assert problem.detail == "it holds values over 255, unlike the rest of the set (values {0, 255}: object = 255)"
+    for index in range(FIGURES):
+        edit_mask(drawn, index, lambda values, index=index: (values > 0) * np.uint16(200 + 5 * index))
+    (problem,) = check_data(drawn).problems
+    with pytest.raises(UserError) as error:
+        open_samples(drawn)
+    assert problem.detail == str(error.value)
+    audit = check_data(drawn, object_values=["nonzero"])
+    assert audit.problems == ()
+    assert audit.understood == open_samples(drawn, object_values=["nonzero"]).describe()
+    assert main(["check", str(drawn), "--object-values", "nonzero"]) == 0
+    assert main(["check", str(drawn), "--object-values", "nonzero", "1"]) == 2
 
 
 def test_photos_that_a_run_has_seen_are_found_under_other_names(

@@ -16,6 +16,7 @@ from fgbg.data.mask_files import BLACK_AND_WHITE, GREY, INDEX
 from fgbg.data.masks import NEAR_BINARY, ZERO_255, apply_border
 from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.errors import UserError
+from fgbg.words import ObjectValue
 
 HEIGHT, WIDTH = 40, 56
 Mask = NDArray[np.bool_]
@@ -106,7 +107,7 @@ LOSSY = [("jpg", "0/255"), ("jpg", "RGB black and white"), ("webp", "0/255"), ("
 
 
 def understand(
-    folder: Path, *images: Image.Image, ending: str = "png", told: Sequence[int] = (), **options: object
+    folder: Path, *images: Image.Image, ending: str = "png", told: Sequence[ObjectValue] = (), **options: object
 ) -> SampleSet:
     """A sample for every mask, saved as `mask_0.png` and so on."""
     samples = []
@@ -179,6 +180,36 @@ class TestPalettes:
             understand(tmp_path, with_white, with_red)
 
 
+class TestNumberedObjects:
+    """Masks as Cellpose and StarDist write them: 0 ground, 1 to N objects."""
+
+    NUMBERS = np.where(DISC, 7, 0) + np.where(disc(34, 50, 4), 70_000, 0)
+
+    @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+    def test_all_but_0_is_object_also_beyond_8_bits(self, dtype: type, tmp_path: Path) -> None:
+        numbers = (self.NUMBERS % 65_535).astype(dtype)
+        images = Image.fromarray(numbers), grey(DISC, 0, 3)
+        with pytest.raises(UserError, match="mask of mask_0 holds values over 255: say --object-values nonzero if every"):
+            understand(tmp_path, *images, ending="tif")
+        with pytest.raises(UserError, match="mask of mask_0 holds values over 255"):
+            understand(tmp_path, *images, ending="tif", told=[3])
+        samples = understand(tmp_path, *images, ending="tif", told=["nonzero"])
+        np.testing.assert_array_equal(targets(samples), [self.NUMBERS > 0, DISC])
+        assert "masks with as told: object = all but 0, stored as values over 255" in samples.describe_masks()
+
+    @pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int32, np.int64])
+    def test_masks_in_memory_may_be_of_any_whole_numbers(self, dtype: type) -> None:
+        photo, numbers = np.zeros((HEIGHT, WIDTH, 3), np.uint8), self.NUMBERS.astype(dtype)
+        samples = understand_samples("set", [Sample("a", photo, numbers)], object_values=["nonzero"])
+        np.testing.assert_array_equal(targets(samples)[0], numbers > 0)
+        with pytest.raises(UserError, match="mask of a holds -1, which is no whole number"):
+            understand_samples("set", [Sample("a", photo, numbers.astype(np.int64) * -1 - 1)])
+
+    def test_beside_a_colour_it_stops(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="may store the object in two ways"):
+            understand(tmp_path, Image.fromarray(self.NUMBERS.astype(np.int32)), rgb(DISC, BLACK, RED), ending="tif")
+
+
 class TestMixedSets:
     def test_1_bit_beside_0_255_is_one_encoding(self, tmp_path: Path) -> None:
         samples = understand(tmp_path, Image.fromarray(DISC), grey(~DISC, 0, 255), grey(FULL, 0, 65535, np.uint16))
@@ -241,10 +272,10 @@ class TestRefusedFiles:
         [
             (rgb(DISC, WHITE, RED), "holds colours that are more than black and one other: save it as 8-bit grey"),
             (rgb(DISC, GREEN, RED), "holds colours that are more than black and one other"),
-            (grey(DISC, 0, 300, np.uint16), "holds 300, neither 0 to 255 nor 0 and 65535: save it as 8-bit grey"),
-            (grey(DISC, 0, -1, np.int32), "holds -1, neither 0 to 255"),
-            (grey(DISC, 0, 0.5, np.float32), "holds 0.5, neither 0 to 255"),
-            (grey(DISC, 0, np.nan, np.float32), "holds nan, neither 0 to 255"),
+            (grey(DISC, 0, -1, np.int32), "holds -1, which is no whole number from 0 on: save it as 8-bit grey"),
+            (grey(DISC, 0, 0.5, np.float32), "holds 0.5, which is no whole number"),
+            (grey(DISC, 0, np.nan, np.float32), "holds nan, which is no whole number"),
+            (grey(DISC, 0, np.inf, np.float32), "holds inf, which is no whole number"),
             (rgb(DISC, BLACK, WHITE).convert("CMYK"), "has pixel mode CMYK: save it as 8-bit grey"),
         ],
     )

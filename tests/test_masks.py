@@ -14,6 +14,7 @@ from PIL import Image
 
 from fgbg.data.masks import (
     NEAR_BINARY,
+    NONZERO,
     TRIMAP,
     ZERO_255,
     ZERO_ONE,
@@ -177,9 +178,8 @@ class TestRefusal:
             ((0, 2), "for example --object-values 2"),
             ((1, 2), "trimaps without a band or two classes: say --object-values 1 or --object-values 2"),
             ((0, 1, 2), "for example --object-values 2 or, for several, --object-values 1 2"),
-            ((0, 1, 2, 3), "; if each number is one object of several, say --object-values 1 2 3"),
-            (tuple(range(8)), "; if each number is one object of several, say --object-values 1 2 3 4 5 6 7"),
-            (tuple(range(41)), "; if each number is one object of several, say --object-values 1 2 … 40, all of them"),
+            ((0, 1, 2, 3), "; if each number is one object of several, say --object-values nonzero"),
+            ((0, 3, 4, 9), "; if each number is one object of several, say --object-values nonzero"),
             ((0, 128, 255), "for example --object-values 255 or, for several, --object-values 128 255"),
             ((0, 1, 2, 255), "--object-values 1 2; 255, often 'void', counts as ground unless it is named"),
             ((0, 15, 255), "for example --object-values 15; 255, often 'void', counts as ground unless it is named"),
@@ -249,6 +249,17 @@ class TestToldByTheUser:
 
     def test_what_was_told_is_part_of_what_is_printed(self) -> None:
         assert understand_masks(histogram_of(0, 1, 2), [2, 1]).name == "as told: object = 1, 2"
+
+    def test_all_but_0_can_be_told_where_values_number_objects(self) -> None:
+        assert understand_masks(histogram_of(*range(41)), ["nonzero"]) is NONZERO
+        assert understand_masks(histogram_of(0, 255), ["nonzero"], large="mask of a") is NONZERO
+        assert NONZERO.read_levels(np.array([[0, 1, 41, 255]], np.uint8)).tolist() == [[0, 1, 1, 1]]
+        assert understand_masks(histogram_of(0, 1), ["nonzero"]) is ZERO_ONE, "that is what they mean by themselves"
+
+    def test_noise_of_compression_is_not_told_to_be_object(self) -> None:
+        values, _ = jpeg_mask(75)
+        with pytest.raises(UserError, match="values next to 0 are noise: leave it out"):
+            understand_masks(np.bincount(values.ravel(), minlength=256), ["nonzero"])
 
     def test_what_becomes_ground_untold_is_named(self) -> None:
         assert understand_masks(histogram_of(0, 1, 2, 3, 4), [1, 2]).name == "as told: object = 1, 2; ground = {0, 3, 4}"

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from fgbg.config_rules import EVERY_FOLD, check_settings
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.loss_names import LOSS_OPTIONS, require_loss_option
-from fgbg.words import Border, Fit, OptimizerName, Reduction, Schedule, SplitRule
+from fgbg.words import Border, Fit, ObjectValue, OptimizerName, Reduction, Schedule, SplitRule
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ class TrainConfig:
     """A file of ids to use, one per line, as fgbg check --write-clean writes it; other photos are left out."""
     allow_overlap: bool = False
     """Train although a photo or group stands in two splits. Every score of the model will say so."""
-    object_values: tuple[int, ...] = ()
-    """Which stored mask values are object; only asked for where a set leaves it open."""
+    object_values: tuple[ObjectValue, ...] = ()
+    """Which stored mask values are object, or nonzero for all but 0; only asked for where a set leaves it open."""
     categories: tuple[str, ...] = ()
     """Which categories of COCO or labels of LabelMe are object, or all; only asked for where there are several."""
 

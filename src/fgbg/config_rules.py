@@ -31,8 +31,7 @@ def check_settings(config: TrainConfig) -> None:
     if not isinstance(config.augment, AugmentRanges):
         raise UserError(f"augment = {config.augment!r}: must be a table of settings, as [augment] in a file")
     _require_type(config.augment, "augment.")
-    if not isinstance(config.object_values, tuple) or any(type(value) is not int for value in config.object_values):
-        raise UserError(f"object_values = {config.object_values!r}: must be whole numbers from 0 to 255")
+    _check_object_values(config.object_values)
     if not isinstance(config.categories, tuple) or any(type(name) is not str or not name for name in config.categories):
         raise UserError(f"categories = {config.categories!r}: must be names")
     check_objective(config.threshold_for)
@@ -89,8 +88,15 @@ def check_settings(config: TrainConfig) -> None:
     for name in ("seed", "split_seed"):
         _require(0 <= getattr(config, name) < 2**63, name, getattr(config, name), "0 or a positive whole number")
     _require(config.threads >= 0, "threads", config.threads, "0 (all) or more")
-    _require(all(0 <= value <= 255 for value in config.object_values), "object_values", config.object_values, "0 to 255")
     _check_ranges(config.augment)
+
+
+def _check_object_values(values: Any) -> None:
+    if values == ("nonzero",):
+        return
+    if not isinstance(values, tuple) or any(type(value) is not int for value in values):
+        raise UserError(f"object_values = {values!r}: must be whole numbers from 0 to 255, or nonzero alone")
+    _require(all(0 <= value <= 255 for value in values), "object_values", values, "0 to 255")
 
 
 def check_objective(objective: str) -> str:

@@ -30,6 +30,9 @@ Weights = Literal["single", "half", "int8"]
 Arithmetic = Literal["fp32", "int8"]
 """Number format in which a model's convolutions and matrix products are computed."""
 
+ObjectValue = int | Literal["nonzero"]
+"""A stored mask value that is object; or every value but 0, however many: masks that number their objects."""
+
 SplitRule = Literal["official", "lab"]
 """How Oxford-IIIT Pet is split: by its own lists, or as in the lab report."""
 

@@ -15,7 +15,7 @@ from fgbg.cli.verb import EXIT_FOUND, parse, require_extra
 from fgbg.config import TrainConfig
 from fgbg.errors import UserError
 from fgbg.storage import is_run
-from fgbg.words import SplitRule
+from fgbg.words import ObjectValue, SplitRule
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class CheckArguments:
     """Write a page with a picture of every problem to this .html file."""
     write_clean: str = ""
     """Write the ids of all pairs but those that are wrong to this file, one a line; of copies one. Suspicions stay in."""
-    object_values: tuple[int, ...] = ()
-    """Which stored mask values are object, if the set leaves it open, for example 1 3."""
+    object_values: tuple[ObjectValue, ...] = ()
+    """Which stored mask values are object, if the set leaves it open, for example 1 3; nonzero for all but 0."""
     categories: tuple[str, ...] = ()
     """Which COCO categories or LabelMe labels are object, or all; only needed if there are several."""
     split: SplitRule = "official"

@@ -14,7 +14,7 @@ from tyro.conf import Positional
 from fgbg.cli.verb import is_main, parse, require_extra
 from fgbg.errors import UserError
 from fgbg.storage import is_run, list_folds
-from fgbg.words import Border, Question, Tta
+from fgbg.words import Border, ObjectValue, Question, Tta
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class EvaluateArguments:
     """What a trimap's band counts as; the model's own rule by default."""
     empty: Literal["1", "0", "nan"] = "1"
     """Score of an image without an object if none is predicted; nan leaves it out of the mean."""
-    object_values: tuple[int, ...] = ()
-    """Which stored mask values are object in DATA; only needed if DATA leaves it open."""
+    object_values: tuple[ObjectValue, ...] = ()
+    """Which stored mask values are object in DATA, or nonzero for all but 0; only needed if DATA leaves it open."""
     categories: tuple[str, ...] = ()
     """Which COCO categories or LabelMe labels are object in DATA, or all; those of the run by default."""
     allow_overlap: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ BLACK_AND_WHITE = "black and white of a palette"
 """How a file stores a mask's values; a fifth way is a colour on black, such as "RGB (200, 0, 0)"."""
 EMPTY = "0 everywhere"
 """Grey values of a mask without an object: they do not tell how the set is stored."""
+LARGE = "values over 255"
+"""Grey values of which some are larger than 8 bits hold, as where objects are numbered; those are kept as 255."""
 
 
 class UnknownStorageError(UserError):
@@ -53,7 +56,7 @@ def read_mask(path: Path) -> StoredMask:
                 return StoredMask(alpha, ALPHA)
             mask = mask.convert(mask.mode[:-1])
         if mask.mode in ("I", "F") or mask.mode.startswith("I;16"):
-            return StoredMask(_narrow(np.asarray(mask), path), GREY)
+            return narrow_mask(np.asarray(mask), str(path))
         if mask.mode in ("1", "L"):
             return StoredMask(np.asarray(mask.convert("L")), GREY)
         if mask.mode == "RGB":
@@ -97,11 +100,17 @@ def _read_colour_mask(shown: NDArray[np.uint8], path: Path) -> StoredMask:
     return StoredMask(np.where(painted, 255, 0).astype(np.uint8), "RGB ({}, {}, {})".format(*colours[0]))
 
 
-def _narrow(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
-    """Values of more than 8 bits as uint8: 0 and 65535 as 0 and 255, integers up to 255 unchanged."""
+def narrow_mask(values: NDArray[np.number[Any]] | NDArray[np.bool_], name: str) -> StoredMask:
+    """A mask of grey values of any type as uint8: 0 and 65535 as 0 and 255, whole numbers up to 255 unchanged.
+
+    Larger ones become 255, and the mask `LARGE`.
+
+    Raises:
+        UnknownStorageError: It holds negative numbers, fractions or NaN.
+    """
     if np.isin(values, (0, 65535)).all():
-        return np.where(values != 0, 255, 0).astype(np.uint8)
-    odd = values[~np.isin(values, np.arange(256))]
+        return StoredMask(np.where(values != 0, 255, 0).astype(np.uint8), GREY)
+    odd = values[~(np.isfinite(values) & (values >= 0) & (values == np.floor(values)))]
     if odd.size:
-        raise UnknownStorageError(f"mask {path} holds {odd[0]}, neither 0 to 255 nor 0 and 65535: {_CURE}")
-    return values.astype(np.uint8)
+        raise UnknownStorageError(f"mask {name} holds {odd[0]}, which is no whole number from 0 on: {_CURE}")
+    return StoredMask(np.minimum(values, 255).astype(np.uint8), LARGE if values.max(initial=0) > 255 else GREY)

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.mask_files import ALPHA, EMPTY, GREY, StoredMask
+from fgbg.data.mask_files import ALPHA, EMPTY, GREY, LARGE, StoredMask
 from fgbg.errors import UserError
-from fgbg.words import BAND, GROUND, NOT_JUDGED, OBJECT, Border
+from fgbg.words import BAND, GROUND, NOT_JUDGED, OBJECT, Border, ObjectValue
 
 UNKNOWN = 254  # marks a value that the encoding does not know; never leaves this module
 
 NEAR_BINARY_TOLERANCE = 48  # JPEG turns 0/255 into 0..48 and 207..255 near edges
 NEAR_BINARY_SHARE = 0.98
-FEWEST_NUMBERED, MOST_NUMBERED = 3, 20  # from 0, 1, 2, 3 on values may number objects; more than 20 are not spelled out
+FEWEST_NUMBERED = 3  # values beside 0 from which on they may number objects
 NOISE_PEAK = 9  # most noise is in this many values next to 0 or 255
 EVEN_SPREAD = 16  # a 7 × 7 square of values this close together is even: at edges blur and compression leave none
 
@@ -34,7 +34,7 @@ class MaskEncoding:
     object_values: tuple[int, ...]
     ground_values: tuple[int, ...]
     band_values: tuple[int, ...] = ()
-    told_values: tuple[int, ...] = ()  # what a user said is object, unless the values mean just that by themselves
+    told_values: tuple[ObjectValue, ...] = ()  # what a user said is object, unless the values mean just that by themselves
 
     @property
     def has_band(self) -> bool:
@@ -83,21 +83,33 @@ ZERO_255 = MaskEncoding("values {0, 255}: object = 255", (255,), (0,))
 NEAR_BINARY = MaskEncoding(
     "nearly {0, 255}, blurred by compression: object = 128 and more", tuple(range(128, 256)), tuple(range(128))
 )
+NONZERO = MaskEncoding("as told: object = all but 0", tuple(range(1, 256)), (0,), told_values=("nonzero",))
 
 
-def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] = ()) -> MaskEncoding:
+def understand_masks(
+    histogram: NDArray[np.int64], object_values: Iterable[ObjectValue] = (), *, large: str = ""
+) -> MaskEncoding:
     """Decide the encoding of a whole set from its pixel counts.
 
     Args:
         histogram: (256,) how many pixels of the set hold each value.
-        object_values: Values that the user says are object; all others are then ground. Where that is what the values mean
-            by themselves, it makes no difference.
+        object_values: Values that the user says are object, or `nonzero`; all others are then ground. Where that is what the
+            values mean by themselves, it makes no difference.
+        large: A mask of the set that holds values over 255, if any does: they are only understood as `nonzero`.
 
     Raises:
         UserError: The values fit no known encoding; the sentence names the flag that settles it.
     """
     values = np.flatnonzero(histogram).tolist()
-    wanted = tuple(sorted(set(object_values)))
+    told = set(object_values)
+    if "nonzero" in told:
+        return NONZERO if large else _take_nonzero(histogram, values)
+    if large:
+        raise UserError(
+            f"{large} holds {LARGE}: say --object-values nonzero if every value but 0 is object, or save all as 8-bit grey "
+            "with two values, such as 0 and 255"
+        )
+    wanted = tuple(sorted(map(int, told)))
     if wanted:
         absent = [value for value in wanted if value not in values]
         if absent:
@@ -112,6 +124,20 @@ def understand_masks(histogram: NDArray[np.int64], object_values: Iterable[int] 
     if usual := _recognise(histogram, values):
         return usual
     raise UserError(f"the masks hold the values {say_values(values)}, {_advise(values)}")
+
+
+def _take_nonzero(histogram: NDArray[np.int64], values: Sequence[int]) -> MaskEncoding:
+    """Every value but 0 is object, as a user says; what the values mean by themselves, if it is the same.
+
+    Raises:
+        UserError: They were blurred by compression.
+    """
+    usual = _recognise(histogram, values)
+    if usual == NEAR_BINARY:
+        raise UserError(
+            f"--object-values nonzero: the masks hold {usual.name}, and values next to 0 are noise: leave it out"
+        )
+    return usual if usual in (ZERO_ONE, ZERO_255) else NONZERO
 
 
 def _recognise(histogram: NDArray[np.int64], values: Sequence[int]) -> MaskEncoding | None:
@@ -140,9 +166,8 @@ def _advise(values: Sequence[int]) -> str:
     if len(named) > 1 and named[-1] == 255 and named[-2] < 128:
         named.pop()
         hint = "; 255, often 'void', counts as ground unless it is named"
-    if list(values) == list(range(len(values))) and len(values) > FEWEST_NUMBERED:
-        numbers = " ".join(map(str, named)) if len(named) <= MOST_NUMBERED else f"1 2 … {named[-1]}, all of them"
-        hint = f"; if each number is one object of several, say --object-values {numbers}"
+    elif 0 in values and len(named) >= FEWEST_NUMBERED:
+        hint = "; if each number is one object of several, say --object-values nonzero"
     several = f" or, for several, --object-values {named[-2]} {named[-1]}" if 1 < len(named) < len(values) else ""
     advice = f"say which are object, for example --object-values {named[-1]}{several}{hint}"
     return f"which fit neither 0/1, 0/255 nor a trimap 1/2/3: {advice}"
@@ -158,8 +183,8 @@ def check_places(places: Mapping[str, str]) -> None:
         UserError: Alpha channels beside anything else (which may be opaque all over); two of palette indices, a palette's
             black and white, a colour, another colour; or a colour beside white.
     """
-    special = [place for place in places if place not in (GREY, EMPTY)]
-    beside = [place for place in places if place == GREY or (place == EMPTY and ALPHA in special)]
+    special = [place for place in places if place not in (GREY, LARGE, EMPTY)]
+    beside = [place for place in places if place in (GREY, LARGE) or (place == EMPTY and ALPHA in special)]
     excludes_grey = any(place == ALPHA or place.startswith("RGB") for place in special)
     if len(special) > 1 or (excludes_grey and beside):
         one, other = [*special, *beside][:2]

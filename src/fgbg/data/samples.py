@@ -8,20 +8,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fgbg.data.ids import require_usable_ids
 from fgbg.data.images import read_photo, read_photo_size, require_whole_photo
-from fgbg.data.mask_files import EMPTY, GREY, StoredMask, read_mask
+from fgbg.data.mask_files import EMPTY, GREY, LARGE, StoredMask, narrow_mask, read_mask
 from fgbg.data.masks import MaskEncoding, apply_border, check_places, count_values, understand_masks
 from fgbg.data.overlooked import list_16_bit, refuse_few_bits, refuse_pages, remark_on_grey
 from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.errors import UserError
 from fgbg.storage import hash_file
-from fgbg.words import HASH_DIGITS, Border, plural
+from fgbg.words import HASH_DIGITS, Border, ObjectValue, name_some, plural
 
+MASK_TYPES = ("uint8", "bool", "uint16", "uint32", "int32", "int64")
 SPLITS = ("train", "validation", "test")
 PIXELS_PER_PLACE = 3_000_000  # of a photo, for each place it takes in the read-ahead queue; 100 megapixels fill it
 
@@ -30,14 +32,14 @@ PIXELS_PER_PLACE = 3_000_000  # of a photo, for each place it takes in the read-
 class Sample:
     """One photo and its mask, on disk or in memory.
 
-    `image` is a file (its path, also as a string) or uint8 RGB (height, width, 3); `mask` a file or uint8 stored values
-    (height, width) in any encoding that `fgbg` reads. `split` is train, validation, test, or empty to let the split rule
-    decide; samples that share a non-empty `group` stay together.
+    `image` is a file (its path, also as a string) or uint8 RGB (height, width, 3); `mask` a file or stored values, whole
+    numbers or bool (height, width), in any encoding that `fgbg` reads. `split` is train, validation, test, or empty to let
+    the split rule decide; samples that share a non-empty `group` stay together.
     """
 
     id: str
     image: Path | NDArray[np.uint8]
-    mask: Path | NDArray[np.uint8] | NDArray[np.bool_]
+    mask: Path | NDArray[np.integer[Any]] | NDArray[np.bool_]
     split: str = ""
     group: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +67,9 @@ class Sample:
         """The mask's stored values, and how its file stores them."""
         if isinstance(self.mask, Path):
             return read_mask(self.mask)
-        return StoredMask(np.ascontiguousarray(self.mask, np.uint8), GREY)
+        if self.mask.dtype in (np.uint8, np.bool_):
+            return StoredMask(np.ascontiguousarray(self.mask, np.uint8), GREY)
+        return narrow_mask(self.mask, f"of {self.id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,7 @@ def understand_samples(
     samples: Sequence[Sample],
     *,
     encoding: MaskEncoding | None = None,
-    object_values: Sequence[int] = (),
+    object_values: Sequence[ObjectValue] = (),
     remark: str = "",
     progress: ShowProgress | None = None,
 ) -> SampleSet:
@@ -202,7 +206,9 @@ def understand_samples(
     remark = "; ".join(filter(None, [remark, remark_on_grey(deep)]))
     check_places({look.place: f"mask of {sample.id}" for sample, look in zip(samples, inspections, strict=True)})
     if encoding is None or object_values:
-        encoding = understand_masks(sum_histograms(inspections), object_values)
+        pairs = zip(samples, inspections, strict=True)
+        large = next((f"mask of {sample.id}" for sample, look in pairs if look.place == LARGE), "")
+        encoding = understand_masks(sum_histograms(inspections), object_values, large=large)
     for sample, look in zip(samples, inspections, strict=True):
         encoding.check_values(look.histogram, even_grey=look.even_grey, name=f"mask of {sample.id}")
     return SampleSet(name, tuple(samples), inspections, encoding, remark)
@@ -216,7 +222,7 @@ def inspect_sample(sample: Sample) -> Inspection:
             in size.
     """
     _check_array(f"image of {sample.id}", sample.image, ("uint8",), "height, width, 3")
-    _check_array(f"mask of {sample.id}", sample.mask, ("uint8", "bool"), "height, width")
+    _check_array(f"mask of {sample.id}", sample.mask, MASK_TYPES, "height, width")
     stored = sample.read_stored_mask()
     rows, columns = stored.values.shape
     if isinstance(sample.image, Path):
@@ -241,7 +247,7 @@ def _check_array(name: str, array: Path | NDArray[np.generic], types: tuple[str,
         return
     fits = array.ndim == 3 and array.shape[2] == 3 if shape.endswith("3") else array.ndim == 2
     if str(array.dtype) not in types or not fits:
-        raise UserError(f"{name} is {array.dtype} {array.shape}: must be {' or '.join(types)} ({shape})")
+        raise UserError(f"{name} is {array.dtype} {array.shape}: must be {name_some(types)} ({shape})")
     if not array.size:
         raise UserError(f"{name} has no pixels {array.shape}: leave it out")
 

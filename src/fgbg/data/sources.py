@@ -32,7 +32,7 @@ from fgbg.data.split import Locked, lock_splits, split_set
 from fgbg.data.split_rules import split_lab, split_official
 from fgbg.errors import UserError, unknown_name
 from fgbg.storage import cache_folder, fill_once
-from fgbg.words import SplitRule, name_some
+from fgbg.words import ObjectValue, SplitRule, name_some
 
 TERMS = {  # on what terms the photos of the sets that have a name may be used
     "oxford-pet": "Oxford-IIIT Pet (Parkhi et al. 2012), CC BY-SA 4.0",
@@ -63,7 +63,7 @@ def open_samples(
     folds: int = 0,
     fold: int = 0,
     only: str | Path = "",
-    object_values: Sequence[int] = (),
+    object_values: Sequence[ObjectValue] = (),
     categories: Sequence[str] = (),
     locked: Mapping[str, Locked] | None = None,
     cuts: bool = True,

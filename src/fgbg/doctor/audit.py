@@ -29,7 +29,7 @@ from fgbg.doctor.results import Results
 from fgbg.doctor.suspicions import name_classes, name_suspicions, remark_on_frames
 from fgbg.errors import UserError
 from fgbg.run import Run
-from fgbg.words import SplitRule
+from fgbg.words import ObjectValue, SplitRule
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 TYPES = {"jpg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "tif": "TIFF"}  # endings that are not the type's name
@@ -90,7 +90,7 @@ def check_data(
     group_by: str = "",
     folds: int = 0,
     fold: int = 0,
-    object_values: Sequence[int] = (),
+    object_values: Sequence[ObjectValue] = (),
     categories: Sequence[str] = (),
     against: Run | None = None,
     progress: ShowProgress | None = None,

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fgbg.data.mask_files import EMPTY
+from fgbg.data.mask_files import EMPTY, LARGE
 from fgbg.data.masks import (
     NEAR_BINARY,
+    NONZERO,
     TRIMAP,
     ZERO_255,
     ZERO_ONE,
@@ -22,6 +23,7 @@ from fgbg.data.masks import (
     understand_masks,
 )
 from fgbg.errors import UserError
+from fgbg.words import ObjectValue
 
 COMMON = (ZERO_255, ZERO_ONE, TRIMAP)
 
@@ -42,7 +44,9 @@ class Settled(NamedTuple):
     sentence: str = ""  # why nothing fits
 
 
-def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, object_values: Sequence[int] = ()) -> Settled:
+def settle_encoding(
+    masks: Mapping[str, Stored], told: MaskEncoding | None, object_values: Sequence[ObjectValue] = ()
+) -> Settled:
     """Decide how the masks are encoded.
 
     A set that fits no encoding as a whole takes the one that more than half of its masks fit, if these fit it as a set.
@@ -50,7 +54,7 @@ def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, obje
     Args:
         masks: The masks that can be read, by id.
         told: The encoding that the layout determines, if any.
-        object_values: Values that the user says are object.
+        object_values: Values that the user says are object, or `nonzero`.
 
     Raises:
         UserError: An object value that no mask holds.
@@ -60,12 +64,13 @@ def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, obje
     if not alike:
         return Settled(told, deviating)
     total = np.sum([mask.histogram for mask in alike.values()], axis=0)
+    large = next((f"mask of {name}" for name, mask in alike.items() if mask.place == LARGE), "")
     sentence = ""
     if object_values:
-        told = understand_masks(total, object_values)
+        told = understand_masks(total, object_values, large=large)
     elif told is None:
         try:
-            told = understand_masks(total)
+            told = understand_masks(total, large=large)
         except UserError as error:
             told, sentence = _find_common(list(alike.values())), str(error)
     if told is None:
@@ -76,6 +81,8 @@ def settle_encoding(masks: Mapping[str, Stored], told: MaskEncoding | None, obje
 
 def _say_values(mask: Stored, told: MaskEncoding) -> str:
     """What a mask holds that does not fit the set's encoding."""
+    if mask.place == LARGE:
+        return f"it holds {LARGE}"
     if told == NEAR_BINARY and mask.even_grey:
         return f"it {say_even_grey(mask.even_grey)}"
     return f"it holds {say_values(np.flatnonzero(mask.histogram).tolist())}"
@@ -121,6 +128,8 @@ def _find_common(masks: Sequence[Stored]) -> MaskEncoding | None:
 
 
 def _fits(encoding: MaskEncoding, mask: Stored) -> bool:
+    if mask.place == LARGE and encoding != NONZERO:
+        return False
     try:
         encoding.check_values(mask.histogram, even_grey=mask.even_grey, name="mask")
     except UserError:

@@ -13,6 +13,7 @@ from fgbg.data.split import lock_splits
 from fgbg.errors import UserError
 from fgbg.run import Run, open_run
 from fgbg.storage import JOINT
+from fgbg.words import ObjectValue
 
 
 def find_label(run: Run, label: str, samples: SampleSet) -> str:
@@ -54,7 +55,7 @@ def open_run_data(
     run: Run,
     data: str,
     split: str,
-    object_values: Sequence[int] = (),
+    object_values: Sequence[ObjectValue] = (),
     categories: Sequence[str] = (),
     samples: Sequence[Sample] | None = None,
 ) -> tuple[SampleSet, str]:
@@ -84,7 +85,7 @@ def open_run_data(
         chosen = categories or (config.categories if find_outlines(Path(data).expanduser()) else ())
 
         @cache  # which data these are is known only when they have been read
-        def read(values: tuple[int, ...]) -> SampleSet:
+        def read(values: tuple[ObjectValue, ...]) -> SampleSet:
             return open_samples(data, object_values=values, categories=chosen, cuts=False, progress=show_progress)
 
         own = _recognise_own(run, read, tuple(object_values))
@@ -98,7 +99,7 @@ def open_run_data(
 
 
 def _recognise_own(
-    run: Run, read: Callable[[tuple[int, ...]], SampleSet], object_values: tuple[int, ...]
+    run: Run, read: Callable[[tuple[ObjectValue, ...]], SampleSet], object_values: tuple[ObjectValue, ...]
 ) -> SampleSet | None:
     """The data that were named, if they are the run's own and mean the same, each photo in the split that it had then.
 

@@ -26,7 +26,7 @@ from fgbg.models.checkpoint import load_model, replace_header
 from fgbg.models.predictor import Predictor
 from fgbg.run import Run
 from fgbg.storage import write_alone
-from fgbg.words import Border
+from fgbg.words import Border, ObjectValue
 
 
 def evaluate_run(
@@ -42,7 +42,7 @@ def evaluate_run(
     threads: int = 0,
     threshold_for: str = "",
     allow_overlap: bool = False,
-    object_values: Sequence[int] = (),
+    object_values: Sequence[ObjectValue] = (),
     categories: Sequence[str] = (),
 ) -> Evaluation:
     """Score a run's best model; rows, predictions, thumbnails and panels are kept in the run folder.
@@ -89,7 +89,7 @@ def score_run(
     threshold_for: str = "",
     samples: Sequence[Sample] | None = None,
     network: nn.Module | None = None,
-    object_values: Sequence[int] = (),
+    object_values: Sequence[ObjectValue] = (),
     categories: Sequence[str] = (),
 ) -> Evaluation:
     """`evaluate_run` by a `Scoring`."""

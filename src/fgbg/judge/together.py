@@ -17,7 +17,7 @@ from fgbg.judge.scoring import DEFAULT, Scoring
 from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble
 from fgbg.run import Run
-from fgbg.words import Tta
+from fgbg.words import ObjectValue, Tta
 
 
 def evaluate_together(
@@ -27,7 +27,7 @@ def evaluate_together(
     *,
     tta: Tta = "none",
     out: Path | None = None,
-    object_values: Sequence[int] = (),
+    object_values: Sequence[ObjectValue] = (),
     categories: Sequence[str] = (),
 ) -> tuple[Evaluation, Run]:
     """Score several runs as one model that averages their probabilities, or one run with test-time augmentation.
