@@ -11,6 +11,7 @@ from typing import Any
 
 from fgbg.data.sources import TERMS
 from fgbg.judge.bootstrap import read_mean_dice
+from fgbg.judge.markdown import code, escape
 from fgbg.judge.page.tables import tabulate_failures, tabulate_slices
 from fgbg.judge.page.wording import BORDERS, FITS, Fact, describe_meaning, list_measures, list_rules
 from fgbg.judge.slices import slice_rows
@@ -33,8 +34,8 @@ class Card:
     header: ModelHeader
     model: Path  # the exported file
     parity: Parity
-    terms: str = ""  # on what terms the training data may be used; those of the sets that have a name are known
-    not_for: str = ""  # what the model should not be used for
+    terms: str = ""  # Markdown: on what terms the training data may be used; those of the sets that have a name are known
+    not_for: str = ""  # Markdown: what the model should not be used for
 
 
 def write_card(card: Card, path: Path) -> Path:
@@ -62,7 +63,7 @@ def describe_card(card: Card) -> str:
     statement, rows = card.run.statement("test"), card.run.scores("test")
     slices, failures = tabulate_slices(slice_rows(rows)), tabulate_failures(rows)
     parts = [
-        f"# {card.name}",
+        f"# {escape(card.name)}",
         _say_what_it_is(card.header),
         "## Data",
         _say_data(card),
@@ -87,7 +88,7 @@ def describe_card(card: Card) -> str:
 
 def _say_what_it_is(header: ModelHeader) -> str:
     encoder = f" on {header.encoder}" if header.encoder else ""
-    return (
+    return escape(
         f"{PURPOSE}: a photo of any size in, the probability of object for every "
         f"pixel of it out. {header.network}{encoder} (width {header.width}); it sees {header.size}×{header.size} pixels "
         f"({FITS[header.fit]}). A pixel is object where the probability exceeds {header.threshold:g} "
@@ -100,11 +101,11 @@ def _say_data(card: Card) -> str:
     # By what DATA was, not by the set's name: a folder may have any name.
     terms = card.terms or TERMS.get(card.run.config.data, NOT_SAID)
     lines = [
-        f"- Trained on {len(header.training_images):,} photos of {header.data} (hash {header.data_fingerprint}); "
+        f"- Trained on {len(header.training_images):,} photos of {escape(header.data)} (hash {header.data_fingerprint}); "
         f"{len(header.validation_images):,} others chose its epoch and threshold.",
         f"- Border rule {header.border}: {BORDERS[header.border]}.",
         f"- Terms of the data: {terms}",
-        f"- First weights: {_say_first_weights(header)}",
+        f"- First weights: {escape(_say_first_weights(header))}",
     ]
     return "\n".join(lines)
 
@@ -120,7 +121,7 @@ def _say_first_weights(header: ModelHeader) -> str:
 
 
 def _say_headline(statement: dict[str, Any]) -> str:
-    clean = f"\n\n**Not a clean test**: {statement['overlap']}." if statement.get("overlap") else ""
+    clean = f"\n\n**Not a clean test**: {escape(statement['overlap'])}." if statement.get("overlap") else ""
     return (
         f"**Mean Dice {read_mean_dice(statement)}** over {statement['pairs']:,} test photos, each at its own size "
         f"(95 % bootstrap interval).{clean}"
@@ -134,13 +135,14 @@ def _say_loss(card: Card) -> list[str]:
     parity = card.parity
     return [
         f"**Measured before the file was made int8**, which changes mean Dice by {parity.dice_difference:+.4f} on "
-        f"{parity.photo_count} {parity.photos} ({-parity.most_lost:+.4f} on the one that loses most); it was calibrated on "
-        f"others, and a loss of {parity.limits.dice_lost:g} is refused."
+        f"{parity.photo_count} {escape(parity.photos)} ({-parity.most_lost:+.4f} on the one that loses most); it was "
+        f"calibrated on others, and a loss of {parity.limits.dice_lost:g} is refused."
     ]
 
 
 def _list_facts(facts: Sequence[Fact]) -> str:
-    return "\n".join(f"- {fact.name}: {fact.value}" + (f" ({fact.meaning})" if fact.meaning else "") for fact in facts)
+    lines = (f"{fact.name}: {fact.value}" + (f" ({fact.meaning})" if fact.meaning else "") for fact in facts)
+    return "\n".join(f"- {escape(line)}" for line in lines)
 
 
 def _say_making(card: Card) -> str:
@@ -149,7 +151,6 @@ def _say_making(card: Card) -> str:
     commit = environment.get("commit")
     for_pixels, for_dice = card.parity.describe_limits()
     facts = [
-        Fact("Command", f"`{shlex.join(environment.get('command', ['not known']))}`"),
         Fact(
             "Source", f"commit {commit}" + (", with changes" if environment.get("dirty") else "") if commit else "a release"
         ),
@@ -163,4 +164,5 @@ def _say_making(card: Card) -> str:
             f"{card.parity.photos}",
         ),
     ]
-    return _list_facts(facts)
+    command = code(shlex.join(environment.get("command", ["not known"])))
+    return f"- Command: {command}\n{_list_facts(facts)}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fgbg.data.samples import SPLITS
+from fgbg.judge.markdown import Table, escape
 from fgbg.judge.methods.data import tell_changed_data, tell_data
 from fgbg.judge.methods.recipes import Recipe, group_by_recipe
 from fgbg.judge.methods.references import list_references
@@ -20,7 +20,6 @@ from fgbg.judge.methods.scores import (
 )
 from fgbg.judge.methods.software import tell_software
 from fgbg.judge.methods.training import tell_changed_network, tell_changed_training, tell_network, tell_training
-from fgbg.judge.page.tables import Table
 from fgbg.judge.results import Results
 from fgbg.words import plural
 
@@ -40,20 +39,11 @@ class Methods:
 
     def to_markdown(self) -> str:
         """As a file of its own."""
-        parts = [f"**{title}.** {_escape(text)}" for title, text in self.paragraphs.items()]
+        parts = [f"**{title}.** {escape(text)}" for title, text in self.paragraphs.items()]
         if self.scores:
-            parts += ["## Scores", _escape(self.scores.to_markdown())]
+            parts += ["## Scores", self.scores.to_markdown()]
         parts += ["## References", "\n".join(f"- {each}" for each in self.references)]
         return "\n\n".join(["# Methods", INTRODUCTION, *parts]) + "\n"
-
-
-def _escape(text: str) -> str:
-    """Markdown in which names of runs and data, which are users' strings, appear as they are.
-
-    >>> print(_escape("p < 0.001 of *a*, __init__, learning_rate and <b>"))
-    p < 0.001 of \\*a\\*, \\_\\_init\\_\\_, learning_rate and \\<b>
-    """
-    return re.sub(r"[*`]|<(?=[\w/!])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def describe_methods(results: Results, split: str) -> Methods:

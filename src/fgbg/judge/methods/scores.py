@@ -9,11 +9,11 @@ import numpy as np
 
 from fgbg.judge.bootstrap import RESAMPLES, read_mean_dice
 from fgbg.judge.comparison import Comparison, word_p
+from fgbg.judge.markdown import Cell, Table
 from fgbg.judge.methods.data import BORDERS
 from fgbg.judge.methods.recipes import Recipe
 from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
 from fgbg.judge.objects import OBJECT_SCORES, has_several_objects
-from fgbg.judge.page.tables import Cell, Table
 from fgbg.judge.page.wording import DASH, word
 from fgbg.judge.recipe import find_objective
 from fgbg.run import Run

@@ -10,38 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fgbg.judge.failures import FAILURES
-from fgbg.judge.page.wording import DASH, known_scores, percent
+from fgbg.judge.markdown import Cell, Table
+from fgbg.judge.page.wording import known_scores
 from fgbg.judge.slices import Slice
 from fgbg.rows import ScoreRow
-
-Cell = str | int | float | None
-
-
-class Table(NamedTuple):
-    """The columns' names, and rows with one cell per column."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Cell, ...]]
-
-    def to_markdown(self, shares: Sequence[str] = ()) -> str:
-        """As Markdown; numbers to four digits, those of the columns `shares` as percentages.
-
-        >>> print(Table(("Kind", "Share"), [("empty", 0.125)]).to_markdown(shares=["Share"]))
-        | Kind | Share |
-        | --- | --- |
-        | empty | 12.5 % |
-        """
-
-        def say(column: str, cell: Cell) -> str:
-            if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
-                return DASH
-            if isinstance(cell, float):
-                return percent(cell, 1) if column in shares else f"{cell:.4g}"
-            return str(cell).replace("|", "\\|").replace("\n", " ")
-
-        lines = [self.columns, tuple("---" for _ in self.columns)]
-        lines += [tuple(map(say, self.columns, row)) for row in self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 class FailureRow(NamedTuple):
