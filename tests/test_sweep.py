@@ -377,6 +377,23 @@ def test_each_combination_is_trained_once(discs: Path, tmp_path: Path, follow: C
     assert "none of 6 trials is better than the baseline, validation Dice 0.5000" in found.describe()
 
 
+@pytest.mark.usefixtures("no_page")
+@pytest.mark.parametrize("weights", [[0.3, 0.5, 0.7], "0.6..0.9"])
+def test_a_loss_is_trained_once_whatever_options_it_does_not_have(
+    discs: Path, tmp_path: Path, follow: Callable[[Curve], None], weights: Any
+) -> None:
+    follow(lambda config: [0.5 + 0.1 * (config.loss == "bce_dice")] * 3)
+    said: list[str] = []
+    over = {"loss": ["bce_dice", "bce_tversky"], "false_negative_weight": weights}
+    found = fgbg.sweep(config_of(discs, tmp_path / "out"), over, trials=6, say=said.append)
+    configs = [replace(apply_values(TrainConfig(), each.values), out="") for each in found.trials]
+    assert [config.loss for config in configs].count("bce_dice") == 1
+    assert all(config not in configs[:place] for place, config in enumerate(configs))
+    is_finite = isinstance(weights, list)
+    assert len(configs) == (4 if is_finite else 6)
+    assert ("every combination was tried" in said) == is_finite
+
+
 @pytest.mark.long
 def test_the_baseline_may_lie_outside_the_search(discs: Path, tmp_path: Path, follow: Callable[[Curve], None]) -> None:
     follow(by_learning_rate)

@@ -89,6 +89,16 @@ def apply_values(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
     return dataclasses.replace(applied, **{name: getattr(TrainConfig(), name) for name in idle})
 
 
+def drop_idle(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that matter to a trial: where losses are searched, those of options that its loss does not have do not.
+
+    >>> drop_idle({"loss": "bce_dice", "width": 8, "focal_gamma": 2.0})
+    {'loss': 'bce_dice', 'width': 8}
+    """
+    loss = values.get("loss")
+    return {name: value for name, value in values.items() if not loss or name not in LOSS_OPTIONS or has_option(loss, name)}
+
+
 def check_space(space: Space, base: TrainConfig) -> None:
     """Refuse a search with an end or a value that no trial could use.
 

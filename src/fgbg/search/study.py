@@ -19,7 +19,7 @@ from scipy.stats.qmc import LatinHypercube
 
 from fgbg.config import TrainConfig, flatten
 from fgbg.errors import UserError
-from fgbg.search.space import Space
+from fgbg.search.space import Space, drop_idle, find_losses
 from fgbg.storage import LOCK, HeldError, hold_lock
 
 DATABASE = "sweep.db"
@@ -110,28 +110,37 @@ def values_of(trial: FrozenTrial, base: TrainConfig, space: Space) -> dict[str, 
 
 
 def is_repeat(study: Study, number: int, values: Mapping[str, Any], base: TrainConfig, space: Space) -> bool:
-    """Whether an earlier trial had the same values: the result would be the same to the bit."""
-    return dict(values) in [values_of(each, base, space) for each in _tried(study.trials) if each.number < number]
+    """Whether an earlier trial had the same values, as far as they matter: the result would be the same to the bit."""
+    return drop_idle(values) in _list_tried([each for each in study.trials if each.number < number], base, space)
 
 
 def is_exhausted(study: Study, base: TrainConfig, space: Space) -> bool:
     """Whether every combination of values has been tried."""
-    return _count_inside(study.trials, base, space) >= count_combinations(space)
+    return _count_inside(study.trials, base, space) >= _count_combinations(space, base)
 
 
-def count_combinations(space: Space) -> float:
-    """How many combinations of values there are; infinite with a continuous range."""
-    return math.prod(field.count for field in space)
+def _count_combinations(space: Space, base: TrainConfig) -> float:
+    """How many combinations of values there are that differ in what matters; infinite with a continuous range."""
+    counts = {field.name: field.count for field in space if field.name != "loss"}
+    if len(counts) == len(space):
+        return math.prod(counts.values())
+    return sum(
+        math.prod(counts[name] for name in drop_idle({**counts, "loss": loss}) if name != "loss")
+        for loss in find_losses(space, base)
+    )
 
 
-def _tried(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    return [each for each in trials if each.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+def _list_tried(trials: list[FrozenTrial], base: TrainConfig, space: Space) -> list[dict[str, Any]]:
+    """The values that mattered, of each trial that has ended."""
+    ended = [each for each in trials if each.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return [drop_idle(values_of(each, base, space)) for each in ended]
 
 
 def _count_inside(trials: list[FrozenTrial], base: TrainConfig, space: Space) -> int:
     """Number of combinations in the search space that have been tried; the baseline may lie outside it."""
-    tried = [values_of(each, base, space) for each in _tried(trials)]
-    return sum(all(field.holds(values[field.name]) for field in space) for values in tried)
+    fields = {field.name: field for field in space}
+    tried = {tuple(values.items()) for values in _list_tried(trials, base, space)}
+    return sum(all(fields[name].holds(value) for name, value in values) for values in tried)
 
 
 def spread_values(space: Space, seed: int) -> list[dict[str, Any]]:
@@ -141,9 +150,9 @@ def spread_values(space: Space, seed: int) -> list[dict[str, Any]]:
 
 
 def _draw_untried(trials: list[FrozenTrial], base: TrainConfig, space: Space, random: np.random.Generator) -> dict[str, Any]:
-    """A combination that no trial has had. Only called after the sampler repeated one of a finite number of them."""
-    tried = [values_of(each, base, space) for each in _tried(trials)]
+    """A combination that no trial has had. Only called after the sampler repeated one, while there are others."""
+    tried = _list_tried(trials, base, space)
     while True:
         values = {field.name: field.value_at(random.random()) for field in space}
-        if values not in tried:
+        if drop_idle(values) not in tried:
             return values
