@@ -311,6 +311,22 @@ def test_groups_of_other_data_that_bear_names_of_training_groups_are_told(tmp_pa
     assert f"note: 1 group of these photos ({trained}) also trained this model" in told.describe()
 
 
+def test_groups_of_validation_photos_that_trained_the_model_are_told_where_they_choose(home: Path, tmp_path: Path) -> None:
+    run = copy_run(home / "first", tmp_path)
+    samples = fgbg.open_samples(run.config.data)
+    shared = [replace(sample, group="patient 1") for sample in samples.samples]
+    run.write_split(replace(samples, samples=tuple(shared)), run.config)
+    told = evaluate_run(run.folder, split="validation", device="cpu", threads=1).statement
+    assert told["known_groups"] == ["patient 1"]
+
+
+def test_no_threshold_is_chosen_by_another_border_rule_than_the_models(home: Path, tmp_path: Path) -> None:
+    run = copy_run(home / "first", tmp_path)
+    sentence = "--border ignore: a threshold is chosen by the model's own rule, foreground: leave --border out"
+    with pytest.raises(UserError, match=sentence):
+        evaluate_run(run.folder, split="validation", border="ignore", threshold_for="dice", device="cpu", threads=1)
+
+
 def test_a_run_on_a_list_of_photos_can_be_scored(tmp_path: Path) -> None:
     """What is not on the list does not matter, then or later."""
     data = write_discs(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fgbg.data.parallel import show_progress
 from fgbg.data.samples import SPLITS, Sample, SampleSet, understand_samples
@@ -145,9 +146,19 @@ def open_own_data(run: Run, samples: Sequence[Sample] | None = None) -> SampleSe
     return own
 
 
-def tell_split_rule(run: Run, label: str) -> str:
-    """Whose split the scored photos are of, as `--split` names it; empty for data other than the run's own."""
-    return run.config.split if label in SPLITS else ""
+def tell_scored_data(runs: Sequence[Run], label: str, samples: SampleSet) -> dict[str, Any]:
+    """What a statement tells of photos that were scored by one run, or by several together.
+
+    Returns:
+        `split_rule`: whose split they are of, as `--split` names it; empty for data other than the run's own.
+        `copies`: photos that show the same picture as one that trained a run or chose its epoch.
+        `known_groups`: groups that bear names of a run's training groups; in its own data, leaks that were allowed.
+    """
+    return {
+        "split_rule": runs[0].config.split if label in SPLITS else "",
+        "copies": sorted({name for run in runs for name in find_copies(run, label)}),
+        "known_groups": sorted({name for run in runs for name in _find_known_groups(run, samples)}),
+    }
 
 
 def find_copies(run: Run, label: str) -> list[str]:
@@ -156,7 +167,6 @@ def find_copies(run: Run, label: str) -> list[str]:
     return sorted({later for _, later in run.split().get("copies") or () if split_of[later].split == label})
 
 
-def find_known_groups(run: Run, samples: SampleSet) -> list[str]:
-    """Groups of the samples that bear names of the run's training groups; in its own data, leaks that were allowed."""
+def _find_known_groups(run: Run, samples: SampleSet) -> set[str]:
     trained = {photo.get("group") for photo in run.split().get("train", ())}
-    return sorted({sample.group for sample in samples.samples if sample.group} & trained)
+    return {sample.group for sample in samples.samples if sample.group} & trained

@@ -19,7 +19,7 @@ from fgbg.judge.calibration import describe_calibration
 from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find_seen_photos
 from fgbg.judge.panels import draw_best_and_worst
 from fgbg.judge.report import write_record
-from fgbg.judge.run_data import find_copies, find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
+from fgbg.judge.run_data import find_label, open_run_data, open_scorable, tell_scored_data
 from fgbg.judge.scoring import DEFAULT, Scoring
 from fgbg.model_file import ModelHeader
 from fgbg.models.checkpoint import load_model, replace_header
@@ -109,6 +109,11 @@ def score_run(
             evaluation = choose_on_validation(
                 run, predictor, header, scored, engine=engine, threshold_for=threshold_for, empty=scoring.empty
             )
+        elif threshold_for and label == "validation":
+            raise UserError(
+                f"--border {scoring.border}: a threshold is chosen by the model's own rule, {header.border}: leave "
+                "--border out"
+            )
         elif threshold_for:
             raise UserError(
                 "a threshold is chosen on the run's own validation photos: add --split validation, and name no DATA"
@@ -125,11 +130,7 @@ def score_run(
                 empty=scoring.empty,
                 allow_overlap=scoring.allow_overlap,
                 run=run,
-                about={
-                    "split_rule": tell_split_rule(run, label),
-                    "copies": find_copies(run, label),
-                    "known_groups": find_known_groups(run, scored),
-                },
+                about=tell_scored_data([run], label, scored),
                 progress=show_progress,
             )
         if engine.is_main:
@@ -184,7 +185,7 @@ def choose_on_validation(
         split="validation",
         empty=empty,
         run=run,
-        about={"split_rule": tell_split_rule(run, "validation"), "copies": find_copies(run, "validation")},
+        about=tell_scored_data([run], "validation", samples),
         progress=show_progress,
     )
     if engine.is_main:

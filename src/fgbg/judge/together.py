@@ -12,7 +12,7 @@ from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation, evaluate
 from fgbg.judge.joint import open_joint_folder, tell_member
 from fgbg.judge.panels import draw_best_and_worst
-from fgbg.judge.run_data import find_copies, find_known_groups, find_label, open_run_data, open_scorable, tell_split_rule
+from fgbg.judge.run_data import find_label, open_run_data, open_scorable, tell_scored_data
 from fgbg.judge.scoring import DEFAULT, Scoring
 from fgbg.models.checkpoint import load_model
 from fgbg.models.ensemble import Ensemble
@@ -83,9 +83,7 @@ def evaluate_together(
             allow_overlap=scoring.allow_overlap,
             run=run,
             about={
-                "split_rule": tell_split_rule(runs[0], label),
-                "copies": sorted({name for member in runs for name in find_copies(member, label)}),
-                "known_groups": sorted({name for member in runs for name in find_known_groups(member, samples)}),
+                **tell_scored_data(runs, label, samples),
                 "tta": tta,
                 "members": members,
                 "member_models": [
