@@ -243,6 +243,24 @@ def test_each_process_drops_other_units(tmp_path: Path, monkeypatch: pytest.Monk
     assert not torch.equal(drawn[1], drawn[0])
 
 
+def test_a_numbered_gpu_is_not_for_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate would give each process the GPU of its own rank, whatever the number says."""
+    monkeypatch.setattr("fgbg.engine.resolve_device", torch.device)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(fgbg.UserError, match=r"--device cuda:1: 2 processes use a GPU each: give --device cuda"):
+        Engine("cuda:1", "fp32", 1)
+
+
+def test_a_numbered_gpu_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What names no device of its own, such as pinned memory, would otherwise be on the first."""
+    chosen: list[torch.device] = []
+    monkeypatch.setattr("fgbg.engine.resolve_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert Engine("cuda:1", "fp32", 1).device == torch.device("cuda:1")
+    Engine("cpu", "fp32", 1)
+    assert chosen == [torch.device("cuda:1")]
+
+
 def test_rows_are_dealt_out_once() -> None:
     engines = [object.__new__(Engine) for _ in range(3)]
     shares = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,17 @@ def test_the_first_batch_of_a_shape_is_computed_the_second_recorded(monkeypatch:
     assert [(made.shape[-1], made.replays) for made in FakeRecording.made] == [(8, 3), (8, 1), (8, 1)]
 
 
+def test_a_batch_is_recorded_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to itself, torch records all graphs on a stream of the GPU that was current at the first."""
+    streams: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: f"a stream of {device}")
+    monkeypatch.setattr(torch.cuda, "graph", lambda _, *, stream, **__: streams.append(stream) or nullcontext())
+    mixture = Mixture(torch.zeros(2, 3, 8, 8, device="meta"), torch.zeros(2, 8, 8, dtype=torch.uint8, device="meta"))
+    recorder._Recording(lambda _: torch.zeros(2), [], mixture)
+    assert streams == ["a stream of meta"]
+
+
 def test_a_recording_that_fails_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing:
         def __init__(self, *_: Any, **__: Any) -> None: ...
@@ -187,6 +199,7 @@ def test_a_recording_that_fails_names_the_cure(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(torch.cuda, "graph", Refusing)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: None)
     mixture = Mixture(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.uint8))
     sentence = r"could not record a training step \(operation not permitted\): train with --no-cuda-graphs"
     with pytest.raises(UserError, match=sentence):

@@ -45,8 +45,8 @@ class Engine:
         rank: Index of this process, from 0.
 
     Raises:
-        UserError: The device does not exist here, or cannot compute in the precision asked for, or the processes that
-            were started do not find each other.
+        UserError: The device does not exist here, or is one GPU for several processes, or cannot compute in the precision
+            asked for, or the processes that were started do not find each other.
     """
 
     def __init__(self, device: str = "auto", precision: str = "auto", threads: int = 0) -> None:
@@ -61,6 +61,8 @@ class Engine:
         self.threads = threads or _share_of_cores()
         torch.set_num_threads(self.threads)
         self.device: torch.device = self._accelerator.device
+        if self.device.type == "cuda" and self.device.index is not None:
+            torch.cuda.set_device(self.device)  # for what names no device, such as pinned memory
         self.processes: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index
         self._launcher = os.getppid()
@@ -202,6 +204,8 @@ def count_processes() -> int:
 
 def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
     world = count_processes()
+    if world > 1 and device.index is not None:  # which Accelerate would pass over
+        raise UserError(f"--device {device}: {world} processes use a GPU each: give --device cuda")
     if world == 1:
         # Accelerate keeps its settings for the life of the process; a later run in it may need others.
         AcceleratorState._reset_state(reset_partial_state=True)

@@ -95,9 +95,10 @@ class _Recording:
         for weight in weights:
             weight.grad = None  # gradients that are there would be added to
         self.graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream(mixture.image.device)  # torch's own is of the GPU that was current at the first recording
         try:
             # Other threads may go on with what they do on the GPU.
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(self.graph, stream=stream, capture_error_mode="thread_local"):
                 self.values = compute(self.mixture)
         except RuntimeError as error:
             raise UserError(
