@@ -58,9 +58,12 @@ def count_parts(prediction: NDArray[np.bool_], target: NDArray[Any]) -> ObjectCo
     parts, part_count = ndimage.label(prediction, AND_DIAGONALS)
     object_areas = np.bincount(objects[truth], minlength=object_count + 1)
     part_areas = np.bincount(parts[prediction & judged], minlength=part_count + 1)
-    both = truth & prediction
+    objects, parts = (labels[truth & prediction] for labels in (objects, parts))
+    # Neighbours are mostly of the same two parts: such runs are counted at once, which takes a fraction of the memory.
+    starts = np.flatnonzero((np.diff(objects, prepend=0) != 0) | (np.diff(parts, prepend=0) != 0))
+    lengths = np.diff(starts, append=len(objects))
     shape = (object_count + 1, part_count + 1)
-    pairs = coo_array((np.ones(both.sum(), np.int64), (objects[both], parts[both])), shape=shape).tocsr().tocoo()
+    pairs = coo_array((lengths, (objects[starts], parts[starts])), shape=shape).tocsr().tocoo()
     shared, union = pairs.data, object_areas[pairs.row] + part_areas[pairs.col] - pairs.data
     return ObjectCounts(object_count, int((2 * shared > union).sum()), int((part_areas > 0).sum()))
 
