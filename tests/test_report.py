@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,9 @@ from fake_runs import rescore, write_fake_run
 from fgbg import cli
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate
+from fgbg.judge.distances import boundary_iou
 from fgbg.judge.failures import FAILURES
+from fgbg.judge.metrics import iou
 from fgbg.judge.page import gallery, versus
 from fgbg.judge.page.drawings import BARS, dice_bins, draw_curve, slice_key, slice_link
 from fgbg.judge.page.gallery import choose_pictures, escape_json
@@ -34,7 +37,16 @@ from fgbg.judge.page.tables import (
     tabulate_failures,
     tabulate_slices,
 )
-from fgbg.judge.page.wording import DASH, describe_doubt, list_rules, list_spread, percent, word
+from fgbg.judge.page.wording import (
+    DASH,
+    describe_doubt,
+    describe_meaning,
+    list_measures,
+    list_rules,
+    list_spread,
+    percent,
+    word,
+)
 from fgbg.judge.ranking import pick_extremes, rank_rows
 from fgbg.judge.report import write_record, write_report
 from fgbg.judge.results import read_results
@@ -554,6 +566,43 @@ def test_rules_tell_what_was_left_out(run: Run) -> None:
     assert rules["Empty photos"].value == "3"
     assert "left out of the means" in rules["Empty photos"].meaning
     assert "Of 8 photos without an object, 25 % have a false alarm" in rules["Empty photos"].meaning
+
+
+def test_what_is_said_of_half_the_photos_holds_where_many_score_the_same() -> None:
+    rows = [row(number, 0.4 if number < 5 else 1.0) for number in range(15)]
+    sentence = describe_meaning({"pairs": 15, "mean_dice": 0.8}, rows)
+    assert sentence.endswith("At least half of the photos score 1.00 or more, and at least one in ten 0.40 or less.")
+    near = describe_meaning({"pairs": 10, "mean_dice": 0.8}, [row(number, 0.996) for number in range(10)])
+    assert near.endswith("At least half of the photos score 0.99 or more, and at least one in ten 1.00 or less.")
+    facts = {fact.name: fact for fact in list_spread(rows)}
+    assert facts["Median"].meaning == "at least half of the photos score this or more, and at least half this or less"
+    assert facts["Middle half"].meaning == (
+        "at least a quarter of the photos score the first or less, and at least a quarter the second or more"
+    )
+
+
+def test_a_boundary_iou_that_is_the_iou_is_told_as_that() -> None:
+    """Where the band along the outline is as wide as the object, no outline is judged."""
+    truth, found = np.zeros((2, 200, 200), bool)
+    truth[50:54, 50:54], found[51:55, 50:54] = True, True
+    small = replace(row(0, 0.75), TP=12, FP=4, FN=4, iou=iou(found, truth), boundary_iou=boundary_iou(found, truth))
+    large, empty = replace(row(1, 0.9), boundary_iou=0.3), replace(row(2, 0.0), TP=0, iou=0.0, boundary_iou=0.0)
+    missed, perfect = (replace(row(3, dice), iou=dice, boundary_iou=dice) for dice in (0.0, 1.0))  # which say nothing
+
+    def say(*rows: ScoreRow) -> str:
+        return next(fact.meaning for fact in list_measures({}, rows) if fact.name == "Boundary IoU")
+
+    assert say(large) == say(small, large, large) == say(missed, perfect, empty) == "the same, but only along the outlines"
+    assert say(small, large, missed, empty) == say(small, large, missed) == "the same, but only along the outlines"
+    told = "the same, but only along the outlines; on 1 of 2 photos the band covers the whole object: there it is the IoU"
+    assert say(small, large, empty) == told
+
+
+@pytest.mark.parametrize("seen", [0, 2])
+def test_photos_that_reliability_was_measured_on_are_not_called_others(tmp_path: Path, seen: int) -> None:
+    run = write_fake_run(tmp_path / "run", count=4)
+    run.write_scores("test", run.scores("test"), run.statement("test") | {"seen_count": seen})
+    assert ("never on those scored here" in render_page(read_results([run]), "test")) == (seen == 0)
 
 
 def test_the_spread_by_hand() -> None:

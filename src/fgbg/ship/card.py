@@ -71,7 +71,7 @@ def describe_card(card: Card) -> str:
         _say_headline(statement),
         *_say_loss(card),
         describe_meaning(statement, rows),
-        _list_facts(list_measures(statement)),
+        _list_facts(list_measures(statement, rows)),
         "What the numbers rest on:",
         _list_facts(list_rules(statement)),
         "## By kind of photo",

@@ -89,11 +89,15 @@ def describe_meaning(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> str
         )
     if len(scores) >= 10:
         worst, half = np.quantile(scores, [0.1, 0.5])
-        sentence += f" Half of the photos score above {half:.2f}, and one in ten below {worst:.2f}."
+        reached = math.floor(round(half * 100, 6)) / 100  # rounded so that what is said of it holds
+        missed = math.ceil(round(worst * 100, 6)) / 100
+        sentence += (
+            f" At least half of the photos score {reached:.2f} or more, and at least one in ten {missed:.2f} or less."
+        )
     return sentence
 
 
-def list_measures(statement: dict[str, Any]) -> list[Fact]:
+def list_measures(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> list[Fact]:
     """The other scores, each with what it adds to the headline."""
 
     def fact(name: str, key: str, meaning: str, digits: int = 4, unit: str = "") -> Fact:
@@ -109,7 +113,7 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
         fact("Pooled Dice", "pooled_dice", "all pixels of all photos in one count: large objects weigh more"),
         *([] if statement.get("fit") == "crop" else [at_size]),  # for patches, that is the photo's own size
         fact("IoU", "mean_iou", "shared area over joint area; stricter than Dice, in the same order"),
-        fact("Boundary IoU", "mean_boundary_iou", "the same, but only along the outlines: fur and limbs decide"),
+        fact("Boundary IoU", "mean_boundary_iou", f"the same, but only along the outlines{_say_covered(rows)}"),
         fact(
             "Surface distance",
             "mean_surface_distance",
@@ -124,6 +128,15 @@ def list_measures(statement: dict[str, Any]) -> list[Fact]:
         *([with_object] if statement.get("empty_truth_count") else []),
         *(_list_object_measures(statement, fact) if has_several_objects(statement) else ()),
     ]
+
+
+def _say_covered(rows: Sequence[ScoreRow]) -> str:
+    """On how many photos the boundary IoU is no score of outlines; empty if those are a third or fewer."""
+    shown = [row for row in rows if row.TP + row.FN]
+    covered = sum(row.boundary_iou == row.iou and 0 < row.iou < 1 for row in shown)  # at 0 and 1 they agree without it
+    if 3 * covered <= len(shown):
+        return ""
+    return f"; on {covered:,} of {plural(len(shown), 'photo')} the band covers the whole object: there it is the IoU"
 
 
 def _list_object_measures(statement: dict[str, Any], fact: Callable[[str, str, str], Fact]) -> list[Fact]:
@@ -150,8 +163,12 @@ def list_spread(rows: Sequence[ScoreRow], linked: bool = True) -> list[Fact]:
         return Fact(name, share, meaning, f"#gallery&dice={start:.2f}-{end:.2f}" if chosen and linked else "")
 
     return [
-        Fact("Median", word(half), "half of the photos score higher, half lower"),
-        Fact("Middle half", f"{word(low, 3)} to {word(high, 3)}", "a quarter of the photos lies below, a quarter above"),
+        Fact("Median", word(half), "at least half of the photos score this or more, and at least half this or less"),
+        Fact(
+            "Middle half",
+            f"{word(low, 3)} to {word(high, 3)}",
+            "at least a quarter of the photos score the first or less, and at least a quarter the second or more",
+        ),
         count("0.95 and more", int((scores >= 0.95).sum()), 0.95, 1, "photos whose outline leaves little to fix"),
         count("Below 0.5", int((scores < 0.5).sum()), 0, 0.5, "photos on which the model is more wrong than right"),
     ]
