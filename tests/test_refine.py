@@ -71,9 +71,22 @@ def apply(step: str, marks: NDArray[Any], *, threshold: float = 0.5, cell: float
 # Steps
 
 
-def test_of_several_parts_the_largest_stays_and_corners_do_not_join() -> None:
-    found = apply("largest", draw("##..#", "##.#.", "....#"))
-    np.testing.assert_array_equal(found, draw("##...", "##...", "....."))
+def test_of_several_parts_the_largest_stays_and_corners_join_as_the_judge_counts() -> None:
+    found = apply("largest", draw("##..#", "##.#.", "..#.."))
+    np.testing.assert_array_equal(found, draw("##..#", "##.#.", "..#.."))
+    np.testing.assert_array_equal(apply("largest", draw("##..#", "##...", "...#.")), draw("##...", "##...", "....."))
+
+
+def test_a_part_that_hangs_by_a_corner_is_no_speck_and_a_hole_does_not_leak_through_one() -> None:
+    marks = np.zeros((100, 100), bool)  # a thousandth is 10 pixels
+    marks[10:60, 10:60] = True
+    marks[60, 60] = True
+    marks[20:23, 20:23] = marks[23:26, 23:26] = False  # two holes of 9, which touch at a corner
+    expected = marks.copy()
+    expected[20:26, 20:26] = True
+    np.testing.assert_array_equal(apply("specks", marks), expected)
+    ring = draw(".#.", "#.#", ".#.")
+    np.testing.assert_array_equal(apply("fill", ring), draw(".#.", "###", ".#."))
 
 
 def test_the_first_of_equal_parts_stays_and_nothing_stays_nothing() -> None:

@@ -28,6 +28,7 @@ Shown = TypeVar("Shown", bound=Photo)
 Probability = NDArray[np.float32]
 
 SPECK = 1e-3  # of the photo's area: parts and holes below it are specks
+AND_DIAGONALS = np.ones((3, 3))  # pixels of the object that touch at a corner are of one part, as the judge counts
 AT_A_TIME = 4  # answers that wait: bounds memory
 EDGE_CELLS = 2  # how far `edges` looks, in pixels of the network's own answer, which resolve no finer outline
 EDGE_CONTRAST = 0.03  # of the photo, 0 to 1: edges well above it are followed, anything below counts as flat
@@ -46,7 +47,7 @@ def keep_largest(probability: Probability, view: View) -> Probability:
     """Drop every part of the object but the largest; of equal ones, the first in row order is kept."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(probability > view.threshold)
+    labels, count = ndimage.label(probability > view.threshold, AND_DIAGONALS)
     if count < 2:
         return probability
     areas = np.bincount(labels.ravel())[1:]
@@ -68,7 +69,8 @@ def drop_specks(probability: Probability, view: View) -> Probability:
     least = SPECK * probability.size
     refined = probability
     for is_object, value in ((True, 0), (False, 1)):
-        labels, _ = ndimage.label((refined > view.threshold) == is_object)
+        neighbours = AND_DIAGONALS if is_object else None  # ground does not pass between pixels of one part
+        labels, _ = ndimage.label((refined > view.threshold) == is_object, neighbours)
         areas = np.bincount(labels.ravel())
         is_speck = areas < least
         is_speck[0] = False  # label 0 is the other class
