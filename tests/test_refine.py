@@ -407,13 +407,15 @@ def test_steps_are_tried_on_a_photo_whose_only_object_is_not_judged(red_run: Run
     assert plain == refined == (1, 1)
 
 
-@pytest.mark.slow  # as above
-def test_soft_edges_of_specks_that_are_lost_in_a_reduced_photo_stay_hard() -> None:
-    mask = np.zeros((1500, 2000), np.uint8)
-    for row, column in itertools.product((101, 1399), (101, 102, 1899)):
-        mask[row, column] = 255
-    found = matte(Image.new("RGB", (2000, 1500), (40, 90, 60)), mask)
-    assert found.size == (2000, 1500)
+@pytest.mark.parametrize(("rows", "columns", "level"), [((157, 1210), (116, 1947), 255), ((0, 1499), (1, 1998), 0)])
+def test_soft_edges_of_specks_that_are_lost_in_a_reduced_photo_stay_hard(
+    rows: tuple[int, ...], columns: tuple[int, ...], level: int
+) -> None:
+    mask = np.full((1500, 2000), 255 - level, np.uint8)
+    for row, column in itertools.product(rows, columns):
+        mask[row, column] = level
+    found = matte(Image.new("RGB", (2000, 1500), (40, 90, 60)), mask.copy())
+    np.testing.assert_array_equal(np.asarray(found.getchannel("A")), mask)
 
 
 def test_the_json_of_a_single_photo_is_json() -> None:

@@ -62,6 +62,9 @@ def matte(photo: Image.Image, mask: NDArray[np.uint8]) -> Image.Image:
     # No part of a large photo is copied: what is enlarged goes straight into it.
     small = photo.resize(size, Image.Resampling.BOX, box=box)
     small_mask = stored.resize(size, Image.Resampling.NEAREST, box=box)
+    if small_mask.getextrema() != (0, 255):  # specks of one kind, which the reduced photo has lost: their edges stay hard
+        photo.putalpha(stored)
+        return photo
     alpha, colours = _estimate(np.asarray(small), np.asarray(small_mask) > 0, max(2, round(reach * scale)))
     soft = Image.fromarray(alpha).resize(part_size, Image.Resampling.BILINEAR)
     _recolour(photo, Image.fromarray(colours), soft, (left, top))
@@ -110,7 +113,7 @@ def _estimate(
     trimap = np.where(is_object, 1.0, np.where(is_ground, 0.0, 0.5))
     image = pixels / 255
     alpha = inside.astype(np.float64)
-    if (trimap == 0.5).any() and is_ground.any() and inside.any():  # specks may be lost where a large photo was reduced
+    if (trimap == 0.5).any() and is_ground.any():
         try:
             with without_warnings:  # of pymatting's internals
                 alpha = estimate_alpha_cf(image, trimap, preconditioner=lambda matrix: ichol(matrix, shifts=SHIFTS))
