@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from sklearn.metrics import log_loss
 
 from fgbg.config_rules import check_objective
 from fgbg.errors import UserError
+from fgbg.judge.bootstrap import estimate_mean
 from fgbg.judge.calibration import (
     CANDIDATES,
     LOGIT_EDGES,
@@ -20,7 +24,7 @@ from fgbg.judge.calibration import (
     fit_temperature,
     measure_reliability,
 )
-from fgbg.judge.metrics import count_pixels, dice
+from fgbg.judge.metrics import count_pixels, dice, recall
 
 
 def photos(count: int = 20, seed: int = 0, shift: float = 0.0) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -68,7 +72,9 @@ def test_the_best_threshold_is_the_one_that_scoring_each_would_find() -> None:
 def test_a_gain_that_may_be_nothing_leaves_one_half() -> None:
     choice = choose_threshold(tally(photos(10, seed=3)).by_threshold)
     assert choice.value == 0.5
-    assert choice.sentence.startswith(("0.5 stays", "0.5 is the best"))
+    assert re.fullmatch(
+        r"0\.5 stays: 0\.55 gains .* mean Dice on 10 validation photos, which may be nothing", choice.sentence
+    )
 
 
 def test_too_few_photos_choose_nothing() -> None:
@@ -104,6 +110,24 @@ def test_a_recall_that_is_just_reached_is_reached(count: int) -> None:
     probability = torch.tensor([[0.9] * 19 + [0.1]])
     made = [(probability, torch.ones(1, 20, dtype=torch.uint8))] * count
     assert choose_threshold(tally(made).by_threshold, "recall:0.95").value == 0.89
+
+
+def test_the_gain_of_a_recall_is_as_sure_as_its_groups_are_many() -> None:
+    made = photos(12, shift=-1.0)
+    made[4] = (
+        made[4][0],
+        torch.zeros(24, 30, dtype=torch.uint8),
+    )  # without an object it has no recall, and counts in no group
+    groups = [f"patient {index // 2}" for index in range(12)]
+    choice = choose_threshold(tally(made).by_threshold, "recall:0.9", groups=groups)
+    counted = [place for place in range(12) if place != 4]
+    recalls = [
+        [recall((made[place][0] > limit).numpy(), made[place][1].numpy()) for place in counted]
+        for limit in (choice.value, 0.5)
+    ]
+    gains = np.subtract(*recalls)
+    assert choice.gain == pytest.approx(estimate_mean(gains, groups=[groups[place] for place in counted]))
+    assert choice.gain != pytest.approx(estimate_mean(gains))
 
 
 def test_a_recall_out_of_reach_takes_the_lowest_and_says_so() -> None:
@@ -180,10 +204,17 @@ def test_bins_of_logits_are_even_and_reach_the_ends() -> None:
 
 
 def test_what_is_kept_is_json_without_nan() -> None:
-    calibration = describe_calibration(tally(photos(15)), "iou", 15, "validation")
-    assert "mean IoU" in calibration["threshold"]["sentence"] or "best of" in calibration["threshold"]["sentence"]
-    assert all(value is None or np.isfinite(value) for entry in calibration["bins"] for value in entry.values())
+    sure = [(torch.tensor([[0.01, 0.99]]), torch.tensor([[0, 1]], dtype=torch.uint8))] * 2  # empty bins, no interval
+    calibration = describe_calibration(tally(sure), "iou", 2, "validation")
+    assert json.loads(json.dumps(calibration, allow_nan=False)) == calibration
+    assert calibration["bins"][9]["object_share"] is None and calibration["threshold"]["gain"] == [0.0, None, None]
     assert len(calibration["threshold"]["scores"]) == len(calibration["threshold"]["candidates"]) == 99
+
+
+def test_a_threshold_for_iou_is_told_in_iou() -> None:
+    calibration = describe_calibration(tally(photos(15, shift=-1.0)), "iou", 15, "validation")
+    told = calibration["threshold"]["sentence"]
+    assert re.fullmatch(r"0\.35 gains 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\] mean IoU on 15 validation photos over 0\.5", told)
 
 
 def test_photos_without_a_judged_pixel_calibrate_nothing() -> None:

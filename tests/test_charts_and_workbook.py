@@ -199,6 +199,9 @@ def test_two_runs_of_a_model_are_two_lines(tmp_path: Path) -> None:
 def test_a_folder_name_is_no_mathematics(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / r"$\broken$", [0.5]), make_run(tmp_path / "b", [0.6])]
     assert len(draw_charts(runs, tmp_path / "out")) == 2
+    _, table = charts._draw_chart(charts._collect_lines(runs, ("Val Loss",)), charts.CHARTS[0]).axes
+    named = [text for text in table.texts if "broken" in text.get_text()]
+    assert [(text.get_text(), text.get_parse_math()) for text in named] == [(r"Unet ($\broken$) Val Loss", False)]
 
 
 def test_values_that_are_not_finite_are_drawn_as_gaps(tmp_path: Path) -> None:
