@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.errors import UserError, unknown_name
-from fgbg.loss_names import LOSS_WEIGHTS, LOSSES
+from fgbg.loss_names import LOSS_SETTINGS, LOSSES
 
 if TYPE_CHECKING:
     from fgbg.config import TrainConfig
@@ -68,8 +68,9 @@ def check_settings(config: TrainConfig) -> None:
     if config.loss not in LOSSES:
         raise unknown_name("loss", config.loss, LOSSES)
     _require(0 < config.focal_tversky_gamma < math.inf, "focal_tversky_gamma", config.focal_tversky_gamma, "above 0")
-    for name in (*LOSS_WEIGHTS, "focal_gamma", "boundary_weight"):
-        _require(0 <= getattr(config, name) < math.inf, name, getattr(config, name), "0 or more")
+    for name in LOSS_SETTINGS:
+        if name != "dice_reduction":
+            _require(0 <= getattr(config, name) < math.inf, name, getattr(config, name), "0 or more")
     _require(config.bce_weight + config.overlap_weight > 0, "overlap_weight", 0, "more than 0 when --bce-weight is 0")
     _require(
         config.false_positive_weight + config.false_negative_weight > 0,

@@ -12,7 +12,17 @@ LOSSES = tuple(
     for overlap in ("dice", "tversky", "focal_tversky", "log_cosh", "lovasz")
 )
 """What a loss can be called: its part over pixels and its part over the overlap."""
-LOSS_WEIGHTS = ("bce_weight", "overlap_weight", "false_positive_weight", "false_negative_weight")
+LOSS_SETTINGS = (
+    "bce_weight",
+    "overlap_weight",
+    "false_positive_weight",
+    "false_negative_weight",
+    "dice_reduction",
+    "focal_gamma",
+    "focal_tversky_gamma",
+    "boundary_weight",
+)
+"""Settings of a loss, beside its name: what `make_loss` takes."""
 LOSS_OPTIONS = {
     "false_positive_weight": ("tversky", "focal_tversky"),
     "false_negative_weight": ("tversky", "focal_tversky"),

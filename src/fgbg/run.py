@@ -18,14 +18,13 @@ from fgbg.data.samples import SPLITS, SampleSet
 from fgbg.data.split import Locked
 from fgbg.environment import describe_environment
 from fgbg.errors import UserError
-from fgbg.loss_names import LOSS_OPTIONS, LOSS_WEIGHTS
+from fgbg.loss_names import LOSS_SETTINGS
 from fgbg.record import EpochRecord, read_lines, write_lines
 from fgbg.rows import ScoreRow, has_these_columns, read_rows, write_rows
 from fgbg.seal import read_sealed_json, to_sealed_json
 from fgbg.storage import JOINT, RUN_MARK, is_run, make_empty_folder, write_whole
 from fgbg.words import HASH_DIGITS
 
-_OF_LOSS = {*LOSS_WEIGHTS, *LOSS_OPTIONS, "dice_reduction"}
 _OF_NETWORK = {"width", "encoder", "pretrained", "init"}
 _MIXING = {"augment.enabled", "augment.cutmix", "augment.mixup"}  # photos are mixed after any augmentation
 
@@ -111,7 +110,7 @@ class Run:
         """The settings by name as in a file, for readers: what a user's own part is, and not what it was in place of."""
         own, config = self.own_parts, self.config
         settings = flatten(config)
-        idle = set(_OF_LOSS) if "loss" in own else set()
+        idle = set(LOSS_SETTINGS) if "loss" in own else set()
         if config.model.startswith("own:"):
             idle |= _OF_NETWORK
         if "augment" in own:

@@ -20,11 +20,12 @@ from fgbg.data.sources import open_samples
 from fgbg.data.split import Locked, lock_splits, refuse_one_sided, require_splits, split_set
 from fgbg.engine import Engine
 from fgbg.errors import UserError
+from fgbg.loss_names import LOSS_SETTINGS
 from fgbg.models.predictor import Predictor
 from fgbg.training.average import RunningAverage
 from fgbg.training.initial_weights import build_initial_network, refuse_known_photos
 from fgbg.training.loop import Learner, Trainable, add_gradients
-from fgbg.training.losses import Loss, make_loss
+from fgbg.training.losses import make_loss
 from fgbg.training.optimizer import make_optimizer
 from fgbg.training.own_parts import OwnParts
 from fgbg.training.recorder import Recorder
@@ -141,7 +142,7 @@ def build_learner(
         validation=validation,
         augment=own.augment or _make_augmentation(config, store, engine),
         mixing=config.augment,
-        loss=own.loss or _make_loss(config),
+        loss=own.loss or make_loss(config.loss, **{name: getattr(config, name) for name in LOSS_SETTINGS}),
         metric=own.metric,
         batch_size=config.batch_size,
         seed=config.seed,
@@ -157,20 +158,6 @@ def build_learner(
 def _make_augmentation(config: TrainConfig, store: Store, engine: Engine) -> PairedAugmentation:
     ranges, reach = config.augment, store.reach
     return PairedAugmentation(ranges, store.aspects, size=config.size, seed=config.seed, device=engine.device, reach=reach)
-
-
-def _make_loss(config: TrainConfig) -> Loss:
-    return make_loss(
-        config.loss,
-        bce_weight=config.bce_weight,
-        overlap_weight=config.overlap_weight,
-        false_positive_weight=config.false_positive_weight,
-        false_negative_weight=config.false_negative_weight,
-        dice_reduction=config.dice_reduction,
-        focal_gamma=config.focal_gamma,
-        focal_tversky_gamma=config.focal_tversky_gamma,
-        boundary_weight=config.boundary_weight,
-    )
 
 
 def _is_recordable(config: TrainConfig, engine: Engine, own: OwnParts) -> bool:
