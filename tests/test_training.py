@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,10 +31,11 @@ from fgbg.engine import Engine, name_cpu
 from fgbg.judge.evaluate import evaluate
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import evaluate_run
+from fgbg.loss_names import LOSS_SETTINGS
 from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.loop import deal_batches
-from fgbg.training.losses import bce
+from fgbg.training.losses import bce, dice_loss, focal, make_loss
 from fgbg.training.own_parts import describe_code
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -345,6 +348,67 @@ def test_own_parts_of_one_name_are_told_apart_by_what_they_hold() -> None:
     assert one == same != other
     assert one.startswith("test_training.test_own_parts_of_one_name") and "loss (code " in one
     assert describe_code(partial(bce, gamma=1.0)) != describe_code(partial(bce, gamma=2.0))
+
+
+WEIGHTS: dict[str, Any] = {name: getattr(fgbg.TrainConfig(), name) for name in LOSS_SETTINGS}
+
+
+class Scaled:
+    """A loss that is an object."""
+
+    def __init__(self, scale: object) -> None:
+        self.scale, self.calls = scale, itertools.count()
+
+    def __call__(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return logits.mean()
+
+    def again(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return logits.mean()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda: [1, 1.0, True, "1"],
+        lambda: [bce, dice_loss, torch.relu, torch.tanh, nn.ReLU],
+        lambda: [[1.0], [2.0], [1.0, 1.0], [[1.0]], [bce]],
+        lambda: [{"a": 1, "b": 2}, {"a": 2, "b": 1}, {"a": 1}],
+        lambda: [np.arange(2), np.arange(3), np.ones((1, 3)), np.ones(3), np.float32(1), np.array(["a", 2], object)],
+        lambda: [torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]), torch.tensor(1.0), torch.tensor(1.0).bfloat16()],
+        lambda: [torch.arange(10**6), torch.arange(10**6).roll(1)],
+        lambda: [partial(focal, gamma=1.0), partial(focal, gamma=2.0), partial(bce, 1), partial(bce, 2)],
+        lambda: [make_loss("bce_dice", **WEIGHTS), make_loss("focal_dice", **WEIGHTS)],
+        lambda: [Scaled(1), Scaled(2), Scaled(1).again, Scaled(2).again],
+        lambda: [nn.HuberLoss("sum"), nn.Dropout(0.1), nn.Dropout(0.2)],
+    ],
+)
+def test_what_own_parts_hold_may_be_deep(values: Callable[[], list[Any]]) -> None:
+    """In a closure, as an attribute or as a default; the same again where a part is made anew."""
+
+    def enclose(held: object) -> Callable[[], object]:
+        return lambda: held
+
+    def default(held: object) -> Callable[[], object]:
+        return lambda held=held: held
+
+    for hold in (enclose, default, Scaled):
+        first, second = ([describe_code(hold(value)) for value in values()] for _ in range(2))
+        assert first == second
+        assert len(set(first)) == len(first)
+
+
+def test_own_parts_that_hold_themselves_have_an_end() -> None:
+    def count(left: int) -> int:
+        return count(left - 1) if left else 0
+
+    held: list[Any] = [count]
+    held.append(held)
+    assert describe_code(count) != describe_code(lambda: held)
+
+
+def test_weights_that_a_loss_learns_are_not_its_recipe() -> None:
+    one, other = (describe_code(Scaled(nn.Parameter(torch.tensor([weight])))) for weight in (1.0, 2.0))
+    assert one == other
 
 
 def test_own_networks_of_one_class_are_told_apart_by_their_layers() -> None:
