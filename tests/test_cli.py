@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import resource
 import shutil
@@ -283,6 +284,20 @@ def test_a_full_disk_is_said(
     monkeypatch.setitem(cli.VERBS, verb, (fail, ""))
     assert run(verb) == 2
     assert capsys.readouterr().err == f"fgbg: no space left while writing runs/x/last.pt: free some, then {cure}\n"
+
+
+@pytest.mark.parametrize("line", ["--help", "predict --help", "figures drawn --count 2"])
+def test_who_stops_reading_ends_the_command_and_that_is_no_success(line: str, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "fgbg", *line.split()]
+    ended = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=buffered, check=False
+    )
+    os.close(writer)
+    assert ended.returncode == 141
+    assert "BrokenPipe" not in ended.stderr
 
 
 def test_a_write_that_fails_names_its_file(tmp_path: Path) -> None:

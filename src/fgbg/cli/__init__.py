@@ -17,7 +17,7 @@ from fgbg.cli.drawing import demo_verb, figures_verb
 from fgbg.cli.judging import compare_verb, evaluate_verb, report_verb
 from fgbg.cli.shipping import export_verb, predict_verb, refine_verb, serve_verb
 from fgbg.cli.training import sweep_verb, train_verb
-from fgbg.cli.verb import EXIT_INTERRUPTED, EXIT_MISTAKE, EXTRAS
+from fgbg.cli.verb import EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_UNREAD, EXTRAS
 from fgbg.errors import UserError, unknown_name
 
 __all__ = ["EXTRAS", "VERBS", "main"]
@@ -39,10 +39,14 @@ VERBS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit status: 0 on success, 2 on a user's mistake, which is explained in a sentence."""
+    """Run one verb and return its exit status: 0 on success, 2 on a user's mistake, which is explained in a sentence.
+
+    130 says that Ctrl-C ended it, 141 that nobody reads what it prints any more.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be valid UTF-8
+        # A file's name need not be valid UTF-8. Whether somebody reads a line shows when it is printed, not at the very end.
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(_overview())
@@ -58,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _complain(str(error))
     except BrokenPipeError:  # the reader has closed the pipe, as in `fgbg … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still tries to print at its end
+        return EXIT_UNREAD
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:

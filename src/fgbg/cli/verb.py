@@ -14,6 +14,7 @@ from fgbg.errors import UserError
 EXIT_FOUND = 1  # a check found something definitely wrong
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
+EXIT_UNREAD = 141  # and of one whose output nobody reads any more (SIGPIPE)
 
 # Libraries of each extra that a verb would need first.
 EXTRAS = {
