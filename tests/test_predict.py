@@ -535,7 +535,7 @@ def test_a_photo_is_not_its_own_result(red_model: Path, tmp_path: Path) -> None:
     photo = write(tmp_path / "a.png")
     for force in (False, True):
         with pytest.raises(UserError, match=r"a\.png would be overwritten by its own prediction"):
-            run(red_model, photo, out=tmp_path, force=force)
+            run(red_model, photo, out=photo, force=force)
     np.testing.assert_array_equal(read(photo), paint(LEFT))
 
 
@@ -930,10 +930,22 @@ def test_earlier_predictions_are_not_taken_for_photos(red_model: Path, tmp_path:
     assert files_below(photos) == ["a.webp", "cutouts/a.png", "masks/a.png"]
 
 
+def test_photos_beside_earlier_predictions_are_predicted_and_the_predictions_told(red_model: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    write(photos / "a.webp", lossless=True)
+    run(red_model, photos, out=photos / "masks")
+    write(photos / "masks" / "new" / "b.png")
+    outcome = run(red_model, photos, out=tmp_path / "out")
+    assert files_below(tmp_path / "out") == ["a.png", "masks/new/b.png"]
+    assert outcome.complain() == [f"passed over: 1 file that fgbg predict wrote before ({photos / 'masks' / 'a.png'})"]
+
+
 def test_predictions_do_not_go_among_the_photos(red_model: Path, tmp_path: Path) -> None:
     write(tmp_path / "photos" / "a.webp", lossless=True)
     with pytest.raises(UserError, match="is the folder of the photos: choose another"):
         run(red_model, tmp_path / "photos", out=tmp_path / "photos")
+    with pytest.raises(UserError, match=r"is the folder of the photo: choose another, or a \.png file"):
+        run(red_model, tmp_path / "photos" / "a.webp", out=tmp_path / "photos")
 
 
 def test_what_a_killed_prediction_left_unfinished_is_removed(red_model: Path, tmp_path: Path) -> None:

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fgbg.data.images import IMAGE_SUFFIXES, PHOTO_LIKE
 from fgbg.errors import UserError
-from fgbg.words import name_some
+from fgbg.words import name_some, plural
 
 RECORD = ".fgbg.json"
 """The file that marks a folder of predictions: it says what made them."""
+
+LEDGERS = ".fgbg.*.jsonl"
+"""Which photo each file was made of: lines that are only ever added to, one file per machine."""
+
+
+def read_ledgers(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines on the files below a folder of predictions; each names its `file`."""
+    for path in folder.glob(LEDGERS):
+        for line in path.read_bytes().splitlines():
+            try:
+                about = json.loads(line)
+                if isinstance(about["file"], str):
+                    yield about
+            except (ValueError, KeyError, TypeError):
+                continue  # cut short by a kill or a full disk
 
 
 @dataclass(frozen=True)
@@ -47,10 +64,20 @@ class Skipped:
     """What a folder holds that is not predicted, although its user may believe so."""
 
     photo_like: list[Path] = field(default_factory=list)
+    predictions: list[Path] = field(default_factory=list)  # pictures that `fgbg predict` wrote before
     unreadable: dict[Path, str] = field(default_factory=dict)  # subfolders and links, with the reason
 
     def describe(self) -> list[str]:
-        """A line on what looks like a photo, if anything does."""
+        """A line on what looks like a photo, and one on earlier predictions, if there are any."""
+        return [*self._describe_photo_like(), *self._describe_predictions()]
+
+    def _describe_predictions(self) -> list[str]:
+        if not self.predictions:
+            return []
+        names = name_some([str(path) for path in sorted(self.predictions)], 3)
+        return [f"passed over: {plural(len(self.predictions), 'file')} that fgbg predict wrote before ({names})"]
+
+    def _describe_photo_like(self) -> list[str]:
         if not self.photo_like:
             return []
         count, suffixes = len(self.photo_like), sorted({path.suffix.lower() for path in self.photo_like})
@@ -86,7 +113,7 @@ def plan_jobs(inputs: Sequence[Path], out: Path, skipped: Skipped | None = None)
     What the folders hold besides is added to `skipped`.
 
     Raises:
-        UserError: An input does not exist or holds no photo, `out` is the folder of the photos, two photos would go to one
+        UserError: An input does not exist or holds no photo, `out` is the folder of the photos or of one, two photos would go to one
             file, or a photo would be overwritten.
     """
     skipped = skipped or Skipped()
@@ -97,16 +124,16 @@ def plan_jobs(inputs: Sequence[Path], out: Path, skipped: Skipped | None = None)
         if path.is_dir():
             # A single folder's content goes directly into `out`; several folders keep their names.
             prefix = Path(path.resolve().name) if len(folders) > 1 else Path()
-            found = _find_photos(path, skipped)
             if out.resolve() == path.resolve():
                 raise UserError(f"--out {out} is the folder of the photos: choose another, so that they stay apart")
-            if out.resolve().is_relative_to(path.resolve()):
-                found = [photo for photo in found if not photo.resolve().is_relative_to(out.resolve())]
+            found = _find_photos(path, out, skipped)
             if not found:
                 reasons = [*skipped.unreadable.values(), *skipped.describe()]
                 told = f"; {reasons[0]}" if reasons else ""
                 raise UserError(f"{path} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))}), nor is it a run{told}")
             placed += [(photo, prefix / photo.relative_to(path)) for photo in found]
+        elif out.resolve() == path.parent.resolve():
+            raise UserError(f"--out {out} is the folder of the photo: choose another, or a .png file for a single photo")
         else:
             placed.append((path, Path(path.name)))
     once = {(source.absolute(), place): (source, place) for source, place in placed}  # overlapping patterns
@@ -153,8 +180,8 @@ def _require_kept(jobs: list[Job]) -> list[Job]:
     return jobs
 
 
-def _find_photos(folder: Path, skipped: Skipped) -> list[Path]:
-    """The photos in a folder and its subfolders, except hidden ones and what `fgbg predict` wrote before."""
+def _find_photos(folder: Path, out: Path, skipped: Skipped) -> list[Path]:
+    """The photos in a folder and its subfolders, except hidden ones, `out` and what `fgbg predict` wrote into a subfolder."""
 
     def name_unreadable(error: OSError) -> None:
         skipped.unreadable[Path(error.filename)] = (
@@ -162,24 +189,25 @@ def _find_photos(folder: Path, skipped: Skipped) -> list[Path]:
         )
 
     found = []
+    predictions: set[Path] = set()
     for path, folders, names in os.walk(folder, onerror=name_unreadable):
         here = Path(path)
+        if here.resolve() == out.resolve():
+            folders.clear()
+            continue
         if not os.access(here, os.X_OK):  # its names may be read, but nothing behind them
             name_unreadable(PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
             folders.clear()
             continue
-        folders[:] = [name for name in folders if not (name.startswith(".") or _holds_predictions(here / name))]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if here != folder and RECORD in names:  # of a folder that is named itself, the predictions may be meant
+            predictions |= {here / about["file"] for about in read_ledgers(here)}
         shown = [here / name for name in names if not name.startswith(".")]
-        found += [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
+        photos = [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
+        skipped.predictions.extend(path for path in photos if path in predictions)
+        found += [path for path in photos if path not in predictions]
         skipped.photo_like.extend(path for path in shown if path.suffix.lower() in PHOTO_LIKE)
     for photo in found:
         if photo.is_symlink() and not photo.exists():
             skipped.unreadable[photo] = f"{photo} leads to nothing: mend the link, or remove it"
     return sorted(path for path in found if path.is_file())
-
-
-def _holds_predictions(folder: Path) -> bool:
-    try:
-        return (folder / RECORD).exists()
-    except PermissionError:  # nor can its photos be read: the walk names it
-        return False

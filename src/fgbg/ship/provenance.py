@@ -14,15 +14,12 @@ from typing import TypeVar
 
 from fgbg.errors import UserError
 from fgbg.model_file import find_model_file
-from fgbg.ship.jobs import RECORD, Job, identify_photo, other_target
+from fgbg.ship.jobs import LEDGERS, RECORD, Job, identify_photo, other_target, read_ledgers
 from fgbg.ship.load import Model, load_for_many, part_names
 from fgbg.storage import hash_file, make_folder, write_whole
 from fgbg.words import name_some
 
 AnyJob = TypeVar("AnyJob", bound=Job)
-
-LEDGERS = ".fgbg.*.jsonl"
-"""Which photo each file was made of: lines that are only ever added to, one file per machine."""
 
 
 @dataclass(frozen=True)
@@ -110,15 +107,13 @@ class Ledger:
     def _read_lines(self) -> dict[str, dict[int, str]]:
         """What each file was made of at each time it was written."""
         found: dict[str, dict[int, str]] = {}
-        for path in self.folder.glob(LEDGERS):
-            for line in path.read_bytes().splitlines():
-                try:
-                    about = json.loads(line)
-                    times, written_at, made_of = found.setdefault(about["file"], {}), about["written_at"], about["made_of"]
-                    if times.setdefault(written_at, made_of) != made_of:
-                        times[written_at] = made_of.split()[0]  # at one moment of two photos: nobody knows of which
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    continue  # cut short by a kill or a full disk
+        for about in read_ledgers(self.folder):
+            try:
+                times, written_at, made_of = found.setdefault(about["file"], {}), about["written_at"], about["made_of"]
+                if times.setdefault(written_at, made_of) != made_of:
+                    times[written_at] = made_of.split()[0]  # at one moment of two photos: nobody knows of which
+            except (KeyError, TypeError, AttributeError):
+                continue  # changed by hand
         return found
 
 
