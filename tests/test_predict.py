@@ -430,6 +430,18 @@ def test_links_to_nothing_are_left_out_and_named(red_model: Path, tmp_path: Path
     assert len(outcome.written) == 1
 
 
+def test_links_to_folders_are_followed_and_each_folder_is_predicted_once(red_model: Path, tmp_path: Path) -> None:
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    write(photos / "own" / "a.png")
+    write(elsewhere / "b.png")
+    (photos / "a_link").symlink_to(elsewhere)
+    (photos / "another_link").symlink_to(photos / "own")
+    (elsewhere / "back").symlink_to(photos)
+    outcome = run(red_model, photos, out=tmp_path / "out")
+    assert outcome.complain() == []
+    assert files_below(tmp_path / "out") == ["a_link/b.png", "own/a.png"]
+
+
 def test_a_photo_named_twice_is_predicted_once(red_model: Path, tmp_path: Path) -> None:
     photo = write(tmp_path / "a.png")
     assert len(run(red_model, photo, photo, out=tmp_path / "out").written) == 1

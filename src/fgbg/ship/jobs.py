@@ -113,8 +113,8 @@ def plan_jobs(inputs: Sequence[Path], out: Path, skipped: Skipped | None = None)
     What the folders hold besides is added to `skipped`.
 
     Raises:
-        UserError: An input does not exist or holds no photo, `out` is the folder of the photos or of one, two photos would go to one
-            file, or a photo would be overwritten.
+        UserError: An input does not exist or holds no photo, `out` is the folder of the photos or of one, two photos would
+            go to one file, or a photo would be overwritten.
     """
     skipped = skipped or Skipped()
     placed: list[tuple[Path, Path]] = []  # source, place below out
@@ -181,32 +181,40 @@ def _require_kept(jobs: list[Job]) -> list[Job]:
 
 
 def _find_photos(folder: Path, out: Path, skipped: Skipped) -> list[Path]:
-    """The photos in a folder and its subfolders, except hidden ones, `out` and what `fgbg predict` wrote into a subfolder."""
+    """The photos in a folder and its subfolders, links to folders too.
+
+    Hidden ones, `out` and what `fgbg predict` wrote into a subfolder are left out.
+    """
 
     def name_unreadable(error: OSError) -> None:
         skipped.unreadable[Path(error.filename)] = (
             f"{error.filename} cannot be read ({error.strerror}): check its permissions"
         )
 
-    found = []
+    found: list[Path] = []
     predictions: set[Path] = set()
-    for path, folders, names in os.walk(folder, onerror=name_unreadable):
-        here = Path(path)
-        if here.resolve() == out.resolve():
-            folders.clear()
-            continue
-        if not os.access(here, os.X_OK):  # its names may be read, but nothing behind them
-            name_unreadable(PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if here != folder and RECORD in names:  # of a folder that is named itself, the predictions may be meant
-            predictions |= {here / about["file"] for about in read_ledgers(here)}
-        shown = [here / name for name in names if not name.startswith(".")]
-        photos = [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
-        skipped.predictions.extend(path for path in photos if path in predictions)
-        found += [path for path in photos if path not in predictions]
-        skipped.photo_like.extend(path for path in shown if path.suffix.lower() in PHOTO_LIKE)
+    seen = {out.resolve()}
+    starts = [folder]
+    for start in starts:  # grows by folders that are links: each is looked into once, by its own name if it has one here
+        for path, folders, names in os.walk(start, onerror=name_unreadable):
+            here = Path(path)
+            if here.resolve() in seen:
+                folders.clear()
+                continue
+            seen.add(here.resolve())
+            if not os.access(here, os.X_OK):  # its names may be read, but nothing behind them
+                name_unreadable(PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
+                folders.clear()
+                continue
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            starts.extend(here / name for name in folders if (here / name).is_symlink())
+            if here != folder and RECORD in names:  # of a folder that is named itself, the predictions may be meant
+                predictions |= {here / about["file"] for about in read_ledgers(here)}
+            shown = [here / name for name in names if not name.startswith(".")]
+            photos = [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
+            skipped.predictions.extend(path for path in photos if path in predictions)
+            found += [path for path in photos if path not in predictions]
+            skipped.photo_like.extend(path for path in shown if path.suffix.lower() in PHOTO_LIKE)
     for photo in found:
         if photo.is_symlink() and not photo.exists():
             skipped.unreadable[photo] = f"{photo} leads to nothing: mend the link, or remove it"
