@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 
 from fgbg.config import TrainConfig
@@ -22,7 +23,7 @@ from fgbg.data.figures import draw_figures
 from fgbg.engine import Engine
 from fgbg.memory import keeping_memory
 from fgbg.training.build import build_learner, understand_data
-from fgbg.training.loop import Learner, train_epoch
+from fgbg.training.loop import Learner, make_batch, train_epoch
 from timing import describe_machine, images_per_second, ratio
 
 ROUNDS = 5
@@ -54,8 +55,7 @@ def measure(case: dict[str, object], figures: Path) -> None:
     engine = Engine(config.device, config.precision, config.threads)
     learner = build_learner(config, understand_data(config, None), engine)
     steps = len(learner.store) // config.batch_size
-    rows = torch.arange(config.batch_size, device=engine.device)
-    image, target = learner.augment(*learner.store.take(rows, 1), rows, 1)
+    mixture = make_batch(learner, np.arange(config.batch_size), 1, 1)
     epochs = iter(range(1, 1000))
 
     def run_loop(learner: Learner) -> int:
@@ -64,7 +64,7 @@ def measure(case: dict[str, object], figures: Path) -> None:
 
     ways = {
         "loop": lambda: run_loop(learner),
-        "bare step": lambda: run_bare_steps(learner, image, target, steps),
+        "bare step": lambda: run_bare_steps(learner, mixture.image, mixture.target, steps),
     }
     if learner.recorder:
         ways["loop without CUDA graphs"] = lambda: run_loop(replace(learner, recorder=None))

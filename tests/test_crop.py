@@ -63,7 +63,7 @@ class TestPatches:
     def test_a_patch_is_the_photos_pixels_with_their_own_target_and_black_beyond(self, has_margin: bool) -> None:
         store = open_store(has_margin=has_margin)
         edge = 16 + (8 if has_margin else 0)
-        pixels, target = store.take(torch.arange(len(store)), 3)
+        pixels, target = store.take(np.arange(len(store)), 3)
         assert pixels.shape == (15, 3, edge, edge)
         assert pixels.dtype == target.dtype == torch.uint8
         for patch, judged, number in zip(pixels.int(), target.int(), store.photo_of_row, strict=True):
@@ -100,18 +100,18 @@ class TestPatches:
         assert shown[32] == pytest.approx(16 / 64, abs=0.02)
 
     def test_a_row_depends_on_seed_epoch_and_row_alone(self) -> None:
-        store, whole = open_store(), open_store().take(torch.arange(15), 2)
+        store, whole = open_store(), open_store().take(np.arange(15), 2)
         for rows, epoch in (([3], 1), ([14, 0, 7], 2), ([7], 5), ([0, 14], 2)):
-            pixels, target = store.take(torch.tensor(rows), epoch)
+            pixels, target = store.take(np.array(rows), epoch)
             if epoch == 2:
                 assert torch.equal(pixels, whole[0][rows])
                 assert torch.equal(target, whole[1][rows])
-        assert not torch.equal(open_store().take(torch.arange(10), 3)[0], whole[0][:10])
-        assert not torch.equal(open_store(seed=1).take(torch.arange(10), 2)[0], whole[0][:10])
+        assert not torch.equal(open_store().take(np.arange(10), 3)[0], whole[0][:10])
+        assert not torch.equal(open_store(seed=1).take(np.arange(10), 2)[0], whole[0][:10])
 
     @pytest.mark.parametrize(("border", "band"), [("foreground", 1), ("background", 0), ("ignore", 255)])
     def test_the_border_rule_holds(self, border: str, band: int) -> None:
-        pixels, target = open_store(border=border).take(torch.arange(10), 1)
+        pixels, target = open_store(border=border).take(np.arange(10), 1)
         is_band = (pixels[:, 2] > 0) & ((pixels[:, 0].int() + pixels[:, 1].int()) % 3 == 2)
         assert (target[is_band] == band).all()
 
@@ -146,8 +146,8 @@ class TestScale:
         """The margin is for augmentation to draw on; it must not shrink what is shown."""
         store = open_store()
         augment = PairedAugmentation(NO_CHANGE, store.aspects, size=16, seed=0, device=CPU, reach=store.reach)
-        rows = torch.arange(10)
-        image, target = augment(*store.take(rows, 1), rows, 1)
+        rows = np.arange(10)
+        image, target = augment(*store.take(rows, 1), torch.tensor(rows), 1)
         expected, expected_target = open_store(has_margin=False).take(rows, 1)
         torch.testing.assert_close(image * 255, expected.float(), atol=1e-3, rtol=0)
         assert torch.equal(target, expected_target)
@@ -160,9 +160,9 @@ class TestScale:
         store = PatchStore(photos, "ignore", CPU, size=64, seed=0, has_margin=True)
         ranges = replace(NO_CHANGE, enabled=True, scale=0.2)
         augment = PairedAugmentation(ranges, store.aspects, size=64, seed=0, device=CPU, reach=store.reach)
-        rows, waves = torch.arange(len(store)), []
+        rows, waves = np.arange(len(store)), []
         for epoch in range(1, 31):
-            image, _ = augment(*store.take(rows, epoch), rows, epoch)
+            image, _ = augment(*store.take(rows, epoch), torch.tensor(rows), epoch)
             rising = (image[:, 0, 32, 1:] > 0.5) & (image[:, 0, 32, :-1] <= 0.5)
             waves += rising.sum(1).tolist()
         assert np.mean(waves) == pytest.approx(8, abs=0.4)
@@ -174,8 +174,8 @@ class TestScale:
         for has_margin in (True, False):
             store = PatchStore(photos, "ignore", CPU, size=32, seed=0, has_margin=has_margin)
             augment = PairedAugmentation(AugmentRanges(), store.aspects, size=32, seed=0, device=CPU, reach=store.reach)
-            rows = torch.arange(len(store))
-            lost[has_margin] = float((augment(*store.take(rows, 1), rows, 1)[1] == 255).float().mean())
+            rows = np.arange(len(store))
+            lost[has_margin] = float((augment(*store.take(rows, 1), torch.tensor(rows), 1)[1] == 255).float().mean())
         assert lost[False] > 0.1
         assert lost[True] < 0.06  # at the photo's own edge there is nothing to draw on
 

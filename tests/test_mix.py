@@ -147,9 +147,9 @@ def test_parts_of_a_blended_batch_have_its_gradient() -> None:
 
 def test_switched_off_it_costs_nothing_and_changes_nothing() -> None:
     learner = prepare(AugmentRanges())
-    rows = torch.arange(4)
-    image, target = learner.augment(*learner.store.take(rows, 1), rows, 1)
-    mixture = loop.make_batch(learner, np.arange(4), 1, 1)
+    rows = np.arange(4)
+    image, target = learner.augment(*learner.store.take(rows, 1), torch.tensor(rows), 1)
+    mixture = loop.make_batch(learner, rows, 1, 1)
     assert torch.equal(mixture.image, image)
     assert torch.equal(mixture.target, target)
     assert mixture.second is None

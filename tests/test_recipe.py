@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -175,8 +176,8 @@ def gradients(**changes: object) -> list[torch.Tensor]:
     learner = build_learner(
         config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1), OwnParts(model=WithoutNorm())
     )
-    rows = torch.arange(8)
-    mixture = Mixture(*learner.augment(*learner.store.take(rows, 1), rows, 1))
+    rows = np.arange(8)
+    mixture = Mixture(*learner.augment(*learner.store.take(rows, 1), torch.tensor(rows), 1))
     loop.take_step(learner, loop.compute_gradients(learner, mixture), "here")
     return [parameter.grad for parameter in learner.predictor.parameters() if parameter.grad is not None]
 
@@ -232,8 +233,8 @@ def test_only_our_own_augmentation_grows(tmp_path: Path) -> None:
 def test_a_coarser_view_shows_the_same_scene() -> None:
     config = small_config(Path("unused"), size=32)
     learner = build_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
-    rows = torch.arange(4)
-    batch = (*learner.store.take(rows, 1), rows, 1)
+    rows = np.arange(4)
+    batch = (*learner.store.take(rows, 1), torch.tensor(rows), 1)
     fine, _ = learner.augment(*batch)
     assert isinstance(learner.augment, PairedAugmentation)
     learner.augment.set_size(16)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from discs import make_samples, small_config
 from fgbg import UserError
 from fgbg.config import TrainConfig
+from fgbg.data import training_store
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.mix import Mixture
 from fgbg.engine import Engine
@@ -105,6 +106,23 @@ def test_what_waits_for_the_gpu_is_not_recorded() -> None:
     patient = dataclasses.replace(learner, recorder=Recorder(wait, learner.recorder.weights))
     train_two_epochs(patient)
     assert len(calls) == 6 and not patient.recorder._recordings  # type: ignore[union-attr]
+
+
+@needs_gpu
+@pytest.mark.parametrize("share", [0.0, training_store.RESIDENT_SHARE], ids=["from disk", "resident"])
+@pytest.mark.parametrize("fit", ["squash", "crop"])
+def test_the_next_batch_is_made_while_the_gpu_still_computes(
+    fit: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_store, "RESIDENT_SHARE", share)
+    learner = make_learner(gpu_config(fit=fit))
+    first = loop.make_batch(learner, np.arange(4), 1, 1)  # draws the epoch's table
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        again = loop.make_batch(learner, np.arange(4), 1, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(again.image, first.image)
 
 
 @needs_gpu

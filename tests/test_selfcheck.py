@@ -145,7 +145,7 @@ def test_an_augmentation_that_keeps_its_pictures_is_told_and_keeps_the_true_ones
     assert "frozen" in " ".join(alarms(check(config, samples, augment=keep)))
     learner = build_learner(config, understand_data(config, samples), Engine("cpu", "fp32", 1))
     for row, image in kept.items():
-        pixels, _ = learner.store.take(torch.tensor([row]), 1)
+        pixels, _ = learner.store.take(np.array([row]), 1)
         assert torch.equal(image, pixels[0, :, :32, :32].float() / 255)
 
 

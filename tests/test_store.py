@@ -31,7 +31,7 @@ def test_a_batch_holds_the_rows_asked_for_in_that_order_with_the_border_rule_app
 ) -> None:
     store = TrainingStore(squares, border, CPU, free_bytes)
     rows = [4, 0, 4, 5]
-    pixels, target = store.take(torch.tensor(rows), 1)
+    pixels, target = store.take(np.array(rows), 1)
     np.testing.assert_array_equal(pixels, squares.pixels[rows])
     np.testing.assert_array_equal(target, apply_border(squares.levels[rows], border))
     assert pixels.dtype == target.dtype == torch.uint8
@@ -41,7 +41,7 @@ def test_a_batch_holds_the_rows_asked_for_in_that_order_with_the_border_rule_app
 def test_resident_and_from_disk_are_the_same_batches(squares: Squares, border: str) -> None:
     resident, from_disk = (TrainingStore(squares, border, CPU, free) for free in (PLENTY, NOTHING))
     assert (resident.is_resident, from_disk.is_resident) == (True, False)
-    for rows in (torch.arange(6), torch.tensor([3]), torch.tensor([5, 1])):
+    for rows in (np.arange(6), np.array([3]), np.array([5, 1])):
         for one, other in zip(resident.take(rows, 1), from_disk.take(rows, 2), strict=True):
             assert torch.equal(one, other)
 
@@ -60,7 +60,7 @@ def test_its_length_is_the_number_of_photos(squares: Squares, free_bytes: int) -
 @memories
 def test_changing_a_batch_does_not_change_the_store(squares: Squares, free_bytes: int) -> None:
     store = TrainingStore(squares, "foreground", CPU, free_bytes)
-    rows = torch.tensor([2, 3])
+    rows = np.array([2, 3])
     pixels, target = store.take(rows, 1)
     before = pixels.clone(), target.clone()
     pixels.zero_()
@@ -72,6 +72,6 @@ def test_changing_a_batch_does_not_change_the_store(squares: Squares, free_bytes
 def test_it_reads_what_the_cache_wrote(make_folder, free_bytes: int) -> None:
     samples = open_samples(make_folder(5, "trimap"))
     squares = cache_squares(samples, size=16, fit="pad")
-    pixels, target = TrainingStore(squares, "ignore", CPU, free_bytes).take(torch.tensor([1, 4]), 1)
+    pixels, target = TrainingStore(squares, "ignore", CPU, free_bytes).take(np.array([1, 4]), 1)
     np.testing.assert_array_equal(pixels, squares.pixels[[1, 4]])
     np.testing.assert_array_equal(target == 255, np.isin(squares.levels[[1, 4]], [2, 255]))

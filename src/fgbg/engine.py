@@ -168,12 +168,6 @@ class Engine:
         # Gloo, the backend on CPUs, has no error class of its own, but its messages name its source file.
         return self.processes > 1 and (isinstance(error, torch.distributed.DistError) or "gloo/" in str(error))
 
-    def upload(self, values: Tensor) -> Tensor:
-        """A tensor of this process's memory on the device, without waiting for what a GPU still computes."""
-        if self.device.type != "cuda":
-            return values.to(self.device)
-        return values.pin_memory().to(self.device, non_blocking=True)
-
     def wait_for_device(self) -> None:
         """Return once a GPU has done all that it was asked for, copies to this process's memory included."""
         if self.device.type == "cuda":

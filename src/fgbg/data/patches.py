@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from fgbg.data.images import LARGEST_PHOTO_PIXELS, reduction_factor
 from fgbg.data.masks import border_lookup
 from fgbg.data.samples import SampleSet
 from fgbg.data.streams import Purpose, open_stream
+from fgbg.data.training_store import upload
 from fgbg.words import BAND, NOT_JUDGED, Border
 
 PATCH_MARGIN = 0.25
@@ -59,24 +60,24 @@ class PatchStore:
         return len(self.photo_of_row)
 
     def take(
-        self, rows: Int64[Tensor, " batch"], epoch: int
+        self, rows: NDArray[np.int64], epoch: int
     ) -> tuple[UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"]]:
         """Pixels and target of those rows in that epoch, on the device, of edge `size` plus twice the margin."""
         if epoch != self._epoch:
             self._corners = place_patches(self.photos.shapes[self.photo_of_row, :2], self.size, seed=self.seed, epoch=epoch)
             self._epoch = epoch
-        picked = rows.cpu().numpy()
         edge = self.size + 2 * self.margin
-        pixels = np.zeros((len(picked), edge, edge, 3), np.uint8)
-        levels = np.full((len(picked), edge, edge), NOT_JUDGED, np.uint8)
-        for index, row in enumerate(picked):
+        pixels = np.zeros((len(rows), edge, edge, 3), np.uint8)
+        levels = np.full((len(rows), edge, edge), NOT_JUDGED, np.uint8)
+        for index, row in enumerate(rows):
             photo_pixels, photo_levels = self.photos[int(self.photo_of_row[row])]
             top, left = (self._corners[row] - self.margin).tolist()
             _cut(photo_pixels, top, left, pixels[index])
             _cut(photo_levels, top, left, levels[index])
         levels[levels == BAND] = self._band  # a look-up of every pixel would take longer than all the cutting
         # Channels stay last in memory, for the same reason.
-        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2), torch.from_numpy(levels).to(self.device)
+        on_device = upload(torch.from_numpy(pixels), self.device), upload(torch.from_numpy(levels), self.device)
+        return on_device[0].permute(0, 3, 1, 2), on_device[1]
 
 
 def count_patches(shapes: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fgbg.data.cache import Squares
@@ -45,12 +46,19 @@ class TrainingStore:
         return len(self.squares.pixels)
 
     def take(
-        self, rows: Int64[Tensor, " batch"], epoch: int
+        self, rows: NDArray[np.int64], epoch: int
     ) -> tuple[UInt8[Tensor, "batch 3 stored stored"], UInt8[Tensor, "batch stored stored"]]:
-        """Pixels and target of those rows (an index on the device), on the device; the same in every epoch."""
+        """Pixels and target of those rows, on the device; the same in every epoch."""
         if self.is_resident:
-            return self._pixels[rows], self._target[rows]
-        picked = rows.cpu().numpy()
-        pixels = torch.from_numpy(np.ascontiguousarray(self.squares.pixels[picked]))
-        target = torch.from_numpy(self._lookup[self.squares.levels[picked]])
-        return pixels.to(self.device), target.to(self.device)
+            on_device = upload(torch.tensor(rows), self.device)
+            return self._pixels[on_device], self._target[on_device]
+        pixels = torch.from_numpy(np.ascontiguousarray(self.squares.pixels[rows]))
+        target = torch.from_numpy(self._lookup[self.squares.levels[rows]])
+        return upload(pixels, self.device), upload(target, self.device)
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of this process's memory on the device, without waiting for what a GPU still computes."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)

@@ -20,6 +20,7 @@ from fgbg.data.augment import Augment
 from fgbg.data.augment_ranges import AugmentRanges
 from fgbg.data.mix import Mixture, draw_mixes, find_partners, mix
 from fgbg.data.streams import Purpose, open_stream
+from fgbg.data.training_store import upload
 from fgbg.data.validation_store import ValidationStore
 from fgbg.engine import Engine
 from fgbg.errors import UserError
@@ -169,8 +170,8 @@ _draw_mixes_once = lru_cache(maxsize=1)(draw_mixes)  # the steps of an epoch sha
 
 
 def _take_and_augment(learner: Learner, rows: NDArray[np.int64], epoch: int) -> tuple[Tensor, Tensor]:
-    on_device = learner.engine.upload(torch.tensor(rows))
-    return learner.augment(*learner.store.take(on_device, epoch), on_device, epoch)
+    on_device = upload(torch.tensor(rows), learner.engine.device)
+    return learner.augment(*learner.store.take(rows, epoch), on_device, epoch)
 
 
 def compute_gradients(learner: Learner, mixture: Mixture) -> Float[Tensor, "parts 2"]:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fgbg.config import TrainConfig
@@ -168,7 +170,7 @@ def _check_modes_left(learner: Learner, trial: Learner) -> Finding:
     )
 
 
-def _draw_first_batch(learner: Learner, rows: Tensor, image: Tensor, target: Tensor, path: Path) -> None:
+def _draw_first_batch(learner: Learner, rows: NDArray[np.int64], image: Tensor, target: Tensor, path: Path) -> None:
     pixels = (image[:PICTURED].float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     names = [learner.name_row(row) for row in rows[:PICTURED].tolist()]
     draw_batch(pixels, target[:PICTURED].to(torch.uint8).cpu().numpy(), names, path)

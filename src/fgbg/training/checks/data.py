@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from fgbg.data.overlaps import MOST_SEARCHED, Overlap, find_overlaps
@@ -51,7 +52,7 @@ def check_copies(overlaps: Sequence[Overlap] | None) -> Finding:
 def check_labels(store: Store) -> Finding:
     """The photos' frame is mostly ground: if object covers it, but not the rest, labels are probably inverted."""
     name = "labels"
-    rows = torch.linspace(0, len(store) - 1, min(LOOKED_AT, len(store))).round().long().to(store.device)
+    rows = np.linspace(0, len(store) - 1, min(LOOKED_AT, len(store))).round().astype(np.int64)
     _, target = store.take(rows, 1)
     frame = torch.ones(target.shape[-2:], dtype=torch.bool, device=target.device)
     frame[1:-1, 1:-1] = False

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fgbg.fit import fit_target, resize
@@ -86,12 +87,12 @@ class Draw(NamedTuple):
     mask_target: Tensor  # … and as the mask
 
 
-def draw_first_batch(learner: Learner) -> tuple[Tensor, Float[Tensor, "batch 3 size size"], Tensor]:
+def draw_first_batch(learner: Learner) -> tuple[NDArray[np.int64], Float[Tensor, "batch 3 size size"], Tensor]:
     """(rows, image, target) of the first batch of epoch 1, as training will see it."""
     batch = next(deal_batches(len(learner.store), learner.batch_size, seed=learner.seed, epoch=1))
     mine = learner.engine.share(batch)
     mixture = make_batch(learner, mine, 1, 1)
-    return torch.tensor(mine, device=learner.engine.device), mixture.image, mixture.target
+    return mine, mixture.image, mixture.target
 
 
 def choose_epochs(images: int, epochs: int) -> list[int]:
@@ -101,29 +102,31 @@ def choose_epochs(images: int, epochs: int) -> list[int]:
     return [1, *spread]
 
 
-def draw_images(learner: Learner, rows: Tensor, epochs: Sequence[int]) -> list[Draw]:
+def draw_images(learner: Learner, rows: NDArray[np.int64], epochs: Sequence[int]) -> list[Draw]:
     """The photos of `rows` in each of those epochs.
 
     The real photos go first: an augmentation that caches its results must not cache our picture.
     """
     rows = rows[:PROBED_ROWS]
+    on_device = torch.tensor(rows, device=learner.engine.device)
     draws = []
     for epoch in epochs:
         pixels, target = learner.store.take(rows, 1)  # the same patches, so that only augmentation changes them
-        image, seen = learner.augment(pixels.clone(), target.clone(), rows, epoch)  # `augment` may change them in place
+        image, seen = learner.augment(pixels.clone(), target.clone(), on_device, epoch)  # `augment` may change them in place
         mask = draw_pattern(target.shape[-1]).to(target.device).expand_as(target)
         picture = DARK + (BRIGHT - DARK) * mask[:, None].expand(-1, 3, -1, -1)
-        mask_image, mask_target = learner.augment(picture.clone(), mask.clone(), rows, epoch)
+        mask_image, mask_target = learner.augment(picture.clone(), mask.clone(), on_device, epoch)
         draws.append(Draw(epoch, pixels, target, image, seen, mask_image, mask_target))
     return draws
 
 
-def draw_unjudged(learner: Learner, rows: Tensor, epoch: int) -> Tensor:
+def draw_unjudged(learner: Learner, rows: NDArray[np.int64], epoch: int) -> Tensor:
     """The augmented target of blocks of 0 and 255, between which interpolation would show."""
     rows = rows[:PROBED_ROWS]
+    on_device = torch.tensor(rows, device=learner.engine.device)
     pixels, target = learner.store.take(rows, epoch)
     unjudged = NOT_JUDGED * draw_pattern(target.shape[-1]).to(target.device)
-    return learner.augment(pixels, unjudged.expand_as(target).clone(), rows, epoch)[1]
+    return learner.augment(pixels, unjudged.expand_as(target).clone(), on_device, epoch)[1]
 
 
 def draw_pattern(size: int) -> UInt8[Tensor, "size size"]:
