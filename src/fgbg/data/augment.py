@@ -6,6 +6,7 @@ The image (bilinear) and its target (nearest) are sampled through the same grid,
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +35,19 @@ arguments alone, otherwise resuming changes the weights.
 CPU_PIECE_PIXELS = 2**15
 
 
+class _Views(NamedTuple):
+    """How each of some rows is seen: the affine maps from output coordinates, and the colours."""
+
+    to_crop: Float[Tensor, "rows 2 3"]
+    to_photo: Float[Tensor, "rows 2 3"]  # to the stored square
+    colour: Float[Tensor, "rows 3 3"]
+    offset: Float[Tensor, "rows 3"]  # weights of the image's mean colour, whose sum is added to every channel
+
+    def of(self, rows: Int64[Tensor, " some"]) -> _Views:
+        """Those of these rows."""
+        return _Views(*(values[rows] for values in self))
+
+
 class PairedAugmentation:
     """The lab report's augmentation, as an `Augment`.
 
@@ -60,8 +74,7 @@ class PairedAugmentation:
         self.ranges, self.aspects, self.seed, self.device = ranges.in_force(), aspects, seed, device
         self.reach = reach
         self.set_size(size)
-        self._epoch = 0
-        self._table: dict[str, Tensor] = {}
+        self._drawn: tuple[int, _Views] | None = None  # the epoch, and its views of all rows
 
     def set_size(self, size: int) -> None:
         """Produce images of this edge (pixels) from now on: the same views at another resolution."""
@@ -79,10 +92,10 @@ class PairedAugmentation:
         epoch: int,
     ) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
         """See `Augment`."""
-        if epoch != self._epoch:
+        if self._drawn is None or self._drawn[0] != epoch:
             table = draw_table(self.ranges, self.aspects, seed=self.seed, epoch=epoch)
-            self._table = _to_tensors(table, self.reach, self.device)
-            self._epoch = epoch
+            self._drawn = epoch, _to_views(table, self.reach, self.device)
+        views = self._drawn[1]
         sample = _sample_unjudged_outside if self.ranges.padding == "ignore" else _sample_black_outside
         piece = len(rows)
         if self.device.type == "cpu":
@@ -91,7 +104,7 @@ class PairedAugmentation:
             sample(
                 pixels[start : start + piece],
                 target[start : start + piece],
-                {name: values[rows[start : start + piece]] for name, values in self._table.items()},
+                views.of(rows[start : start + piece]),
                 self.places,
                 self.size,
             )
@@ -101,55 +114,50 @@ class PairedAugmentation:
         return torch.cat(images), torch.cat(targets)
 
 
-def _to_tensors(table: AugmentTable, reach: float, device: torch.device) -> dict[str, Tensor]:
-    """The table as tensors on the device, with the maps from output coordinates to the crop and to the stored square."""
+def _to_views(table: AugmentTable, reach: float, device: torch.device) -> _Views:
+    """The table's draws, on the device."""
     to_crop = np.concatenate([table.rotation, table.shift[:, :, None]], -1)
     to_photo = to_crop * table.crop_half[:, :, None]
     to_photo[:, :, 2] += table.crop_centre
     to_photo *= reach
-    arrays = {
-        "to_crop": to_crop,
-        "to_photo": to_photo,
-        "colour": table.colour / 255.0,
-        "offset": (table.contrast_offset / 255.0)[:, None] * LUMA,
-    }
-    return {name: torch.from_numpy(array.astype(np.float32)).to(device) for name, array in arrays.items()}
+    arrays = to_crop, to_photo, table.colour / 255.0, (table.contrast_offset / 255.0)[:, None] * LUMA
+    return _Views(*(torch.from_numpy(array.astype(np.float32)).to(device) for array in arrays))
 
 
 def _sample_unjudged_outside(
     pixels: UInt8[Tensor, "batch 3 stored stored"],
     target: UInt8[Tensor, "batch stored stored"],
-    draw: dict[str, Tensor],
+    views: _Views,
     places: Float[Tensor, "3 pixels"],
     size: int,
 ) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
     """With padding "ignore": show and judge all of the photo that is in the frame, and nothing outside the photo."""
-    grid = (draw["to_photo"] @ places).transpose(1, 2).unflatten(1, (size, size))
+    grid = (views.to_photo @ places).transpose(1, 2).unflatten(1, (size, size))
     image = F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     # Sampling pads with 0, so the complement of the target is sampled: outside the photo 255 - 0 is "not judged".
     rest = (255 - target).float().unsqueeze(1)
     rest = F.grid_sample(rest, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return _change_colours(image, draw), 255 - rest.squeeze(1).to(torch.uint8)
+    return _change_colours(image, views), 255 - rest.squeeze(1).to(torch.uint8)
 
 
 def _sample_black_outside(
     pixels: UInt8[Tensor, "batch 3 stored stored"],
     target: UInt8[Tensor, "batch stored stored"],
-    draw: dict[str, Tensor],
+    views: _Views,
     places: Float[Tensor, "3 pixels"],
     size: int,
 ) -> tuple[Float[Tensor, "batch 3 size size"], UInt8[Tensor, "batch size size"]]:
     """With padding "background", as in the lab report: outside the crop all is black ground, even within the photo."""
-    inside = ((draw["to_crop"] @ places).abs() <= 1).all(1).unflatten(1, (size, size)).unsqueeze(1)
-    grid = (draw["to_photo"] @ places).transpose(1, 2).unflatten(1, (size, size))
+    inside = ((views.to_crop @ places).abs() <= 1).all(1).unflatten(1, (size, size)).unsqueeze(1)
+    grid = (views.to_photo @ places).transpose(1, 2).unflatten(1, (size, size))
     image = F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     sampled = F.grid_sample(target.float().unsqueeze(1), grid, mode="nearest", align_corners=False)
-    return _change_colours(image * inside, draw), (sampled * inside).squeeze(1).to(torch.uint8)
+    return _change_colours(image * inside, views), (sampled * inside).squeeze(1).to(torch.uint8)
 
 
-def _change_colours(image: Float[Tensor, "batch 3 size size"], draw: dict[str, Tensor]) -> Tensor:
+def _change_colours(image: Float[Tensor, "batch 3 size size"], views: _Views) -> Tensor:
     """Brightness, contrast, saturation and hue as one matrix and one offset per image: 0..255 in, 0..1 out."""
     flat = image.flatten(2)
     # Contrast blends with the image's mean grey, which is known only after sampling.
-    offset = (flat.mean(2) * draw["offset"]).sum(1)[:, None, None]
-    return torch.baddbmm(offset, draw["colour"], flat).clamp_(0, 1).view_as(image)
+    offset = (flat.mean(2) * views.offset).sum(1)[:, None, None]
+    return torch.baddbmm(offset, views.colour, flat).clamp_(0, 1).view_as(image)
