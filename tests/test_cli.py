@@ -268,6 +268,26 @@ def test_a_mistake_is_one_sentence_and_exit_2(
     assert {path: path.stat().st_mtime_ns for path in before} == before, "nothing lost"
 
 
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("predict", "", "photos", "--out", "x"), "one of INPUTS"),
+        (("predict", "photos", "--out", ""), "--out"),
+        (("serve", ""), "MODEL"),
+        (("export", "", "--out", "x.onnx"), "MODEL"),
+        (("evaluate", ""), "one of INPUTS"),
+        (("figures", ""), "OUT"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(
+    words: tuple[str, ...], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*words) == 2
+    assert capsys.readouterr().err == f"fgbg: {what} is empty: is a variable of the shell unset?\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_begin_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", str(tmp_path / "no"), "--out", str(tmp_path / "runs" / "x")) == 2
     assert "does not exist" in capsys.readouterr().err

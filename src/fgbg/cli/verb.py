@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -39,9 +40,21 @@ def require_extra(extra: str, argv: Sequence[str] = ()) -> None:
 
 
 def parse(kind: type, argv: Sequence[str], **options: Any) -> Any:
-    """Parse the flags of a verb: `TrainArguments` for `fgbg train`. Invalid flags end the program with status 2."""
+    """Parse the flags of a verb: `TrainArguments` for `fgbg train`. Invalid flags end the program with status 2.
+
+    Raises:
+        UserError: A name is empty, which would mean the current folder.
+    """
     verb = kind.__name__.removesuffix("Arguments").lower()
-    return tyro.cli(kind, args=list(argv), prog=f"fgbg {verb}", **options)
+    arguments = tyro.cli(kind, args=list(argv), prog=f"fgbg {verb}", **options)
+    for field in dataclasses.fields(arguments):
+        value = getattr(arguments, field.name)
+        told = field.name.upper() if str(field.type).startswith("Positional") else f"--{field.name.replace('_', '-')}"
+        if isinstance(value, tuple) and "" in value:
+            raise UserError(f"one of {told} is empty: is a variable of the shell unset?")
+        if value == "" and field.default != "":
+            raise UserError(f"{told} is empty: is a variable of the shell unset?")
+    return arguments
 
 
 def is_main() -> bool:
