@@ -451,6 +451,21 @@ class TestMapInOrder:
         assert list(map_in_order(str, [])) == []
 
 
+def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FGBG_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match=r"file/cache cannot be made \(Not a directory\): set FGBG_CACHE to a folder that"):
+        fill_once(cache_folder() / "figures", lambda folder: None, last="test.txt")
+
+
+def test_a_file_whose_folder_takes_none_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match=r"a\.onnx cannot be made: .*none is missing or takes no files"),
+        replace_when_whole(tmp_path / "none" / "a.onnx"),
+    ):
+        pass
+
+
 def test_a_set_without_samples_of_a_split_is_empty_and_not_an_error(make_folder) -> None:
     samples: SampleSet = open_samples(make_folder(3))
     assert samples.of("nothing").samples == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -142,9 +143,21 @@ def fill_once(folder: Path, fill: Callable[[Path], None], *, last: str) -> Path:
 
 
 def _hold_cache_lock(folder: Path) -> AbstractContextManager[None]:
-    """Context in which no other process makes this cache folder."""
+    """Context in which no other process makes this cache folder.
+
+    Raises:
+        UserError: There is no place for it.
+    """
     locks = cache_folder() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"the cache folder {cache_folder()} cannot be made ({error.strerror}): set FGBG_CACHE to a folder that you may "
+            "write to"
+        ) from None
     return hold_lock(locks / folder.name, waits=True)
 
 
@@ -175,10 +188,16 @@ def replace_when_whole(path: Path) -> Iterator[Path]:
     ...     _ = aside.write_text("whole")
     >>> target.read_text()
     'whole'
+
+    Raises:
+        UserError: Its folder is missing or takes no files.
     """
     aside = aside_of(path)
     try:
         aside.touch()
+    except FileNotFoundError:  # no such folder, or none for files, such as /proc
+        raise UserError(f"{path} cannot be made: {path.parent} is missing or takes no files: choose another") from None
+    try:
         mode = aside.stat().st_mode
         yield aside
         with aside.open("rb+") as written:
