@@ -115,6 +115,8 @@ def find_model_file(model: str | Path, cure: str = "") -> Path:
         return best
     if not path.exists():
         raise UserError(f"{path} does not exist: {cure or MODEL_IS}")
+    if not path.is_file():  # a pipe would be waited for without an end
+        raise UserError(f"{path} is no regular file: {cure or MODEL_IS}")
     return path
 
 

@@ -169,6 +169,8 @@ def _require_there(path: Path) -> None:
         raise UserError("standard input is not read: name a file")
     if not path.exists():
         raise UserError(f"{path} does not exist: give photos or folders of photos")
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for without an end
+        raise UserError(f"{path} is no regular file: give photos or folders of photos")
 
 
 def _require_kept(jobs: list[Job]) -> list[Job]:
