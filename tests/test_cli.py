@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from textwrap import dedent
 
@@ -372,6 +373,12 @@ def test_a_missing_extra_prints_its_install_line(
     extra = "serve" if line.startswith("serve") else "train"
     sentence = f"fgbg: this command needs a_package_that_is_not_there: pip install 'fgbg[{extra}]'\n"
     assert capsys.readouterr().err == sentence
+
+
+def test_every_library_of_the_extra_for_training_is_asked_for() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    stated = {re.split(r"[>\[]", line)[0].replace("-", "_") for line in project["optional-dependencies"]["train"]}
+    assert stated == {*cli.EXTRAS["train"]}
 
 
 def test_help_needs_no_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

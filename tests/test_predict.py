@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import time
@@ -541,6 +542,21 @@ def test_a_write_that_fails_leaves_nothing_behind(red_model: Path, tmp_path: Pat
     with pytest.raises(OSError, match=r"No space left on device: '.*out/a\.png'"):
         run(red_model, photo, out=tmp_path / "out")
     assert files_below(tmp_path / "out") == []
+
+
+def test_a_pipe_or_a_device_is_neither_a_model_nor_a_photo(red_model: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match=r"pipe\.png is no regular file: give photos"):
+        run(red_model, tmp_path / "pipe.png", out=tmp_path / "out")
+    with pytest.raises(UserError, match=r"/dev/null is no regular file: MODEL is"):
+        run(Path("/dev/null"), write(tmp_path / "a.png"), out=tmp_path / "out")
+
+
+def test_a_model_says_which_of_its_libraries_is_missing(red_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "safetensors" else find(name))
+    with pytest.raises(UserError, match=r"red\.safetensors needs safetensors: pip install 'fgbg\[train\]'"):
+        fgbg.load(red_model)
 
 
 def test_a_photo_is_not_its_own_result(red_model: Path, tmp_path: Path) -> None:

@@ -17,9 +17,12 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended
 EXIT_UNREAD = 141  # and of one whose output nobody reads any more (SIGPIPE)
 
-# Libraries of each extra that a verb would need first.
+# Libraries of each extra, as they are imported.
 EXTRAS = {
-    "train": ("torch", "accelerate", "filelock", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2"),
+    "train": (
+        *("torch", "accelerate", "filelock", "safetensors", "jaxtyping", "scipy", "matplotlib", "xlsxwriter", "jinja2"),
+        *("onnx", "onnxscript", "timm", "segmentation_models_pytorch", "torchvision", "pooch"),
+    ),
     "sweep": ("optuna",),
     "ray": ("ray", "pyarrow", "pandas"),
     "serve": ("fastapi", "uvicorn", "python_multipart"),

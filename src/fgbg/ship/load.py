@@ -192,13 +192,15 @@ def _name_network(header: ModelHeader) -> str:
 
 
 def require_torch(file: Path) -> None:
-    """Refuse a model that needs torch if torch is missing.
+    """Refuse a model that needs torch if torch, or what its file is read with, is missing.
 
     Raises:
-        UserError: torch is not installed.
+        UserError: A library is not installed.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise UserError(f"{file} needs torch: pip install 'fgbg[train]', or use a model that fgbg export wrote")
+    absent = [name for name in ("torch", "safetensors", "jaxtyping") if importlib.util.find_spec(name) is None]
+    if absent:
+        needs = f"{file} needs {', '.join(absent)}"
+        raise UserError(f"{needs}: pip install 'fgbg[train]', or use a model that fgbg export wrote")
 
 
 def _require_cpu(model: str | Path, device: str) -> None:
