@@ -449,7 +449,11 @@ def test_a_metric_that_is_not_defined_for_a_photo_stops_and_names_it(tmp_path: P
         fgbg.train(config, samples=[empty if sample is validating else sample for sample in samples], metric=metric)
 
 
-def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "cure"),
+    [("fp32", "with a smaller --learning-rate$"), ("bf16", "with a smaller --learning-rate or with --precision fp32$")],
+)
+def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(tmp_path: Path, precision: str, cure: str) -> None:
     calls = 0
 
     def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -458,8 +462,8 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(tmp_path: Path) 
         value = bce(logits, target)
         return value * float("nan") if calls == 3 + 4 + 2 else value  # epoch 1: 3 steps and 4 photos; then step 2
 
-    with pytest.raises(fgbg.UserError, match=r"loss became nan in epoch 2, step 2 \(photos disc_"):
-        fgbg.train(small_config(tmp_path / "run"), samples=make_samples(), loss=loss)
+    with pytest.raises(fgbg.UserError, match=rf"loss became nan in epoch 2, step 2 \(photos disc_.*{cure}"):
+        fgbg.train(small_config(tmp_path / "run", precision=precision), samples=make_samples(), loss=loss)
     run = fgbg.open_run(tmp_path / "run")
     assert [record.epoch for record in run.epochs()] == [1]
     assert all(weight.isfinite().all() for weight in weights_of(run).values())

@@ -211,9 +211,10 @@ def take_step(learner: Learner, values: Float[Tensor, "parts 2"], where: str) ->
     parts = np.array(values.tolist())  # waits for the GPU
     for loss in parts[:, 0]:
         if not np.isfinite(loss):
+            cure = "" if learner.engine.precision == "fp32" else " or with --precision fp32"
             raise UserError(
                 f"the loss became {loss} {where}, and training stopped before that step: "
-                "start a new run with a smaller --learning-rate or with --precision fp32"
+                f"start a new run with a smaller --learning-rate{cure}"
             )
     if learner.clip_norm:
         learner.engine.clip_gradients(learner.module, learner.clip_norm)
