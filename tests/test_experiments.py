@@ -74,9 +74,13 @@ def test_the_labs_unet_by_hand() -> None:
 
 
 def make_run(*dice: float, score: float = 0.5, operations: int = 10**12) -> Any:
-    """A run with these validation Dice by epoch and this test Dice, an epoch of which takes so many operations and 90 s."""
+    """A run with these validation Dice by epoch and this test Dice, an epoch of which takes so many operations and 90 s.
+
+    Its two test photos are 0.1 easier and harder, for whatever run.
+    """
     records = [SimpleNamespace(epoch=epoch, val_dice_photo=value, seconds=90.0) for epoch, value in enumerate(dice, 1)]
-    return SimpleNamespace(epochs=lambda: records, statement=lambda split: {"mean_dice": score}, operations=operations)
+    rows = [SimpleNamespace(id=name, dice=score + gain) for name, gain in (("easy", 0.1), ("hard", -0.1))]
+    return SimpleNamespace(epochs=lambda: records, scores=lambda split: rows, operations=operations)
 
 
 def test_compute_until_a_recipes_end_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +114,8 @@ def test_differences_from_a_recipe_over_seeds() -> None:
             "few": base[:2],
         },
     )
-    # By hand: standard error sqrt(2 · 0.01² / 3) = 0.008165, 4 degrees of freedom, t = 2.776; p = 0.00026, twice by Holm.
+    # By hand, of seeds alone, since the photos differ alike.
+    # Standard error sqrt(2 · 0.01² / 3) = 0.008165, 4 degrees of freedom, t = 2.776; p = 0.00026, twice by Holm.
     assert told[5:] == [
         "| alike | +0.0100 [-0.0127, +0.0327] | 0.288 | cannot tell |",
         "| better | +0.1000 [+0.0773, +0.1227] | < 0.001 | better |",
