@@ -188,7 +188,8 @@ def test_a_fold_that_is_none_is_refused_wherever_one_is_cut(home: Path, fold: in
     sentence = f"--fold {fold}: name one from 0 to 2, of --folds 3"
     with pytest.raises(UserError, match=sentence):
         fgbg.open_samples(home / "discs", folds=3, fold=fold)
-    assert f"not split: {sentence}" in fgbg.check(home / "discs", folds=3, fold=fold).remarks
+    (problem,) = [each for each in fgbg.check(home / "discs", folds=3, fold=fold).problems if each.kind == "untrainable"]
+    assert sentence in problem.detail
 
 
 @pytest.mark.long
