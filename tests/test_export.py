@@ -574,7 +574,8 @@ print(main(["predict", sys.argv[1], sys.argv[2], "--out", "out"]))
 """
     photo = home.data / "images" / "disc_01.png"
     assert run_alone(code, home.run.folder, photo).splitlines() == [
-        f"fgbg: {home.run.best} needs torch: pip install 'fgbg[train]', or use a model that fgbg export wrote",
+        f"fgbg: {home.run.best} needs torch, safetensors, jaxtyping: pip install 'fgbg[train]', or use a model that fgbg "
+        "export wrote",
         "2",
     ]
 
