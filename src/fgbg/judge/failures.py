@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fgbg.judge.metrics import AND_DIAGONALS
 from fgbg.words import NOT_JUDGED, OBJECT
 
 FAILURES = {
@@ -22,7 +23,6 @@ FAILURES = {
 
 GOOD_DICE = 0.95
 BORDER_SHARE = 0.02  # of the photo's diagonal: errors within this distance of the true outline are border errors
-AND_DIAGONALS = np.ones((3, 3))  # pixels that touch at a corner belong together
 LONGEST_EDGE = 512  # pixels: larger objects are subsampled, which is enough to name a failure
 
 

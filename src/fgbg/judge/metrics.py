@@ -16,6 +16,7 @@ from fgbg.words import NOT_JUDGED, OBJECT
 
 Array = TypeVar("Array", bound=Any)  # np.ndarray or torch.Tensor: both support &, ~, == and sum over axes
 _IMAGE_AXES = (-2, -1)
+AND_DIAGONALS = np.ones((3, 3))  # neighbours of a pixel, for SciPy's labels: those at a corner are of one part with it
 
 
 class Counts(NamedTuple):

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse import coo_array
 
-from fgbg.judge.failures import AND_DIAGONALS
-from fgbg.judge.metrics import Array, check_arrays
+from fgbg.judge.metrics import AND_DIAGONALS, Array, check_arrays
 from fgbg.words import NOT_JUDGED, OBJECT
 
 OBJECT_SCORES = ("object_recall", "object_precision", "object_f1")

@@ -18,6 +18,7 @@ from PIL import Image
 from fgbg.data.augment_table import LUMA
 from fgbg.data.parallel import map_in_order
 from fgbg.errors import UserError
+from fgbg.judge.metrics import AND_DIAGONALS
 from fgbg.model_file import ModelHeader
 from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 
@@ -28,7 +29,6 @@ Shown = TypeVar("Shown", bound=Photo)
 Probability = NDArray[np.float32]
 
 SPECK = 1e-3  # of the photo's area: parts and holes below it are specks
-AND_DIAGONALS = np.ones((3, 3))  # pixels of the object that touch at a corner are of one part, as the judge counts
 AT_A_TIME = 4  # answers that wait: bounds memory
 EDGE_CELLS = 2  # how far `edges` looks, in pixels of the network's own answer, which resolve no finer outline
 EDGE_CONTRAST = 0.03  # of the photo, 0 to 1: edges well above it are followed, anything below counts as flat
