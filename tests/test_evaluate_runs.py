@@ -161,7 +161,7 @@ def test_test_time_augmentation_leaves_the_run_as_it_is(home: Path, tmp_path: Pa
 def test_a_joint_folder_holds_one_set_of_members(home: Path, tmp_path: Path) -> None:
     runs = [copy_run(home / name, tmp_path, name) for name in ("first", "second")]
     evaluate_together([runs[0].folder], tta="flip", out=tmp_path / "joint", scoring=ON_CPU)
-    with pytest.raises(UserError, match="holds the scores of other runs: choose another --out"):
+    with pytest.raises(UserError, match="holds other scores: choose another --out"):
         evaluate_together([runs[1].folder], tta="flip", out=tmp_path / "joint", scoring=ON_CPU)
     with pytest.raises(UserError, match="is not empty: choose another --out"):
         evaluate_together([runs[1].folder], tta="flip", out=runs[0].folder, scoring=ON_CPU)

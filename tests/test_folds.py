@@ -197,7 +197,7 @@ def test_joint_scores_are_no_training_to_go_on_with(home: Path, capsys: pytest.C
     evaluate_folds([home / "runs" / f"fold-{fold}" for fold in range(FOLDS)], scoring=ON_CPU)
     before = {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*")}
     assert main(["train", "--resume", "--fold", "0", "--out", str(home / "runs")]) == 2
-    assert "holds the scores of other runs, and no training to go on with" in capsys.readouterr().err
+    assert "holds scores of other runs or of masks, and no training to go on with" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in (home / "runs").rglob("*")} == before
 
 

@@ -357,7 +357,7 @@ def test_a_damaged_list_of_members_is_named(tmp_path: Path, content: str) -> Non
     run = create_run(tmp_path / "run")
     assert run.members() == []
     (run.folder / "members.json").write_text(content)
-    with pytest.raises(UserError, match=r"members\.json is damaged: score its runs together again"):
+    with pytest.raises(UserError, match=r"members\.json is damaged: score it again"):
         run.members()
 
 

@@ -26,6 +26,7 @@ from fgbg.storage import JOINT, RUN_MARK, is_run, make_empty_folder, write_whole
 from fgbg.words import HASH_DIGITS
 
 _OF_NETWORK = {"width", "encoder", "pretrained", "init"}
+_SCORE_AGAIN = "score it again, into a new --out"
 _MIXING = {"augment.enabled", "augment.cutmix", "augment.mixup"}  # photos are mixed after any augmentation
 
 
@@ -87,14 +88,25 @@ class Run:
         Raises:
             UserError: The list of them is damaged.
         """
-        cure = "score its runs together again, into a new --out"
-        told = self._read(JOINT, cure)
-        if told is None:
-            return []
-        names = told.get("members") if isinstance(told, dict) else None
+        names = self._read_joint().get("members", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UserError(f"{self.folder / JOINT} is damaged: {cure}")
+            raise UserError(f"{self.folder / JOINT} is damaged: {_SCORE_AGAIN}")
         return [Run((self.folder / name).resolve()) for name in names]
+
+    @property
+    def given_masks(self) -> str:
+        """The folder of masks made elsewhere whose scores it holds, seen from the run; empty for anything else.
+
+        Raises:
+            UserError: What says so is damaged.
+        """
+        return str(self._read_joint().get("masks", ""))
+
+    def _read_joint(self) -> dict[str, Any]:
+        told = self._read(JOINT, _SCORE_AGAIN)
+        if told is not None and (not isinstance(told, dict) or "members" not in told):
+            raise UserError(f"{self.folder / JOINT} is damaged: {_SCORE_AGAIN}")
+        return told or {}
 
     @property
     def own_parts(self) -> dict[str, str]:
@@ -107,8 +119,13 @@ class Run:
         return {str(name): str(part) for name, part in told.items()} if isinstance(told, dict) else {}
 
     def settings(self) -> dict[str, Any]:
-        """The settings by name as in a file, for readers: what a user's own part is, and not what it was in place of."""
+        """The settings by name as in a file, for readers: what a user's own part is, and not what it was in place of.
+
+        Of masks made elsewhere no more is known than what they were compared with.
+        """
         own, config = self.own_parts, self.config
+        if masks := self.given_masks:
+            return {"model": config.model, "masks": masks, **config.data_options(), "border": config.border}
         settings = flatten(config)
         idle = set(LOSS_SETTINGS) if "loss" in own else set()
         if config.model.startswith("own:"):
@@ -244,6 +261,9 @@ class Run:
 
     def evaluation_command(self, split: str) -> str:
         """The command that scores a split of the run's own data, or other data."""
+        if masks := self.given_masks:
+            folder, out = (shlex.quote(os.path.normpath(path)) for path in (self.folder / masks, self.folder))
+            return f"fgbg evaluate DATA --masks {folder} --out {out}"
         return f"fgbg evaluate {shlex.quote(str(self.folder))} {f'--split {split}' if split in SPLITS else 'DATA'}"
 
     def scored(self) -> list[str]:

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 
 from fgbg.cli.verb import is_main, parse, require_extra
 from fgbg.errors import UserError
+from fgbg.judge.scoring import Scoring
 from fgbg.storage import is_run, list_folds
 from fgbg.words import Border, ObjectValue, Question, Tta
 
@@ -21,12 +22,13 @@ from fgbg.words import Border, ObjectValue, Question, Tta
 class EvaluateArguments:
     """Score a model on photos it was not trained on: one row per image, mean Dice with its interval.
 
-    On validation photos the threshold is also chosen, and stored in the model.
+    On validation photos the threshold is also chosen, and stored in the model. With --masks, masks made elsewhere are scored
+    by the same rules.
     """
 
     inputs: Positional[tuple[str, ...]]
-    """A run folder, then DATA if it is not the run's own. All folds of a cross-validation, or the folder of them, are scored
-    together; several other runs with --ensemble."""
+    """A run folder, then DATA if it is not the run's own; with --masks also DATA alone. All folds of a cross-validation, or
+    the folder of them, are scored together; several other runs with --ensemble."""
     split: Literal["test", "validation"] = "test"
     """Which photos. Choose models by validation, and look at test once."""
     threshold_for: str = ""
@@ -35,8 +37,15 @@ class EvaluateArguments:
     """Average the probabilities of several runs."""
     tta: Tta = "none"
     """Average over views of each photo: the photo and its mirror image, or three sizes."""
+    masks: str = ""
+    """Score the masks in this folder, made by another tool or a second annotator: one for each photo of the run or DATA."""
+    mask_values: tuple[ObjectValue, ...] = ()
+    """Which values of --masks are object, or nonzero for all but 0; only needed if they leave it open."""
+    mask_threshold: float | None = None
+    """Where --masks are shades of grey: object from this share of white on, such as 0.5."""
     out: str = ""
-    """Folder for the scores of all folds, of --ensemble or --tta; by default the folds' own, or one beside the first run."""
+    """Folder for the scores of all folds, of --ensemble, --tta or --masks; by default the folds' own, or one beside the
+    first run."""
     conventions: bool = False
     """Also print what other libraries would report for the same predictions."""
     border: Border | None = None
@@ -63,8 +72,10 @@ def evaluate_verb(argv: Sequence[str]) -> int:
     arguments = parse(EvaluateArguments, argv)
     from fgbg.judge.conventions import describe_conventions, reproduce_conventions
 
-    runs, data = _part_runs_from_data(arguments.inputs, several=arguments.ensemble)
-    evaluation, note = _score(arguments, runs, data)
+    if arguments.masks:
+        evaluation, note = _score_masks(arguments)
+    else:
+        evaluation, note = _score(arguments)
     if is_main():
         if arguments.json:
             content = evaluation.statement
@@ -81,22 +92,17 @@ def evaluate_verb(argv: Sequence[str]) -> int:
     return 0
 
 
-def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tuple[Any, str]:
+def _score(arguments: EvaluateArguments) -> tuple[Any, str]:
     """The evaluation of one run, of all folds, or of several models or views as one; and what to add to its description."""
     from fgbg.judge.folds import evaluate_folds
     from fgbg.judge.runs import score_run
-    from fgbg.judge.scoring import Scoring
     from fgbg.judge.together import evaluate_together
     from fgbg.run import open_run
 
-    scoring = Scoring(
-        split=arguments.split,
-        border=arguments.border,
-        empty=float(arguments.empty),
-        allow_overlap=arguments.allow_overlap,
-        device=arguments.device,
-        threads=arguments.threads,
-    )
+    if arguments.mask_values or arguments.mask_threshold is not None:
+        raise UserError("--mask-values and --mask-threshold say how --masks are read: name the folder of masks")
+    runs, data = _part_runs_from_data(arguments.inputs, several=arguments.ensemble)
+    scoring = _read_scoring(arguments)
     of_data: dict[str, Any] = {"object_values": arguments.object_values, "categories": arguments.categories}
     out = Path(arguments.out) if arguments.out else None
     is_joint = arguments.ensemble or arguments.tta != "none"
@@ -115,6 +121,48 @@ def _score(arguments: EvaluateArguments, runs: Sequence[Path], data: str) -> tup
     evaluation = score_run(runs[0], data, scoring, threshold_for=arguments.threshold_for, **of_data)
     # Earlier scores may be those of another epoch or another threshold.
     return evaluation, "".join(f"\nnote: {stale}" for stale in open_run(runs[0]).list_stale())
+
+
+def _score_masks(arguments: EvaluateArguments) -> tuple[Any, str]:
+    """The evaluation of masks made elsewhere, and what to add to its description."""
+    from fgbg.judge.given_masks import evaluate_masks
+
+    unfit = {"--ensemble": arguments.ensemble, "--tta": arguments.tta != "none", "--threshold-for": arguments.threshold_for}
+    if given := [flag for flag, is_given in unfit.items() if is_given]:
+        raise UserError(f"{given[0]} is for models: leave it out with --masks")
+    runs = [name for name in arguments.inputs if is_run(Path(name))]
+    others = [name for name in arguments.inputs if name not in runs]
+    if len(runs) > 1 or len(others) > 1:
+        raise UserError("--masks are compared with one set of true masks: name one run, or one DATA")
+    masks = Path(arguments.masks).expanduser()
+    if not (runs or arguments.out):
+        raise UserError("--out is needed where no run is named: which folder shall hold the scores?")
+    evaluation, scores = evaluate_masks(
+        masks,
+        others[0] if others else "",
+        _read_scoring(arguments),
+        out=Path(arguments.out) if arguments.out else Path(runs[0]).parent / masks.resolve().name,
+        run=Path(runs[0]) if runs else None,
+        mask_values=arguments.mask_values,
+        mask_threshold=arguments.mask_threshold,
+        object_values=arguments.object_values,
+        categories=arguments.categories,
+    )
+    return (
+        evaluation,
+        f"\nscores in {scores.folder}: compare them with fgbg compare {runs[0] if runs else 'RUN'} {scores.folder}",
+    )
+
+
+def _read_scoring(arguments: EvaluateArguments) -> Scoring:
+    return Scoring(
+        split=arguments.split,
+        border=arguments.border,
+        empty=float(arguments.empty),
+        allow_overlap=arguments.allow_overlap,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
 
 
 def _part_runs_from_data(inputs: Sequence[str], *, several: bool) -> tuple[list[Path], str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,8 +25,8 @@ from fgbg.judge.failures import name_failure
 from fgbg.judge.metrics import dice_of, iou_of
 from fgbg.judge.objects import count_parts
 from fgbg.judge.photo_pictures import keep_pictures, save_pictures, write_scores
-from fgbg.judge.score import PhotoAndTarget, ScoredPhoto, Scorer, score_photos
-from fgbg.judge.statement import describe_statement, make_statement
+from fgbg.judge.score import PhotoAndTarget, ScoredMask, ScoredPhoto, Scorer, score_photos
+from fgbg.judge.statement import describe_statement, make_statement, tell_model
 from fgbg.judge.suspicion import is_label_suspected, suspect_label
 from fgbg.judge.traits import measure_traits
 from fgbg.model_file import ModelHeader
@@ -88,7 +88,7 @@ def evaluate(
     Raises:
         UserError: Nothing to score, a photo that the model has seen among the samples, or an unreadable file.
     """
-    _require_photos(samples, split)
+    require_photos(samples, split)
     border, label = border or header.border, label or split
     check_border(border, samples.encoding)
     seen = find_seen_photos(header, samples, label)
@@ -97,10 +97,43 @@ def evaluate(
             f"of {len(samples.samples)} photos {seen.describe()}: "
             "score others, or go on with --allow-overlap, which the score will tell"
         )
+
+    def answer(indices: Sequence[int]) -> Iterator[tuple[int, ScoredMask]]:
+        return _score_samples(predictor, samples, indices, border, progress, f"scoring {split}")
+
+    told = tell_model(predictor, header) | (about or {})
+    told |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
+    return judge_answers(
+        answer, samples, engine=engine, split=split, label=label, border=border, empty=empty, run=run, about=told
+    )
+
+
+def judge_answers(
+    answer: Callable[[Sequence[int]], Iterator[tuple[int, ScoredMask]]],
+    samples: SampleSet,
+    *,
+    engine: Engine,
+    split: str,
+    label: str,
+    border: Border,
+    empty: float,
+    about: Mapping[str, Any],
+    run: Run | None = None,
+) -> Evaluation:
+    """Make rows and statement of the answers to every sample, wherever they come from, and keep them in the run folder.
+
+    Args:
+        answer: Called with the indices of some samples; yields each with its scored photo, in order.
+        samples, engine, split, label, border, empty, run: As for `evaluate`.
+        about: What answered, and further entries of the statement.
+
+    Raises:
+        UserError: An unreadable file.
+    """
     indices = engine.share(range(len(samples.samples)))
     with keep_pictures(run, label, engine) if run is not None else nullcontext() as folders:
 
-        def judge(item: tuple[int, ScoredPhoto]) -> ScoreRow:
+        def judge(item: tuple[int, ScoredMask]) -> ScoreRow:
             sample, scored = samples.samples[item[0]], item[1]
             if folders is not None:
                 save_pictures(folders, sample.id, scored)
@@ -108,16 +141,14 @@ def evaluate(
 
         places = 2 * count_cores()
 
-        def weigh(item: tuple[int, ScoredPhoto]) -> float:
+        def weigh(item: tuple[int, ScoredMask]) -> float:
             return max(1.0, places * item[1].target.numel() / MEASURED_AHEAD)
 
-        scored_photos = _score_samples(predictor, samples, indices, border, progress, f"scoring {split}")
-        judged = list(map_in_order(judge, scored_photos, in_flight=places, weigh=weigh))
+        judged = list(map_in_order(judge, answer(indices), in_flight=places, weigh=weigh))
         ids = [sample.id for sample in samples.samples]
         row_of = {row.id: row for row in engine.gather(judged, lambda row: row.id, expected=ids)}
         rows = [row_of[sample_id] for sample_id in ids]
-        statement = make_statement(rows, predictor, header, samples, split, border, empty) | (about or {})
-        statement |= {"seen_count": seen.photo_count, "overlap": _tell_overlap(header, seen)}
+        statement = {**make_statement(rows, samples, split=split, border=border, empty=empty), **about}
         if run is not None and engine.is_main:
             write_scores(run, label, rows, statement)
     return Evaluation(rows, statement)
@@ -138,7 +169,7 @@ def count_by_probability(
     Raises:
         UserError: There are no photos, or a file is unreadable.
     """
-    _require_photos(samples, "validation")
+    require_photos(samples, "validation")
     indices = engine.share(range(len(samples.samples)))
     scored_photos = _score_samples(predictor, samples, indices, border, progress, "looking for the threshold")
     counted = []
@@ -163,7 +194,12 @@ def _require_numbers(probability: torch.Tensor) -> None:
         )
 
 
-def _require_photos(samples: SampleSet, split: str) -> None:
+def require_photos(samples: SampleSet, split: str) -> None:
+    """Refuse to score nothing.
+
+    Raises:
+        UserError: There are no samples.
+    """
     if not samples.samples:
         raise UserError(f"{samples.name} has no {split} photos: choose a split that it has")
 
@@ -228,15 +264,16 @@ def _tell_overlap(header: ModelHeader, seen: SeenPhotos) -> str:
     return seen.describe()
 
 
-def _make_row(sample: Sample, scored: ScoredPhoto, empty: float) -> ScoreRow:
-    pixels, prediction, target, probability = (
-        tensor.cpu().numpy() for tensor in (scored.pixels, scored.prediction, scored.target, scored.probability)
-    )
+def _make_row(sample: Sample, scored: ScoredMask, empty: float) -> ScoreRow:
+    pixels, prediction, target = (tensor.cpu().numpy() for tensor in (scored.pixels, scored.prediction, scored.target))
     if not sum(scored.counts):  # no pixel is judged: there is nothing to score
         empty = math.nan
     dice = dice_of(scored.counts, empty=empty)
-    uncertainty = 1 - expect_dice(probability, prediction)
-    suspicion = suspect_label(probability, prediction, target)
+    uncertainty = suspicion = math.nan
+    if isinstance(scored, ScoredPhoto):  # a mask alone does not tell how sure it was
+        probability = scored.probability.cpu().numpy()
+        uncertainty = 1 - expect_dice(probability, prediction)
+        suspicion = suspect_label(probability, prediction, target)
     suspected = is_label_suspected(suspicion, uncertainty)
     objects = count_parts(prediction, target)
     return ScoreRow(

@@ -16,7 +16,7 @@ from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation
 from fgbg.judge.joint import open_joint_folder, tell_member
-from fgbg.judge.panels import FindScorer, draw_best_and_worst
+from fgbg.judge.panels import Predict, draw_best_and_worst, predict_with
 from fgbg.judge.photo_pictures import find_pictures, keep_pictures, write_scores
 from fgbg.judge.recipe import find_changes, settings_of_recipe
 from fgbg.judge.run_data import open_own_data, open_scorable
@@ -61,7 +61,7 @@ def evaluate_folds(
     engine, split = Engine(scoring.device, "fp32", scoring.threads), scoring.split
     folder, config = out or _name_joint_folder(runs, tta), runs[0].config
     about = {"folds": config.folds} if tta == "none" else {"folds": config.folds, "tta": tta}
-    with open_joint_folder(folder, runs, about, config.model, engine) as joint:
+    with open_joint_folder(folder, config, runs, about, engine) as joint:
         if tta == "none":
             evaluations = [score_run(run.folder, scoring=scoring, threshold_for=threshold_for) for run in runs]
             scored = runs
@@ -82,7 +82,7 @@ def evaluate_folds(
                         shutil.copytree(own, together, dirs_exist_ok=True)
                 write_scores(joint, split, rows, statement)
         if engine.is_main:
-            draw_best_and_worst(joint, split, _find_scorers(runs, tta, engine), open_own_data(runs[0]), evaluation)
+            draw_best_and_worst(joint, split, _predict_by_folds(runs, tta, engine), open_own_data(runs[0]), evaluation)
     return evaluation, joint
 
 
@@ -98,15 +98,15 @@ def _name_joint_folder(runs: Sequence[Run], tta: Tta) -> Path:
     return folder.with_name(f"{folder.name}-{tta}")
 
 
-def _find_scorers(runs: Sequence[Run], tta: Tta, engine: Engine) -> FindScorer:
-    """The model of a row's fold, one of them in memory at a time."""
+def _predict_by_folds(runs: Sequence[Run], tta: Tta, engine: Engine) -> Predict:
+    """Predictions of the model of a row's fold, one of them in memory at a time."""
 
     @lru_cache(maxsize=1)
     def load(fold: str) -> Scorer:
         run = next(run for run in runs if _name_fold(run) == fold)
         return Ensemble([load_model(run.best)[0].to(engine.device)], tta)
 
-    return lambda row: load(row.metadata[TESTED_IN])
+    return lambda sample, row: predict_with(load(row.metadata[TESTED_IN]), sample, row)
 
 
 def _name_fold(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""Folders of joint scores: of several runs, or of one whose answers are averaged over views of a photo."""
+"""Folders of scores that are no training's own: of several runs, of views of a photo, or of masks made elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fgbg.config import TrainConfig
 from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.run import Run
@@ -18,17 +19,15 @@ from fgbg.storage import JOINT, holds_nothing, make_folder, write_alone, write_w
 
 @contextmanager
 def open_joint_folder(
-    folder: Path, runs: Sequence[Run], about: Mapping[str, Any], model: str, engine: Engine
+    folder: Path, config: TrainConfig, runs: Sequence[Run], about: Mapping[str, Any], engine: Engine
 ) -> Iterator[Run]:
     """Context with the folder as a run that has scores and no model; no other process writes into it.
 
-    Its settings are the first run's.
-
     Args:
         folder: Created if missing.
-        runs: The members.
+        config: Its settings; their `model` is what tables and charts call it.
+        runs: The members; none where no training is known.
         about: What was done with them; scores of the same runs by other means are not overwritten.
-        model: What tables and charts call it.
         engine: Its main process writes.
 
     Raises:
@@ -41,11 +40,11 @@ def open_joint_folder(
         if engine.is_main:
             known = folder / JOINT
             if known.exists() and not _is_same(known, content):
-                raise UserError(f"{folder} holds the scores of other runs: choose another --out")
+                raise UserError(f"{folder} holds other scores: choose another --out")
             if not known.exists() and not holds_nothing(folder, besides=[folder / run.folder.name for run in runs]):
                 raise UserError(f"{folder} is not empty: choose another --out")
             write_whole(known, json.dumps(content, indent=1) + "\n")
-            Run(folder).write_config(replace(runs[0].config, model=model, out=str(folder)))
+            Run(folder).write_config(replace(config, out=str(folder)))
         engine.wait()
         yield Run(folder)
 

@@ -11,6 +11,9 @@ from fgbg.words import name_some, plural
 LAB_NAMES = {"unet": "Unet", "resnet34_unet": "ResNet34_Unet"}
 """The lab's spelling of its models in workbook columns and charts."""
 
+UNKNOWN_MAKER = "what made these masks, and whether it has seen these photos, is not known here"
+"""Said of masks made elsewhere."""
+
 LAB_SPLIT = "the lab's split, in the order of the lists: not the official test set"
 
 
@@ -40,6 +43,8 @@ def name_epochs(statement: Mapping[str, Any]) -> str:
     """
     if statement.get("folds"):
         return "one model a fold"
+    if statement.get("masks"):  # made elsewhere
+        return ""
     epochs = [str(member["epoch"]) for member in statement.get("member_models") or ()]
     if len(statement.get("members") or ()) < 2 or not epochs:
         return f"epoch {statement['epoch']}" if "epoch" in statement else ""
@@ -54,6 +59,16 @@ def name_data(statement: Mapping[str, Any]) -> str:
     """
     lab = f" ({LAB_SPLIT})" if statement.get("split_rule") == "lab" else ""
     return f"{statement.get('split', '')} photos of {statement.get('data', '–')}{lab}"
+
+
+def name_given_masks(statement: Mapping[str, Any]) -> str:
+    """Which masks were scored that were made elsewhere, and how they were understood; empty for a model's answers.
+
+    >>> name_given_masks({"masks": {"folder": "rembg", "encoding": "values {0, 255}: object = 255", "fingerprint": "12ab"}})
+    'masks made elsewhere: rembg, values {0, 255}: object = 255, hash 12ab'
+    """
+    masks = statement.get("masks")
+    return f"masks made elsewhere: {masks['folder']}, {masks['encoding']}, hash {masks['fingerprint']}" if masks else ""
 
 
 def name_copies(statement: Mapping[str, Any]) -> str:

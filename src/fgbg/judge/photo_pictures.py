@@ -12,7 +12,7 @@ from PIL import Image
 
 from fgbg.engine import Engine
 from fgbg.judge.outcomes import make_outcome, save_outcome
-from fgbg.judge.score import ScoredPhoto
+from fgbg.judge.score import ScoredMask
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.storage import aside_of
@@ -70,10 +70,9 @@ def find_pictures(run: Run, label: str) -> PictureFolders:
     return PictureFolders(run.predictions(label), run.thumbnails(label), run.outcomes(label))
 
 
-def save_pictures(folders: PictureFolders, sample_id: str, scored: ScoredPhoto) -> None:
-    """Save the probability at the training size, a thumbnail of the photo, and the outcome at the thumbnail's size."""
-    probability = (scored.logits_at_size.sigmoid() * 255).round().byte().cpu().numpy()
-    Image.fromarray(probability).save(folders.predictions / f"{sample_id}.png")
+def save_pictures(folders: PictureFolders, sample_id: str, scored: ScoredMask) -> None:
+    """Save the answer at the training size, a thumbnail of the photo, and the outcome at the thumbnail's size."""
+    Image.fromarray(scored.answer_at_size.cpu().numpy()).save(folders.predictions / f"{sample_id}.png")
     picture = Image.fromarray(scored.pixels.cpu().numpy())
     picture.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     picture.save(folders.thumbnails / f"{sample_id}.webp", quality=80)

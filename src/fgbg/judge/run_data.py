@@ -47,7 +47,7 @@ def open_scorable(folder: Path) -> Run:
     """
     run = open_run(folder)
     if not run.best.exists():
-        joint = "; its scores are of other runs: evaluate those again" if (folder / JOINT).exists() else ""
+        joint = "; its scores are of other runs or of masks: evaluate those again" if (folder / JOINT).exists() else ""
         raise UserError(f"{folder} has no best.safetensors{joint or ' yet: let fgbg train finish an epoch'}")
     return run
 

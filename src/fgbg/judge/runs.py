@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -17,7 +18,7 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import find_groups
 from fgbg.judge.calibration import describe_calibration
 from fgbg.judge.evaluate import Evaluation, count_by_probability, evaluate, find_seen_photos
-from fgbg.judge.panels import draw_best_and_worst
+from fgbg.judge.panels import draw_best_and_worst, predict_with
 from fgbg.judge.report import write_record
 from fgbg.judge.run_data import find_label, open_run_data, open_scorable, tell_scored_data
 from fgbg.judge.scoring import DEFAULT, Scoring
@@ -134,7 +135,7 @@ def score_run(
                 progress=show_progress,
             )
         if engine.is_main:
-            draw_best_and_worst(run, label, lambda row: predictor, scored, evaluation)
+            draw_best_and_worst(run, label, partial(predict_with, predictor), scored, evaluation)
             if run.epochs():
                 write_record([run], run.folder)  # its workbook lists all scores
         return evaluation

@@ -23,21 +23,45 @@ Scorer = Predictor | Ensemble
 
 
 @dataclass(frozen=True)
-class ScoredPhoto:
-    """One photo with a model's answer and its counts. Tensors are on the model's device.
+class ScoredMask:
+    """One photo with a prediction and its counts. Tensors are on one device."""
+
+    pixels: UInt8[Tensor, "_ _ 3"]  # where they were when they were scored
+    counts: Counts  # at the photo's own size
+    counts_at_size: Counts  # at the training size; a mask that was made elsewhere has only the photo's own
+    prediction: Bool[Tensor, "height width"]
+    target: UInt8[Tensor, "height width"]
+
+    @property
+    def answer_at_size(self) -> UInt8[Tensor, "_ _"]:
+        """What is kept of the answer, at the training size: 0 ground … 255 object."""
+        return self.prediction.byte() * 255
+
+
+@dataclass(frozen=True)
+class ScoredPhoto(ScoredMask):
+    """One photo with a model's answer and its counts, on the model's device.
 
     For a model of whole photos the training size is a square of the model's size; for one of patches (`--fit crop`) it is
     the photo's size as decoded, which may be reduced.
     """
 
-    pixels: UInt8[Tensor, "_ _ 3"]  # where they were when they were scored
-    counts: Counts  # at the photo's own size
-    counts_at_size: Counts  # at the training size
     probability: Float[Tensor, "height width"]
-    prediction: Bool[Tensor, "height width"]
-    target: UInt8[Tensor, "height width"]
     logits_at_size: Float[Tensor, "height_at_size width_at_size"]
     target_at_size: UInt8[Tensor, "height_at_size width_at_size"]
+
+    @property
+    def answer_at_size(self) -> UInt8[Tensor, "_ _"]:
+        """The probability as 0 … 255."""
+        return (self.logits_at_size.sigmoid() * 255).round().byte()
+
+
+def score_mask(
+    pixels: UInt8[Tensor, "_ _ 3"], prediction: Bool[Tensor, "height width"], target: UInt8[Tensor, "height width"]
+) -> ScoredMask:
+    """Score a mask that was made elsewhere: its probability is not known."""
+    counts = Counts(*torch.cat(count_pixels(prediction[None], target[None])).tolist())
+    return ScoredMask(pixels, counts, counts, prediction, target)
 
 
 @torch.inference_mode()

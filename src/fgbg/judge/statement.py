@@ -21,7 +21,7 @@ from fgbg.judge.bootstrap import (
     read_mean_dice,
 )
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
-from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
+from fgbg.judge.names import UNKNOWN_MAKER, name_copies, name_data, name_epochs, name_given_masks, name_known_groups
 from fgbg.judge.objects import OBJECT_SCORES, ObjectCounts, has_several_objects
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
@@ -31,23 +31,9 @@ from fgbg.words import Border, plural
 MANY_EMPTY = 0.1  # share of photos without an object from which on they may make up much of the headline
 
 
-def make_statement(
-    rows: list[ScoreRow],
-    predictor: Scorer,
-    header: ModelHeader,
-    samples: SampleSet,
-    split: str,
-    border: Border,
-    empty: float,
-) -> dict[str, Any]:
-    """The numbers, and everything that is needed to interpret them."""
+def tell_model(predictor: Scorer, header: ModelHeader) -> dict[str, Any]:
+    """The entries of a statement that say which model answered."""
     return {
-        "data": samples.name,
-        "fingerprint": samples.fingerprint,
-        "object_values": list(samples.encoding.told_values),
-        "split": split,
-        "split_rule": "",
-        "border": border,
         "threshold": predictor.threshold,
         "threshold_reason": header.threshold_reason,
         "size": predictor.size,
@@ -55,6 +41,18 @@ def make_statement(
         "network": header.network,
         "width": header.width,
         "epoch": header.epoch,
+    }
+
+
+def make_statement(rows: list[ScoreRow], samples: SampleSet, *, split: str, border: Border, empty: float) -> dict[str, Any]:
+    """The numbers, and everything that is needed to interpret them, but for what answered."""
+    return {
+        "data": samples.name,
+        "fingerprint": samples.fingerprint,
+        "object_values": list(samples.encoding.told_values),
+        "split": split,
+        "split_rule": "",
+        "border": border,
         "score_space": "photo",
         "tta": "none",
         "members": [],
@@ -158,8 +156,8 @@ def _word(told: Mapping[str, Any], name: str, digits: int = 4) -> str:
 
 
 def _describe_size(told: dict[str, Any]) -> list[str]:
-    """The mean at the training size; nothing for a model of patches, which has only the photos' own size."""
-    if told["fit"] == "crop":
+    """The mean at the training size; nothing for a model of patches or given masks, which have only the photos' own size."""
+    if told["fit"] == "crop" or told.get("masks"):
         return []
     mean = f"        mean @{told['size']}px".ljust(27) + _word(told, "dice_at_size")
     return [f"{mean}  both at the training size, as the lab has it"]
@@ -204,21 +202,26 @@ def _describe_objects(told: dict[str, Any]) -> list[str]:
     ]
 
 
+def _describe_model(told: dict[str, Any]) -> str:
+    """What answered, and how its answers became masks."""
+    threshold = "of each fold" if told.get("folds") else f"{told['threshold']:g}"
+    views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
+    model = f"{told['network']} (width {told['width']}, {name_epochs(told)})"
+    return f"threshold {threshold} · fit {told['fit']} · {model}{views}"
+
+
 def describe_statement(told: dict[str, Any]) -> str:
     """The scores and every rule behind them, as lines to print."""
     folds = told.get("folds", [])
     tested = f", each in one of {len(folds)} folds" if folds else ""
     unjudged = told.get("unjudged_count")
-    threshold = "of each fold" if folds else f"{told['threshold']:g}"
-    views = "" if told["tta"] == "none" else f" · test-time augmentation: {told['tta']}"
     precision, recall, specificity = (_word(told, f"mean_{name}") for name in ("precision", "recall", "specificity"))
     apart, within = (_word(told, f"mean_{name}", 2) for name in ("surface_distance", "hausdorff95"))
     both = told.get("outlines_count", told["pairs"])
     of_how_many = "" if both == told["pairs"] else f"; mean over the {both:,} photos with both outlines"
     lines = [
         f"{name_data(told)}: {told['pairs']:,} pairs{tested} · hash {told['fingerprint']}",
-        f"border = {told['border']} · threshold {threshold} · fit {told['fit']} · "
-        f"{told['network']} (width {told['width']}, {name_epochs(told)}){views}",
+        f"border = {told['border']} · {name_given_masks(told) or _describe_model(told)}",
         *([f"  {plural(unjudged, 'photo')} left out: no pixel is judged"] if unjudged else []),
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
         *(f"  note: {doubt}" for doubt in (name_copies(told), name_known_groups(told)) if doubt),
@@ -239,7 +242,7 @@ def describe_statement(told: dict[str, Any]) -> str:
         lines.append(
             f"  false alarms on {told['false_alarm_rate']:.1%} of {told['empty_truth_count']} photos without {judged}object"
         )
-    lines.append(f"  threshold: {told['threshold_reason']}")
+    lines.append(f"  {UNKNOWN_MAKER}" if told.get("masks") else f"  threshold: {told['threshold_reason']}")
     if told["uncertainty_correlation"] is not None:
         correlation = f"{told['uncertainty_correlation']:+.2f}"
         lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fgbg.data.parallel import show_progress
@@ -11,7 +12,7 @@ from fgbg.engine import Engine
 from fgbg.errors import UserError
 from fgbg.judge.evaluate import Evaluation, evaluate
 from fgbg.judge.joint import open_joint_folder, tell_member
-from fgbg.judge.panels import draw_best_and_worst
+from fgbg.judge.panels import draw_best_and_worst, predict_with
 from fgbg.judge.run_data import find_label, open_run_data, open_scorable, tell_scored_data
 from fgbg.judge.scoring import DEFAULT, Scoring
 from fgbg.models.checkpoint import load_model
@@ -68,8 +69,8 @@ def evaluate_together(
     )
     samples, label = open_run_data(runs[0], data, scoring.split, object_values, categories)
     members = [run.name for run in runs] if len(runs) > 1 else []
-    model = runs[0].config.model if len(runs) == 1 else f"ensemble of {len(runs)}"
-    with open_joint_folder(out or _name_joint_folder(runs, tta), runs, {"tta": tta}, model, engine) as run:
+    config = runs[0].config if len(runs) == 1 else replace(runs[0].config, model=f"ensemble of {len(runs)}")
+    with open_joint_folder(out or _name_joint_folder(runs, tta), config, runs, {"tta": tta}, engine) as run:
         label = find_label(run, label, samples)
         evaluation = evaluate(
             scorer,
@@ -94,7 +95,7 @@ def evaluate_together(
             progress=show_progress,
         )
         if engine.is_main:
-            draw_best_and_worst(run, label, lambda row: scorer, samples, evaluation)
+            draw_best_and_worst(run, label, partial(predict_with, scorer), samples, evaluation)
     return evaluation, run
 
 

@@ -205,7 +205,7 @@ def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
     folder = Path(config.out).expanduser() if config.out else free_name(Path("runs") / config.model.replace(":", "-"))
     if resume:
         if (folder / JOINT).exists():
-            raise UserError(f"{folder} holds the scores of other runs, and no training to go on with: name one of those")
+            raise UserError(f"{folder} holds scores of other runs or of masks, and no training to go on with: name a run")
         return open_run(folder)
     run = create_run(folder) if engine.is_main else Run(folder)
     engine.wait()

@@ -15,6 +15,7 @@ from fgbg.judge.methods.scores import (
     tabulate_scores,
     tell_comparisons,
     tell_doubts,
+    tell_given_masks,
     tell_results,
     tell_scoring,
 )
@@ -61,7 +62,8 @@ def describe_methods(results: Results, split: str) -> Methods:
         told["Lost"] = [f"{plural(gone, 'training')} behind joint scores can no longer be told of: the folder is gone."]
     if statements:
         comparisons, refusal = results.compare(split) if len(statements) > 1 else ([], "")
-        has_band = split not in SPLITS or any(recipe.split.get("has_band", True) for recipe in recipes)
+        has_band = split not in SPLITS or not recipes or any(recipe.split.get("has_band", True) for recipe in recipes)
+        told["Given masks"] = tell_given_masks(statements)
         told["Scoring"] = tell_scoring(list(statements.values()), has_band=has_band)
         told["Results"] = [*tell_results(statements, recipes), *tell_comparisons(comparisons, refusal)]
         told["Limits"] = tell_doubts({label: (results.runs[label], each) for label, each in statements.items()}, split)

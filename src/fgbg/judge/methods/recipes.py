@@ -59,12 +59,14 @@ class Recipe:
 def group_by_recipe(runs: Mapping[str, Run]) -> tuple[list[Recipe], int]:
     """The trainings behind labelled runs, by recipe, in order; and how many of them are no longer there.
 
-    A folder of joint scores stands for its members, each labelled by its path.
+    A folder of joint scores stands for its members, each labelled by its path; one of masks made elsewhere for none.
     """
     recipes: dict[tuple[Any, ...], dict[str, Run]] = {}
     known: set[Path] = set()
     gone = 0
     for label, run in runs.items():
+        if run.given_masks:
+            continue
         members = run.members()
         for name, training in [(str(each.folder), each) for each in members] if members else [(label, run)]:
             folder = training.folder.resolve()

@@ -36,9 +36,11 @@ def tell_scoring(statements: Sequence[Statement], *, has_band: bool) -> Iterator
         statements: Of each run.
         has_band: Whether masks may leave a band open.
     """
+    has_model = not all(each.get("masks") for each in statements)
+    threshold = " a pixel is object where its probability exceeds the threshold, and" if has_model else ""
     yield (
-        "Every photo was scored at its own size: a pixel is object where its probability exceeds the threshold, and Dice is "
-        "2 TP / (2 TP + FP + FN) over the photo’s judged pixels (Dice, 1945). Reported is the mean over photos."
+        f"Every photo was scored at its own size:{threshold} Dice is 2 TP / (2 TP + FP + FN) over the photo’s judged pixels "
+        "(Dice, 1945). Reported is the mean over photos."
     )
     empty = {each["empty"] for each in statements}
     rules = ["is left out" if each == "nan" else f"counts as {each}" for each in sorted(empty)]
@@ -46,7 +48,8 @@ def tell_scoring(statements: Sequence[Statement], *, has_band: bool) -> Iterator
     if has_band:
         borders = sorted({BORDERS[each["border"]] for each in statements})
         yield f"A band along the outline that masks leave open {_say_each(borders)}."
-    yield "Each threshold and why it was chosen stand beside the scores."
+    if has_model:
+        yield "Each threshold and why it was chosen stand beside the scores."
     if any(each["mean_dice_low"] is not None for each in statements):
         over = "groups of photos" if any(each.get("groups") for each in statements) else "photos"
         yield (
@@ -64,6 +67,16 @@ def tell_scoring(statements: Sequence[Statement], *, has_band: bool) -> Iterator
         )
     for view in sorted({each.get("tta", "none") for each in statements} & set(_VIEWS)):
         yield f"Test-time augmentation ({view}) averages the probabilities of {_VIEWS[view]}."
+
+
+def tell_given_masks(statements: Mapping[str, Statement]) -> Iterator[str]:
+    """Whose scores are of masks made elsewhere."""
+    for label, told in statements.items():
+        if masks := told.get("masks"):
+            yield (
+                f"{label} are masks that were made elsewhere ({masks['encoding']}; SHA-256 of photos and masks "
+                f"{masks['fingerprint']}…): how, and from which photos, is yours to add."
+            )
 
 
 def _say_each(rules: Sequence[str]) -> str:
@@ -147,7 +160,7 @@ def tabulate_scores(statements: Mapping[str, Statement]) -> Table:
             _say_mean(told),
             *(word(told.get(name)) for name in measures),
             _say_distance(told),
-            ("" if told.get("folds") else f"{told['threshold']:g}: ") + str(told.get("threshold_reason", DASH)),
+            _say_threshold(told),
         )
         for label, told in statements.items()
     ]
@@ -163,6 +176,12 @@ def tabulate_scores(statements: Mapping[str, Statement]) -> Table:
         "Threshold",
     )
     return Table(columns, rows)
+
+
+def _say_threshold(told: Statement) -> str:
+    if told.get("masks"):
+        return DASH
+    return ("" if told.get("folds") else f"{told['threshold']:g}: ") + str(told.get("threshold_reason", DASH))
 
 
 def _say_distance(told: Statement) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fgbg.judge.names import name_copies, name_data, name_epochs, name_known_groups
+from fgbg.judge.names import UNKNOWN_MAKER, name_copies, name_data, name_epochs, name_given_masks, name_known_groups
 from fgbg.judge.objects import has_several_objects
 from fgbg.rows import ScoreRow
 from fgbg.words import plural
@@ -77,8 +77,9 @@ def describe_meaning(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> str
     """The headline in one or two plain sentences."""
     scores = known_scores(rows)
     pairs, mean, low, high = (statement.get(key) for key in ("pairs", "mean_dice", "mean_dice_low", "mean_dice_high"))
+    whose = "given" if statement.get("masks") else "model’s"
     sentence = (
-        f"In {plural(int(pairs or 0), 'photo')} the model’s object and the true one overlap to {word(mean, 2)} on average, "
+        f"In {plural(int(pairs or 0), 'photo')} the {whose} object and the true one overlap to {word(mean, 2)} on average, "
         f"where 1 is perfect and 0 is no overlap at all"
     )
     if low is None or high is None:
@@ -111,7 +112,8 @@ def list_measures(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> list[F
     with_object = fact("Dice of photos with an object", "dice_with_object", "without those that show none")
     return [
         fact("Pooled Dice", "pooled_dice", "all pixels of all photos in one count: large objects weigh more"),
-        *([] if statement.get("fit") == "crop" else [at_size]),  # for patches, that is the photo's own size
+        # For patches and for masks made elsewhere, that is the photo's own size.
+        *([] if statement.get("fit") == "crop" or statement.get("masks") else [at_size]),
         fact("IoU", "mean_iou", "shared area over joint area; stricter than Dice, in the same order"),
         fact("Boundary IoU", "mean_boundary_iou", f"the same, but only along the outlines{_say_covered(rows)}"),
         fact(
@@ -179,8 +181,6 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
     get = statement.get
     groups, empty = get("groups") or 0, str(get("empty", "1"))
     over = f"{plural(groups, 'group')} of photos" if groups else "photos"
-    threshold = "of each fold" if get("folds") else f"{get('threshold', math.nan):g}"
-    epochs = "one model for each fold" if get("folds") else f"weights of {name_epochs(statement) or DASH}"
     rules = [
         Fact(
             "Photos",
@@ -191,14 +191,8 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
             "Scored", "each photo at its own size", f"then the mean; interval by 10,000 resamples of the {over} (bootstrap)"
         ),
         Fact("Border", str(get("border", DASH)), BORDERS.get(str(get("border")), "")),
-        Fact("Threshold", threshold, str(get("threshold_reason") or "")),
-        Fact("Fit", str(get("fit", DASH)), FITS.get(str(get("fit")), "")),
         Fact("Empty photos", f"{get('both_empty_count', 0):,}", _describe_empties(statement, empty)),
-        Fact(
-            "Model",
-            f"{get('network', DASH)}, width {get('width', DASH)}",
-            f"{get('size', DASH)} px, {epochs}",
-        ),
+        *_list_origin(statement),
     ]
     if get("overlap"):
         rules.insert(1, Fact("Not a clean test", str(get("overlap")), "allowed by --allow-overlap: the score is too good"))
@@ -217,6 +211,20 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
     if get("members"):
         rules.append(Fact("Members", f"{len(get('members', []))} models", "averaged: " + ", ".join(get("members", []))))
     return rules
+
+
+def _list_origin(statement: dict[str, Any]) -> list[Fact]:
+    """What answered, and how its answers became masks."""
+    get = statement.get
+    if masks := get("masks"):
+        return [Fact("Masks", str(masks["folder"]), f"{name_given_masks(statement)}; {UNKNOWN_MAKER}")]
+    threshold = "of each fold" if get("folds") else f"{get('threshold', math.nan):g}"
+    epochs = "one model for each fold" if get("folds") else f"weights of {name_epochs(statement) or DASH}"
+    return [
+        Fact("Threshold", threshold, str(get("threshold_reason") or "")),
+        Fact("Fit", str(get("fit", DASH)), FITS.get(str(get("fit")), "")),
+        Fact("Model", f"{get('network', DASH)}, width {get('width', DASH)}", f"{get('size', DASH)} px, {epochs}"),
+    ]
 
 
 def _describe_empties(statement: dict[str, Any], empty: str) -> str:

@@ -31,6 +31,8 @@ def check_run(folder: Path) -> list[Finding]:
         UserError: It is not a run.
     """
     run = open_run(folder)
+    if run.given_masks:
+        return [passed("masks", "the scores are of masks made elsewhere: nothing was trained here")]
     if (folder / JOINT).exists():
         return [passed("members", "the scores are of several runs together: check each of those")]
     header = read_header(run.best) if run.best.exists() else None
