@@ -22,7 +22,7 @@ FOLD_FOLDER = "fold-{}"
 """Name of a fold's run in the folder of a cross-validation."""
 
 JOINT = "members.json"
-"""The file that marks a folder of scores that are no training's own, and says whose they are: of several runs, or of masks."""
+"""The file that marks a folder of scores that are no training's own, and says whose they are: of runs, or of masks."""
 
 LOCK = ".lock"
 """Held by the process that writes into a run folder."""
