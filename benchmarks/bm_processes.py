@@ -148,7 +148,7 @@ def main(case: Case) -> None:
             print(f"| test Dice of seed {seed} | {' | '.join(f'{scores[place]:.4f}' for scores in told.values())} | |")
         if len(case.seeds) > 1:
             spread = " | ".join(f"{np.mean(scores):.4f} ± {np.std(scores, ddof=1):.4f}" for scores in told.values())
-            gap, p, _ = compare_seeds(*(np.array(scores) for scores in told.values()))
+            gap, p, *_ = compare_seeds(*(np.array(scores) for scores in told.values()))
             verdict = f"differ by {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}], p = {p:.2f} (Welch)"
             print(f"| test Dice, mean ± sd over seeds | {spread} | {verdict} |")
         speeds = {count: max(run.epochs()[-1].images_per_second for run in of_count) for count, of_count in runs.items()}

@@ -20,7 +20,7 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import Estimate, PairedTest, adjust_holm, check_difference, find_detectable
 from fgbg.judge.compare import SIGNIFICANT, compare_runs, describe_comparisons
 from fgbg.judge.comparison import Comparison
-from fgbg.judge.trainings import CrossedTest, TrainingsTest, compare_recipes, compare_seeds
+from fgbg.judge.trainings import TrainingsTest, compare_recipes, compare_seeds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run, create_run
 
@@ -445,7 +445,7 @@ def draw_seeds(random: np.random.Generator, gain: float) -> TrainingsTest:
     return compare_seeds(random.normal(0, 1, 5), random.normal(gain, 1, 5))
 
 
-def draw_crossed(random: np.random.Generator, gain: float) -> CrossedTest:
+def draw_crossed(random: np.random.Generator, gain: float) -> TrainingsTest:
     """Five seeds each on 40 photos, where seeds and photos make about as much of the variance."""
     suits = random.normal(0, 1, 40)  # how much better photos suit B
     seeds = random.normal(0, 0.15, (2, 5, 1)) + random.normal(0, 0.5, (2, 5, 40))

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fgbg.errors import UserError
-from fgbg.judge.bootstrap import FEWEST_UNITS, adjust_holm, check_difference, find_detectable, find_groups
+from fgbg.judge.bootstrap import FEWEST_UNITS, PairedTest, adjust_holm, check_difference, find_detectable, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import Comparison, Pair
 from fgbg.judge.names import LAB_NAMES, name_data, name_runs
 from fgbg.judge.recipe import find_objective, settings_of_recipe
-from fgbg.judge.trainings import FEWEST_SEEDS, compare_folds, compare_recipes, pair_folds
+from fgbg.judge.trainings import FEWEST_SEEDS, FoldDifferences, TrainingsTest, compare_folds, compare_recipes, pair_folds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
 from fgbg.words import Question, name_some, plural
@@ -54,24 +54,7 @@ def compare_runs(
     doubts = [f"{run.name}: {told}" for run in runs if (told := run.statement(split).get("overlap"))]
     if doubts and not allow_overlap:
         raise UserError(f"{name_some(doubts, 2)}: no clean test, and no fair comparison; go on with --allow-overlap")
-    recipes: dict[tuple[Any, ...], list[Run]] = {}
-    for run in runs:
-        recipes.setdefault(_find_recipe(run, split), []).append(run)
-    fewest = min(len(members) for members in recipes.values())
-    folds = {run: told for run in runs if (told := run.statement(split).get("folds"))}
-    if question == "recipe" and (len(recipes) < 2 or fewest < FEWEST_SEEDS) and len(folds) < len(runs):
-        counts = ", ".join(f"{members[0].name}: {len(members)}" for members in recipes.values())
-        raise UserError(
-            f"--question recipe needs two recipes or more with {FEWEST_SEEDS} seeded runs each; "
-            f"here are {len(recipes)} ({counts}): train more seeds, or ask about the models"
-        )
-    if question != "model" and len(recipes) > 1 and fewest >= FEWEST_SEEDS:
-        for members in recipes.values():
-            _require_trainings(members, split)
-        comparisons = _compare_recipes(list(recipes.values()), scored)
-    else:
-        folds = {} if question == "model" else folds
-        comparisons = _compare_models(runs, list(recipes.values()), scored, seed, folds, is_of_folds=question == "recipe")
+    comparisons = [_compare(match, seed) for match in _choose_question(runs, scored, split, question)]
     adjusted = adjust_holm([each.p for each in comparisons])
     judged = [_judge(each, p, len(comparisons)) for each, p in zip(comparisons, adjusted, strict=True)]
     stale = [f"{run.name}: {told}" for run in runs if (told := run.find_stale(split))]
@@ -83,6 +66,77 @@ def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run],
     told = runs[0].statement(split)
     rules = f"{name_data(told)}: {told['pairs']:,} pairs · hash {told['fingerprint']}"
     return "\n\n".join([f"{rules} · border = {told['border']}", *(each.describe() for each in comparisons)])
+
+
+class Side(NamedTuple):
+    """A or B: a model, or the models of a recipe."""
+
+    label: str
+    runs: list[Run]
+    rows: list[dict[str, ScoreRow]]  # of each run, by photo
+
+
+class Match(NamedTuple):
+    """Two sides, the question that is asked of them, and the photos that answer it."""
+
+    question: str  # a key of QUESTIONS
+    a: Side
+    b: Side
+    pairs: list[Pair]  # photos that have a score in every run
+    left_out: list[str]  # notes on the others
+    are_seeds: bool = False  # two models of one recipe
+    folds: FoldDifferences | None = None  # if they are asked about
+
+
+class Answer(NamedTuple):
+    """What the test of a question says; `sample`, `notes` and `more` as in a `Comparison`."""
+
+    test: PairedTest | TrainingsTest
+    sample: str
+    notes: list[str]
+    more: str = "photos"
+
+
+def _choose_question(runs: Sequence[Run], scored: Scores, split: str, question: Question) -> list[Match]:
+    """Which question is asked, and of whom: of any two recipes, or any two models (of several recipes, not of one).
+
+    Raises:
+        UserError: The question that is wanted cannot be asked of these runs.
+    """
+    recipes: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        recipes.setdefault(_find_recipe(run, split), []).append(run)
+    are_seeded = len(recipes) > 1 and min(map(len, recipes.values())) >= FEWEST_SEEDS
+    folds = {run: told for run in runs if (told := run.statement(split).get("folds"))}
+    if question == "recipe" and not are_seeded and len(folds) < len(runs):
+        counts = ", ".join(f"{members[0].name}: {len(members)}" for members in recipes.values())
+        raise UserError(
+            f"--question recipe needs two recipes or more with {FEWEST_SEEDS} seeded runs each; "
+            f"here are {len(recipes)} ({counts}): train more seeds, or ask about the models"
+        )
+    if question != "model" and are_seeded:
+        for members in recipes.values():
+            _require_trainings(members, split)
+        named = zip(_name_recipes(list(recipes.values())), recipes.values(), strict=True)
+        sides = [Side(label, members, [scored[run] for run in members]) for label, members in named]
+        return [Match("recipe", a, b, *_pair_up(a.rows, b.rows)) for a, b in combinations(sides, 2)]
+    recipe_of = {run: place for place, members in enumerate(recipes.values()) for run in members}
+    matches = []
+    for a, b in combinations([Side(label, [run], [scored[run]]) for label, run in name_runs(runs).items()], 2):
+        (first,), (second,) = a.runs, b.runs
+        if len(recipes) > 1 and recipe_of[first] == recipe_of[second]:
+            continue
+        pairs, left_out = _pair_up(a.rows, b.rows)
+        can_be_paired = question != "model" and first in folds and second in folds
+        paired = pair_folds(scored[first], scored[second], pairs, folds[first]) if can_be_paired else None
+        if question == "recipe" and not paired:
+            raise UserError(
+                f"{first.folder} and {second.folder} cannot be compared fold by fold: they cut the photos into other folds, "
+                "or a fold has no photo with a score; cross-validate both alike (--folds, --split-seed), or ask about the "
+                "models (--question model)"
+            )
+        matches.append(Match("folds" if paired else "model", a, b, pairs, left_out, len(recipes) == 1, paired))
+    return matches
 
 
 def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
@@ -120,124 +174,71 @@ def _find_trainings(run: Run, split: str) -> set[str]:
     return {str((run.folder / member["run"]).resolve()) for member in members}
 
 
-def _compare_models(
-    runs: Sequence[Run],
-    recipes: list[list[Run]],
-    scored: Scores,
-    seed: int,
-    folds: Mapping[Run, list[dict[str, Any]]],
-    *,
-    is_of_folds: bool,
-) -> list[Comparison]:
-    """Every pair of models; with several recipes, only pairs across recipes.
-
-    Args:
-        runs: The runs.
-        recipes: The same, by recipe.
-        scored: Their rows.
-        seed: Seed of the bootstrap.
-        folds: What the statements of cross-validations say of their folds, by run: two that cut the photos alike are
-            compared fold by fold.
-        is_of_folds: Refuse pairs that cannot be.
-
-    Raises:
-        UserError: They cannot be.
-    """
-    labels = {run: label for label, run in name_runs(runs).items()}
-    recipe_of = {run: place for place, members in enumerate(recipes) for run in members}
-    comparisons = []
-    for a, b in combinations(runs, 2):
-        same = recipe_of[a] == recipe_of[b]
-        if same and len(recipes) > 1:
-            continue
-        pairs, notes = _pair_up([scored[a]], [scored[b]])
-        groups = find_groups(scored[a][pair.id] for pair in pairs)
-        test = check_difference(np.array([pair.b - pair.a for pair in pairs]), groups=groups, seed=seed)
-        few = _say_few(test.units, groups)
-        difference, p, freedom = test.difference, test.p, test.freedom
-        sample = f"{test.units} {'groups of photos' if groups else 'photos'}"
-        paired = pair_folds(scored[a], scored[b], pairs, folds[a]) if a in folds and b in folds else None
-        if is_of_folds and not paired:
-            raise UserError(
-                f"{a.folder} and {b.folder} cannot be compared fold by fold: they cut the photos into other folds, or a "
-                "fold has no photo with a score; cross-validate both alike (--folds, --split-seed), or ask about the models "
-                "(--question model)"
-            )
-        if paired:
-            difference, p, freedom = compare_folds(paired, test.difference.mean)
-            sample = f"{len(paired.differences)} folds"
-            notes += [f"fold by fold: {', '.join(f'{each:+.4f}' for each in paired.differences)}"]
-        if all(pair.a == pair.b for pair in pairs):
-            notes += ["both have the same score on every photo: they may be one and the same model"]
-        elif same:
-            notes += ["these are seeds of one recipe: what differs between them is chance"]
-        elif not paired:
-            notes += [f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"]
-        comparisons.append(
-            Comparison(
-                question="folds" if paired else "model",
-                a=labels[a],
-                b=labels[b],
-                verdict="cannot tell" if few else "",
-                difference=difference,
-                p=p,
-                p_holm=p,
-                pairs=tuple(pairs),
-                runs_a=(a.name,),
-                runs_b=(b.name,),
-                sample=sample,
-                freedom=freedom,
-                notes=(*few, *notes),
-            )
-        )
-    return comparisons
+def _compare(match: Match, seed: int) -> Comparison:
+    """Answer the question; the verdict is left open, unless there are too few photos for any."""
+    groups = find_groups(match.a.rows[0][pair.id] for pair in match.pairs)
+    count, kind = (len(set(groups)), "groups") if groups else (len(match.pairs), "photos")
+    units = f"{count} {'groups of photos' if groups else 'photos'}"
+    few = [f"fewer than {FEWEST_UNITS} {kind} are too few for a verdict"] if count < FEWEST_UNITS else []
+    if match.question == "recipe":
+        answer = _compare_recipes(match, groups, units)
+    elif match.folds:
+        answer = _compare_folds(match, match.folds)
+    else:
+        answer = _compare_models(match, groups, units, seed)
+    remarks = [*match.left_out, *few] if match.question == "recipe" else [*few, *match.left_out]
+    return Comparison(
+        question=match.question,
+        a=match.a.label,
+        b=match.b.label,
+        verdict="cannot tell" if few else "",
+        difference=answer.test.difference,
+        p=answer.test.p,
+        p_holm=answer.test.p,
+        pairs=tuple(match.pairs),
+        runs_a=tuple(run.name for run in match.a.runs),
+        runs_b=tuple(run.name for run in match.b.runs),
+        sample=answer.sample,
+        freedom=answer.test.freedom,
+        notes=(*remarks, *answer.notes),
+        more=answer.more,
+    )
 
 
-def _compare_recipes(recipes: list[list[Run]], scored: Scores) -> list[Comparison]:
-    """Every pair of recipes, with their seeds and the photos as samples."""
-    labels = _name_recipes(recipes)
-    comparisons = []
-    for (label_a, runs_a), (label_b, runs_b) in combinations(zip(labels, recipes, strict=True), 2):
-        sides = [[scored[run] for run in runs] for runs in (runs_a, runs_b)]
-        pairs, notes = _pair_up(*sides)
-        known = [pair.id for pair in pairs]
-        groups = find_groups(sides[0][0][key] for key in known)
-        few = _say_few(len(set(groups or known)), groups)
-        scores = [np.array([[rows[key].dice for key in known] for rows in side]) for side in sides]
-        test = compare_recipes(*scores, groups=groups)
-        seeds = [
-            f"seeds of {label}: {', '.join(f'{mean:.4f}' for mean in side.mean(1))}"
-            for label, side in zip((label_a, label_b), scores, strict=True)
-        ]
-        if 0 < test.photo_share < 1:
-            shares = f"{100 * test.photo_share:.0f} % from the photos, the rest from the seeds"
-            seeds.append(f"of the variance behind the interval, {shares}")
-        units = f"{len(set(groups))} groups of photos" if groups else f"{len(known)} photos"
-        comparisons.append(
-            Comparison(
-                question="recipe",
-                a=label_a,
-                b=label_b,
-                verdict="cannot tell" if few else "",
-                difference=test.difference,
-                p=test.p,
-                p_holm=test.p,
-                pairs=tuple(pairs),
-                runs_a=tuple(run.name for run in runs_a),
-                runs_b=tuple(run.name for run in runs_b),
-                sample=f"{len(runs_a)} and {len(runs_b)} seeds on {units}",
-                freedom=test.freedom,
-                notes=(*notes, *few, *seeds),
-                more="photos" if test.photo_share > 0.5 else "seeds",
-            )
-        )
-    return comparisons
+def _compare_models(match: Match, groups: list[str] | None, units: str, seed: int) -> Answer:
+    """On photos like these: the sample is photos."""
+    test = check_difference(np.array([pair.b - pair.a for pair in match.pairs]), groups=groups, seed=seed)
+    alone = [f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"]
+    return Answer(test, units, _say_alike(match) or alone)
 
 
-def _say_few(units: int, groups: Sequence[str] | None) -> list[str]:
-    """A note where so few photos, or groups of them, cannot tell."""
-    kind = "groups" if groups else "photos"
-    return [f"fewer than {FEWEST_UNITS} {kind} are too few for a verdict"] if units < FEWEST_UNITS else []
+def _compare_folds(match: Match, folds: FoldDifferences) -> Answer:
+    """Of two cross-validations: the sample is folds."""
+    test = compare_folds(folds, float(np.mean([pair.b - pair.a for pair in match.pairs])))
+    by_fold = f"fold by fold: {', '.join(f'{each:+.4f}' for each in folds.differences)}"
+    return Answer(test, f"{len(folds.differences)} folds", [by_fold, *_say_alike(match)])
+
+
+def _compare_recipes(match: Match, groups: list[str] | None, units: str) -> Answer:
+    """Whatever the seed, on photos like these: the sample is seeds and photos."""
+    sides = (match.a, match.b)
+    a, b = (np.array([[rows[pair.id].dice for pair in match.pairs] for rows in side.rows]) for side in sides)
+    test = compare_recipes(a, b, groups=groups)
+    notes = [
+        f"seeds of {side.label}: {', '.join(f'{mean:.4f}' for mean in scores.mean(1))}"
+        for side, scores in zip(sides, (a, b), strict=True)
+    ]
+    if 0 < test.photo_share < 1:
+        shares = f"{100 * test.photo_share:.0f} % from the photos, the rest from the seeds"
+        notes.append(f"of the variance behind the interval, {shares}")
+    return Answer(test, f"{len(a)} and {len(b)} seeds on {units}", notes, "photos" if test.photo_share > 0.5 else "seeds")
+
+
+def _say_alike(match: Match) -> list[str]:
+    """A note where two models are one, or two seeds of one recipe."""
+    if all(pair.a == pair.b for pair in match.pairs):
+        return ["both have the same score on every photo: they may be one and the same model"]
+    return ["these are seeds of one recipe: what differs between them is chance"] if match.are_seeds else []
 
 
 def _pair_up(side_a: list[dict[str, ScoreRow]], side_b: list[dict[str, ScoreRow]]) -> tuple[list[Pair], list[str]]:

@@ -25,15 +25,7 @@ class TrainingsTest(NamedTuple):
     difference: Estimate
     p: float
     freedom: float  # degrees of freedom of the interval; infinite where nothing varies
-
-
-class CrossedTest(NamedTuple):
-    """A difference of two recipes, with seeds and photos as samples."""
-
-    difference: Estimate
-    p: float
-    freedom: float  # degrees of freedom of the interval; infinite where nothing varies
-    photo_share: float  # of the variance, 0 to 1: what other photos would change, and not other seeds
+    photo_share: float = 0.0  # of the variance, 0 to 1: what other photos would change, and not other trainings
 
 
 def compare_recipes(
@@ -41,7 +33,7 @@ def compare_recipes(
     b: Float[NDArray[np.float64], "seeds_b photos"],
     *,
     groups: Sequence[str] | None = None,
-) -> CrossedTest:
+) -> TrainingsTest:
     """Mean of b minus mean of a, where other seeds and other photos are both to give the same answer.
 
     Every seed answers every photo, so that both are random and crossed, as readers and cases are in studies of diagnoses
@@ -58,12 +50,12 @@ def compare_recipes(
     count_a, count_b = len(a), len(b)
     mean, units = float(b.mean() - a.mean()), len(set(groups)) if groups else a.shape[1]
     if units < 2:
-        return CrossedTest(Estimate(mean, -math.inf, math.inf), 1.0, math.inf, 1.0)
+        return TrainingsTest(Estimate(mean, -math.inf, math.inf), 1.0, math.inf, 1.0)
     of_photos = _variance_of_mean(b.mean(0) - a.mean(0), groups)
     parts = np.array([np.var(a.mean(1), ddof=1) / count_a, np.var(b.mean(1), ddof=1) / count_b, of_photos])
     parts[parts < 1e-24] = 0  # equal to the last digit: no variance, so no uncertainty
     if not parts.any():
-        return CrossedTest(Estimate(mean, mean, mean), 1.0 if abs(mean) < 1e-12 else 0.0, math.inf, 0.0)
+        return TrainingsTest(Estimate(mean, mean, mean), 1.0 if abs(mean) < 1e-12 else 0.0, math.inf, 0.0)
     of_seeds = float(parts[:2].sum())
     twice = sum(_variance_of_interaction(side, groups) for side in (a, b))
     variance = max(of_seeds + of_photos - twice, of_seeds, of_photos)  # an estimate, which may come out too small
@@ -71,7 +63,7 @@ def compare_recipes(
     error = math.sqrt(variance)
     reach = float(stdtrit(freedom, 0.975)) * error
     p = float(2 * stdtr(freedom, -abs(mean) / error))
-    return CrossedTest(Estimate(mean, mean - reach, mean + reach), p, freedom, float(of_photos / parts.sum()))
+    return TrainingsTest(Estimate(mean, mean - reach, mean + reach), p, freedom, float(of_photos / parts.sum()))
 
 
 def _variance_of_interaction(scores: NDArray[np.float64], groups: Sequence[str] | None) -> float:
