@@ -21,6 +21,7 @@ from fgbg.errors import UserError
 from fgbg.judge.compare import compare_runs
 from fgbg.judge.given_masks import evaluate_masks, read_given_masks
 from fgbg.judge.methods.describe import describe_methods
+from fgbg.judge.names import UNKNOWN_MAKER
 from fgbg.judge.page.render import render_page
 from fgbg.judge.results import read_results
 from fgbg.judge.runs import evaluate_run
@@ -162,8 +163,8 @@ def test_given_masks_are_compared_and_reported_like_a_run(home: Path, tmp_path: 
     same, worse, _ = compare_runs(runs)
     assert (same.a, same.b, same.difference.mean) == ("Unet", "answers", 0)
     assert (worse.b, worse.mean_b) == ("empty", 0)
-    notes = [note for each in compare_runs(runs) for note in each.notes]
-    assert not any("seeds of one recipe" in note for note in notes)
+    assert f"empty: {UNKNOWN_MAKER}" in worse.notes
+    assert not any("seeds of one recipe" in note for each in compare_runs(runs) for note in each.notes)
     page = render_page(read_results(runs), "test")
     assert "Nothing was trained here" in page and "its settings are the first run’s" not in page
     methods = describe_methods(read_results(runs), "test").paragraphs

@@ -20,7 +20,7 @@ from fgbg.errors import UserError
 from fgbg.judge.bootstrap import FEWEST_UNITS, PairedTest, adjust_holm, check_difference, find_detectable, find_groups
 from fgbg.judge.comparable import Scores, read_comparable
 from fgbg.judge.comparison import Comparison, Pair
-from fgbg.judge.names import LAB_NAMES, name_data, name_runs
+from fgbg.judge.names import LAB_NAMES, UNKNOWN_MAKER, name_data, name_runs
 from fgbg.judge.recipe import find_objective, settings_of_recipe
 from fgbg.judge.trainings import FEWEST_SEEDS, FoldDifferences, TrainingsTest, compare_folds, compare_recipes, pair_folds
 from fgbg.rows import ScoreRow
@@ -186,7 +186,7 @@ def _compare(match: Match, seed: int) -> Comparison:
         answer = _compare_folds(match, match.folds)
     else:
         answer = _compare_models(match, groups, units, seed)
-    remarks = [*match.left_out, *few] if match.question == "recipe" else [*few, *match.left_out]
+    unknown = [f"{side.label}: {UNKNOWN_MAKER}" for side in (match.a, match.b) if any(run.given_masks for run in side.runs)]
     return Comparison(
         question=match.question,
         a=match.a.label,
@@ -200,7 +200,7 @@ def _compare(match: Match, seed: int) -> Comparison:
         runs_b=tuple(run.name for run in match.b.runs),
         sample=answer.sample,
         freedom=answer.test.freedom,
-        notes=(*remarks, *answer.notes),
+        notes=(*match.left_out, *few, *unknown, *answer.notes),
         more=answer.more,
     )
 
