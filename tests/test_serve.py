@@ -36,7 +36,7 @@ from fgbg.ship.photo import AnyPhoto, Photo, open_photo
 from fgbg.ship.predict import predict_files, predict_inputs
 from fgbg.ship.refine import Refined
 from fgbg.ship.serve import connections
-from fgbg.ship.serve.app import PAGE, make_app
+from fgbg.ship.serve.app import LOCAL_HOSTS, PAGE, make_app
 from fgbg.ship.serve.connections import OncePerMinute
 from fgbg.ship.serve.limits import Limits, UploadLimits
 from fgbg.ship.serve.server import make_server
@@ -468,6 +468,30 @@ def test_another_name_of_this_machine_is_not_answered() -> None:
     assert TestClient(proxied, base_url="http://cut.example").get("/metadata").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", 200),
+        ("http://[::1]:8000", "[::1]:8000", 200),
+        ("https://cut.example", "cut.example", 200),
+        ("https://cut.example:8443", "cut.example", 200),  # a proxy's port need not be told
+        ("https://cut.example", "127.0.0.1:8000", 200),  # nor its name
+        ("http://evil.example", "127.0.0.1:8000", 403),
+        ("http://127.0.0.1.evil.example:8000", "127.0.0.1:8000", 403),
+        ("http://localhost:3000", "localhost:8000", 403),
+        ("http://localhost:3000", "127.0.0.1:8000", 403),
+        ("null", "127.0.0.1:8000", 403),
+    ],
+)
+def test_a_page_of_another_site_computes_nothing(origin: str, host: str, status: int) -> None:
+    app = make_app(Redness(), "red", hosts=(*LOCAL_HOSTS, "cut.example"))
+    form = {"file": ("photo.png", encode(red_square()))}
+    client = TestClient(app, base_url="http://127.0.0.1:8000", headers={"Host": host, "Origin": origin})
+    answer = client.post("/predict", files=form)
+    assert answer.status_code == status
+    assert (status == 200) or f"Origin {origin} is not this server's" in answer.json()["detail"]
+
+
 def test_a_probe_need_not_know_the_name() -> None:
     probe = TestClient(make_app(Redness(), "red"), base_url="http://10.1.2.3:8000")
     assert probe.get("/health").json() == {"status": "ok"}
@@ -586,5 +610,10 @@ def test_what_cannot_be_served(capsys: pytest.CaptureFixture[str]) -> None:
     for flag, value in (("--at-once", "0"), ("--seconds", "-1"), ("--megabytes", "nan"), ("--megapixels", "inf")):
         assert cli.main(["serve", "--port", "0", flag, value]) == 2
         assert f"{flag} {value}: must be a number above 0" in capsys.readouterr().err
+    for name in ("*", "http://cut.example", "cut.example:8000", "cut.example/", "*cut.example"):
+        assert cli.main(["serve", "--port", "99999", "--names", "good.example", name]) == 2
+        assert f"--names '{name}': must be a host name alone" in capsys.readouterr().err
+    assert cli.main(["serve", "--port", "99999", "--names", "cut.example", "*.cut.example", "[fd00::1]", "Box_1"]) == 2
+    assert "--port 99999" in capsys.readouterr().err
     assert cli.main(["serve", "no/such/model.onnx"]) == 2
     assert "no/such/model.onnx does not exist" in capsys.readouterr().err

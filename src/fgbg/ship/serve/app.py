@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -37,6 +38,7 @@ PAGE = {
     "/zip.js": ("zip.js", "text/javascript"),
 }
 HEALTH = "/health"
+PORT = re.compile(r":\d+$")
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]", "::1")
 GUARD = {
     # The page may contact only this server, and no other page may frame it.
@@ -102,12 +104,38 @@ def make_app(model: Model, name: str, limits: Limits | None = None, *, hosts: tu
 
 
 class KnownNames(TrustedHostMiddleware):
-    """Middleware that refuses host names other than the server's, except from probes, which may know only an address."""
+    """Middleware that refuses host names other than the server's, except from probes, which may know only an address.
+
+    What pages of other sites make their reader's browser send is refused too, unless it can only look.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            headers = datastructures.Headers(scope=scope)
+            origin = headers.get("origin")  # browsers tell it; programs need not
+            if origin and not self._is_own(origin, headers.get("host", "")):
+                await _refuse_origin(origin).respond()(scope, receive, send)
+                return
         ask = self.app if scope.get("path") == HEALTH else super().__call__
         await ask(scope, receive, send)
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Whether it is the server that was asked, or a name that was given to it: a proxy may change name and port."""
+        place = origin.lower().partition("://")[2]
+        name = PORT.sub("", place)
+        given = [each for each in self.allowed_hosts if each not in LOCAL_HOSTS]  # this machine's other ports are others'
+        return host.lower() in (place, name) or any(
+            name == each or (each.startswith("*") and name.endswith(each[1:])) for each in given
+        )
+
+
+def _refuse_origin(origin: str) -> RefusedError:
+    return RefusedError(
+        403,
+        f"Origin {origin} is not this server's, and pages of other sites may send it nothing: open its own page, and if a "
+        "proxy shows that under another name, start the server with --names and that name",
+    )
 
 
 class Guard:
@@ -130,6 +158,7 @@ class Guard:
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/json": {}, "image/png": {}}, "description": "The answer."},
     400: {"description": "A form that cannot be read, or a name that is not this machine's."},
+    403: {"description": "Sent by a page of another site."},
     408: {"description": "The upload took too long."},
     413: {"description": "The file or the photo is too large."},
     415: {"description": "Not a photo that can be read."},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Thread
 
@@ -21,6 +22,7 @@ from fgbg.ship.serve.connections import Connection, OncePerMinute
 from fgbg.ship.serve.limits import Limits
 
 LAST_ANSWERS = 8  # seconds that pending answers are given when the server is stopped: a container is killed after 10
+HOST_NAME = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
 BACKLOG = 100  # connections that are accepted in one go, before any of them is closed as one too many
 
 
@@ -50,8 +52,9 @@ def serve(
         say: Called with the lines to print.
 
     Raises:
-        UserError: There is no such model, or the port is taken.
+        UserError: There is no such model, the port is taken, or a name is none.
     """
+    _require_names(hosts)
     limits = limits or Limits()
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a broken form is reported to its sender, not here
     logging.getLogger("asyncio").addFilter(OncePerMinute("socket.accept() out of system resource"))
@@ -97,6 +100,16 @@ def name_page(host: str, port: int) -> str:
     """
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # a wildcard address cannot be opened
     return f"http://[{own}]:{port}/" if ":" in own else f"http://{own}:{port}/"
+
+
+def _require_names(names: Sequence[str]) -> None:
+    """Refuse what no browser would ask for, and what would let in every name."""
+    for name in names:
+        if not HOST_NAME.fullmatch(name):
+            raise UserError(
+                f"--names '{name}': must be a host name alone, without http:// and port, such as cut.example.org, "
+                "*.example.org or [fd00::1]"
+            )
 
 
 def _listen(host: str, port: int) -> socket.socket:
