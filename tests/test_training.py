@@ -25,6 +25,7 @@ from torch import nn
 
 import fgbg
 from discs import make_samples, small_config, write_discs
+from fgbg import cli
 from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.data.samples import SPLITS, understand_samples
 from fgbg.engine import Engine, name_cpu
@@ -32,6 +33,7 @@ from fgbg.judge.evaluate import evaluate
 from fgbg.judge.report import write_record
 from fgbg.judge.runs import evaluate_run
 from fgbg.loss_names import LOSS_SETTINGS
+from fgbg.models.checkpoint import read_header
 from fgbg.run import Run
 from fgbg.training import loop
 from fgbg.training.loop import deal_batches
@@ -560,6 +562,44 @@ def test_an_old_run_with_a_setting_that_its_loss_lacks_is_resumed(tmp_path: Path
         fgbg.train(config, samples=make_samples())
     run = fgbg.train(replace(config, epochs=2), samples=make_samples(), resume=True)
     assert len(run.epochs()) == 2
+
+
+@pytest.fixture(scope="module")
+def own_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("own") / "run"
+    return fgbg.train(small_config(out, epochs=1), samples=make_samples(), model=TinyNetwork())
+
+
+def test_a_run_of_an_own_network_goes_on_from_python_alone(
+    own_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_discs(tmp_path)
+    for command, sentence in (
+        (["--resume", "--out", str(own_run.folder)], f"{own_run.folder} was trained with a network of your own, Tiny"),
+        ([str(data), "--init", str(own_run.folder)], f"--init {own_run.folder} holds a network of your own, TinyNetwork"),
+    ):
+        assert cli.main(["train", "--out", str(tmp_path / "new"), *command]) == 2
+        told = capsys.readouterr().err
+        assert sentence in told
+        assert "fgbg.train(…, model=…" in told
+    with pytest.raises(fgbg.UserError, match=r"network of your own, TinyNetwork.*resume=True"):
+        fgbg.train(small_config(own_run.folder, epochs=2), samples=make_samples(), resume=True)
+    with pytest.raises(fgbg.UserError, match=r"--init pets is timm_unet.* asks for own:TinyNetwork: leave model="):
+        fgbg.train(small_config(tmp_path / "new", init="pets"), samples=make_samples(), model=TinyNetwork())
+
+
+def test_an_own_network_starts_with_the_weights_of_another_run(own_run: Run, tmp_path: Path) -> None:
+    config = small_config(tmp_path / "run", epochs=1, init=str(own_run.folder), learning_rate=1e-12)
+    with pytest.raises(fgbg.UserError, match=r"of the validation photos .* trained the model of --init"):
+        judged = [replace(sample, split="validation") for sample in make_samples()[1:2]]
+        fgbg.train(config, samples=[*make_samples(40)[20:], *judged], model=TinyNetwork())
+    run = fgbg.train(config, samples=make_samples(40)[20:], model=TinyNetwork())
+    before, after = load_file(own_run.best), load_file(run.best)
+    for name, weight in before.items():
+        torch.testing.assert_close(after[name], weight, rtol=0, atol=1e-9)
+    longer = replace(config, epochs=2)
+    assert len(fgbg.train(longer, samples=make_samples(40)[20:], model=TinyNetwork(), resume=True).epochs()) == 2
+    assert set(read_header(own_run.best).training_images) < set(read_header(run.best).training_images)
 
 
 @pytest.mark.parametrize(("offset", "told"), [(30.0, "calls nearly everything object"), (-30.0, "finds nearly nothing")])

@@ -72,8 +72,8 @@ def load_model(path: Path, *, network: nn.Module | None = None) -> tuple[Predict
         padded = build_network(header.network, width=header.width, encoder=header.encoder)
     else:
         raise UserError(
-            f"{path} holds a network of your own, which only you can build: give it from Python, to fgbg.load or "
-            "fgbg.evaluate_run, as network=…"
+            f"{path} holds a network of your own, which only you can build: give it from Python, to fgbg.load, "
+            "fgbg.evaluate_run or fgbg.export, as network=…"
         )
     try:
         padded.load_state_dict(weights)

@@ -56,20 +56,21 @@ def build_initial_network(config: TrainConfig, own: nn.Module | None, *, resumed
         UserError: Its weights are unavailable, or belong to another network; or it does not accept images of this size.
     """
     torch.manual_seed(int(open_stream(config.seed, 0, Purpose.NETWORK).integers(2**63)))
-    if own is not None:
-        if config.init or config.pretrained != "none":
-            raise UserError("--init and --pretrained are for fgbg's models: load the weights of your own network yourself")
-        return InitialWeights(wrap_network(own))
-    if resumed and (config.init or config.pretrained != "none"):
-        network, header = build_network(config.model, width=config.width, encoder=config.encoder), read_header(resumed)
-        return InitialWeights(network, header.mean, header.deviation, header=header, resumed=True)
-    if config.init:
-        require_same_network(config)
-        predictor, header = load_model(find_model_file(config.init))
+    if own is not None and config.pretrained != "none":
+        raise UserError("--pretrained is for fgbg's models: load the weights of your own network yourself")
+    if config.init and not resumed:
+        require_same_network(config, own)
+        predictor, header = load_model(find_model_file(config.init), network=own)
         network = wrap_network(predictor.network.train())
         _require_sizes(network, config)
         return InitialWeights(network, header.mean, header.deviation, header=header)
-    network = build_network(config.model, width=config.width, encoder=config.encoder)
+    if own is not None:
+        network = wrap_network(own)
+    else:
+        network = build_network(config.model, width=config.width, encoder=config.encoder)
+    if resumed and (config.init or config.pretrained != "none"):
+        header = read_header(resumed)
+        return InitialWeights(network, header.mean, header.deviation, header=header, resumed=True)
     _require_sizes(network, config)
     if config.pretrained == "none":
         return InitialWeights(network)
@@ -135,26 +136,36 @@ def _require_sizes(network: StridePadding, config: TrainConfig) -> None:
                 ) from None
 
 
-def require_same_network(config: TrainConfig) -> None:
-    """Refuse settings that ask for another network than that of the `--init` model.
+def require_same_network(config: TrainConfig, own: nn.Module | None = None) -> None:
+    """Refuse settings that ask for another network than that of the `--init` model, or a user's own instead.
 
     Raises:
-        UserError: They do, or there is no such model.
+        UserError: They do, or there is no such model, or it holds a network of the user's own and none was given.
     """
-    header = read_header(find_model_file(config.init))
+    header = _read_init(config.init) if own is None else read_header(find_model_file(config.init))
     theirs = describe_model(header.network, width=header.width, encoder=header.encoder)
     ours = describe_model(config.model, width=config.width, encoder=config.encoder)
     if theirs != ours:
-        raise UserError(
-            f"--init {config.init} is {theirs}, and this run asks for {ours}: leave --model, --width and --encoder out"
-        )
+        cure = "leave --model, --width and --encoder out" if own is None else "leave model=… out, or init"
+        raise UserError(f"--init {config.init} is {theirs}, and this run asks for {ours}: {cure}")
 
 
 def inherit_network(init: str) -> dict[str, object]:
     """The settings that the `--init` model determines, by name.
 
     Raises:
-        UserError: There is no such model.
+        UserError: There is no such model, or it holds a network of the user's own.
     """
-    header = read_header(find_model_file(init))
+    header = _read_init(init)
     return {"model": header.network, "width": header.width, "encoder": header.encoder}
+
+
+def _read_init(init: str) -> ModelHeader:
+    """The header of the `--init` model, which fgbg must be able to build."""
+    header = read_header(find_model_file(init))
+    if header.network.startswith("own:"):
+        raise UserError(
+            f"--init {init} holds a network of your own, {header.network.removeprefix('own:')}, which only Python can "
+            "build: go on there, by fgbg.train(…, model=…), with init in its config"
+        )
+    return header

@@ -27,7 +27,13 @@ from fgbg.training.build import build_learner, understand_data
 from fgbg.training.initial_weights import InitialWeights, describe_initial_weights, require_same_network
 from fgbg.training.loop import Learner
 from fgbg.training.own_parts import OwnParts
-from fgbg.training.resume import describe_resumption, require_intact_run, require_same_parts, require_same_settings
+from fgbg.training.resume import (
+    describe_resumption,
+    require_intact_run,
+    require_own_network,
+    require_same_parts,
+    require_same_settings,
+)
 from fgbg.training.selfcheck import check_before_training
 from fgbg.training.state import Progress, restore_state
 from fgbg.training.track import require_tracker
@@ -71,7 +77,8 @@ def prepare_training(
         if config.init and not resume:
             require_same_network(config)
         batch = config.batch_size // engine.processes // config.accumulate
-        require_model(config.model, encoder=config.encoder, batch=batch)  # before anything is read or written
+        if not (resume and config.model.startswith("own:")):  # of that, `require_own_network` tells
+            require_model(config.model, encoder=config.encoder, batch=batch)  # before anything is read or written
     if own.loss is None and not resume:
         require_loss_options(config)
     run = _open_folder(config, resume, engine)
@@ -93,6 +100,7 @@ def _prepare(
     """Understand the data, build the parts, write the first files, pass the self-check."""
     before = run.config if resume else config
     if resume:
+        require_own_network(run, before, own.model)
         require_same_settings(before, config)
 
     # A resumed run keeps its splits, whatever lists, groups and tables say by now.

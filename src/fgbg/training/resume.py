@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from fgbg.config import TrainConfig, flatten
 from fgbg.errors import UserError
 from fgbg.models.checkpoint import require_intact
@@ -19,6 +21,19 @@ RESUMABLE = frozenset(
     {"epochs", "patience", "device", "threads", "cuda_graphs", "out", "threshold_for", "track", "selfcheck"}
 )
 """Settings that a resumed run may change."""
+
+
+def require_own_network(run: Run, before: TrainConfig, own: nn.Module | None) -> None:
+    """Refuse to resume a run of a user's own network without it.
+
+    Raises:
+        UserError: It is missing.
+    """
+    if own is None and before.model.startswith("own:"):
+        raise UserError(
+            f"{run.folder} was trained with a network of your own, {before.model.removeprefix('own:')}, which only Python "
+            "can build: resume it there, by fgbg.train(…, model=…, resume=True)"
+        )
 
 
 def require_same_settings(before: TrainConfig, now: TrainConfig) -> None:
