@@ -536,6 +536,11 @@ def test_single_images_train_where_the_deepest_level_has_several_pixels(tmp_path
     assert np.isfinite(run.epochs()[0].train_loss)
 
 
+def test_samples_may_come_one_by_one(tmp_path: Path) -> None:
+    run = fgbg.train(small_config(tmp_path / "run", epochs=1), samples=(sample for sample in make_samples()))
+    assert run.fingerprint == fgbg.train(small_config(tmp_path / "list", epochs=1), samples=make_samples()).fingerprint
+
+
 def test_a_run_on_own_samples_asks_for_data_to_score(tmp_path: Path) -> None:
     run = fgbg.train(small_config(tmp_path / "run", epochs=1), samples=make_samples(8))
     with pytest.raises(fgbg.UserError, match="name the DATA to score"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ HARDLY = 0.02  # mean recall or specificity below which a model gives one answer
 def train(
     config: TrainConfig,
     *,
-    samples: Sequence[Sample] | None = None,
+    samples: Iterable[Sample] | None = None,
     model: nn.Module | None = None,
     loss: Loss | None = None,
     augment: Augment | None = None,
@@ -69,7 +69,9 @@ def train(
     Raises:
         UserError: Something in the configuration, the data or the folder cannot be used.
     """
-    with prepare_training(config, OwnParts(samples, model, loss, augment, metric), resume=resume) as training:
+    samples = None if samples is None else list(samples)  # a generator can be looked at once only
+    own = OwnParts(samples, model, loss, augment, metric)
+    with prepare_training(config, own, resume=resume) as training:
         with keeping_memory():
             _train_and_record(training)
         return training.run
