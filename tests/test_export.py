@@ -34,7 +34,7 @@ from fgbg.models.onnx_weights import HALF_SUFFIX, LEFT_OUT_KEY, round_weights, s
 from fgbg.models.predictor import Predictor
 from fgbg.models.zoo import LIBRARY
 from fgbg.run import Run, create_run
-from fgbg.seal import ONNX_SEAL_KEY
+from fgbg.seal import BLANK, ONNX_SEAL_KEY, seal_onnx
 from fgbg.ship import export as export_module
 from fgbg.ship import photo as photo_module
 from fgbg.ship.card import PURPOSE
@@ -705,6 +705,21 @@ def test_an_exported_file_with_another_bit_is_refused(home: Home, tmp_path: Path
     for use in (fgbg.load, load_model):
         with pytest.raises(UserError, match=r"flipped\.onnx is damaged"):
             use(path)
+
+
+@pytest.mark.parametrize("part", ["ir_version", "opset"])
+def test_a_file_for_a_newer_onnx_runtime_is_not_called_damaged(home: Home, tmp_path: Path, part: str) -> None:
+    model = onnx.load(home.export.path)
+    seal = next(entry for entry in model.metadata_props if entry.key == ONNX_SEAL_KEY)
+    seal.value = BLANK
+    if part == "ir_version":
+        model.ir_version = 99
+    else:
+        model.opset_import[0].version = 99
+    path = tmp_path / "newer.onnx"
+    path.write_bytes(seal_onnx(model.SerializeToString()))
+    with pytest.raises(UserError, match=r"newer\.onnx was written for a newer ONNX Runtime than .* pip install"):
+        fgbg.load(path)
 
 
 def test_what_cannot_be_exported_is_said_before_any_work(home: Home, tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ onnxruntime.disable_telemetry_events()  # in case a program imported it before f
 
 ERRORS_ONLY = 3  # of ONNX Runtime's levels: it warns that the size of the answer is an optional input, which is intended
 
+FOR_NEWER = ("Unsupported model IR version", "is under development and support for this is limited")
+"""What ONNX Runtime says of a file in a format, or with operators, of which it does not know yet."""
+
 
 class OnnxModel:
     """A model that takes a photo and returns the probability of object for each pixel.
@@ -35,7 +38,7 @@ class OnnxModel:
         header: The model file's header.
 
     Raises:
-        UserError: The file is missing, damaged, or was not written by fgbg.
+        UserError: The file is missing, damaged, for a newer ONNX Runtime, or was not written by fgbg.
     """
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
@@ -54,6 +57,11 @@ class OnnxModel:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no other common class
+            if any(words in str(error) for words in FOR_NEWER):
+                raise UserError(
+                    f"{path} was written for a newer ONNX Runtime than {onnxruntime.__version__}, which is installed: pip "
+                    "install --upgrade onnxruntime"
+                ) from None
             raise UserError(f"{path} is damaged or no ONNX file ({first_line(error)}): export or copy it again") from None
         self.header = parse_header(self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY), path)
 
