@@ -177,10 +177,13 @@ def test_two_photos_never_go_to_one_file(tmp_path: Path) -> None:
     one, two = write(tmp_path / "one" / "a.png"), write(tmp_path / "two" / "a.png")
     with pytest.raises(UserError, match=r"several photos would be written to .*a\.png\.png"):
         plan_jobs([one, two], tmp_path / "out")
-    for name in ("a.webp", "a.png.png"):
+    write(tmp_path / "one" / "a.png.webp")  # which, beside a.png alone, takes the name a.png.png
+    jobs = plan_jobs([tmp_path / "one"], tmp_path / "out")
+    assert {job.source.name: job.target.name for job in jobs} == {"a.png": "a.png", "a.png.webp": "a.png.png"}
+    for name in ("a.webp", "a.png.webp.webp"):
         write(tmp_path / "one" / name)
-    with pytest.raises(UserError, match=r"several photos would be written to .*a\.png\.png"):
-        plan_jobs([tmp_path / "one"], tmp_path / "out")
+    jobs = plan_jobs([tmp_path / "one"], tmp_path / "out")
+    assert all(job.target.name == f"{job.source.name}.png" for job in jobs)
 
 
 def test_results_inside_the_input_folder_are_not_taken_for_photos(red_model: Path, tmp_path: Path) -> None:

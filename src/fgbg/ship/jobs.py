@@ -146,12 +146,13 @@ def assign_targets(placed: Sequence[tuple[Path, Path]], out: Path) -> list[Job]:
     Raises:
         UserError: Two photos would go to one file, or a photo would be overwritten.
     """
-    # a.jpg and a.png of one folder would both become a.png: such photos keep their whole name.
+    # a.jpg and a.png of one folder would both become a.png: such photos keep their whole name. So do those that would take
+    # such a name, as a.png.jpg would take a.png.png.
     shared = Counter(place.with_suffix("") for _, place in placed)
-    jobs = [
-        Job(source, out / (place.with_suffix(".png") if shared[place.with_suffix("")] == 1 else f"{place}.png"))
-        for source, place in placed
-    ]
+    whole = {place for _, place in placed if shared[place.with_suffix("")] > 1}
+    while more := {place for _, place in placed if place.with_suffix("") in whole} - whole:
+        whole |= more
+    jobs = [Job(source, out / (f"{place}.png" if place in whole else place.with_suffix(".png"))) for source, place in placed]
     twice = [str(target) for target, count in Counter(job.target for job in jobs).items() if count > 1]
     if twice:
         raise UserError(f"several photos would be written to {name_some(twice, 3)}: predict them in separate runs")
