@@ -33,6 +33,7 @@ from fgbg.ship.onnx_model import OnnxModel
 from fgbg.ship.photo import Photo
 from fgbg.ship.predict import Outcome, predict_inputs
 from fgbg.ship.provenance import RECORD, Ledger
+from fgbg.ship.refine import Refined, parse_steps
 from fgbg.ship.serve.answer import answer_photo
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Kind
 from trivial import RedNetwork, draw, make_header, make_network, make_noise, paint, unchecked
@@ -131,6 +132,33 @@ def test_every_kind_is_a_png_of_the_photos_size(red_model: Path, tmp_path: Path,
     run(red_model, photo, out=tmp_path / "out", kind=kind)
     with Image.open(tmp_path / "out" / "a.png") as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", KINDS[kind], edges[::-1])
+
+
+@pytest.mark.parametrize("steps", ["", "largest"])
+def test_another_threshold_draws_another_mask_and_another_folder(unet_model: Path, tmp_path: Path, steps: str) -> None:
+    photo, out = write(tmp_path / "a.png", make_noise(37, 51)), tmp_path / "out"
+    command = ["predict", str(unet_model), str(photo), "--out", str(out), "--device", "cpu", "--refine", steps]
+    command = command if steps else command[:-2]
+    assert cli.main([*command, "--threshold", "0.3"]) == 0
+    plain = fgbg.load(unet_model)
+    expected = Refined(plain, parse_steps(steps), 0.3)(photo) > 0.3
+    np.testing.assert_array_equal(read(out / "a.png"), expected * 255)
+    assert (expected != (Refined(plain, parse_steps(steps))(photo) > plain.threshold)).any()
+    low = fgbg.load(unet_model, refine=steps, threshold=0.3)
+    np.testing.assert_array_equal(low(photo) > low.threshold, expected)
+    with pytest.raises(UserError, match="out holds predictions of another threshold: choose another --out"):
+        run(unet_model, photo, out=out, refine=steps)
+    assert run(unet_model, photo, out=out, refine=steps, threshold=0.3).already == 1
+
+
+def test_a_threshold_that_decides_nothing_is_refused(unet_model: Path, tmp_path: Path) -> None:
+    photo, out = write(tmp_path / "a.png"), tmp_path / "out"
+    for threshold in (0.0, 1.0, np.nan):
+        with pytest.raises(UserError, match=rf"--threshold {threshold:g}: must lie between 0 and 1"):
+            run(unet_model, photo, out=out, threshold=threshold)
+    with pytest.raises(UserError, match=r"--threshold 0\.3: .* probability"):
+        run(unet_model, photo, out=out, threshold=0.3, kind="probability")
+    assert not out.exists()
 
 
 # Where files go

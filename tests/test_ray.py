@@ -117,6 +117,13 @@ def work(inputs: Path | str, out: Path, **changes: Any) -> dict[str, str]:
     return {answer["id"]: answer["problem"] for answer in answers}
 
 
+def test_a_worker_draws_at_the_threshold_that_is_asked_for(tmp_path: Path) -> None:
+    photos = draw_photos(tmp_path / "photos")
+    work(photos, tmp_path / "out", threshold=0.05, making="another")
+    expected = predict_here(photos, tmp_path / "here", threshold=0.05)
+    assert read_all(tmp_path / "out") == expected != predict_here(photos, tmp_path / "plain")
+
+
 # What is refused, and how it is said
 
 

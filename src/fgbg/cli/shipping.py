@@ -34,6 +34,9 @@ class PredictArguments:
     refine: str = ""
     """Steps after the network, with commas: largest (part only), fill (holes), specks (dropped), edges (of the photo
     followed). fgbg refine tells which of them help."""
+    threshold: float | None = None
+    """A pixel is object if its probability is above it; by default the model's own. A lower one finds
+    more of the object, and takes more ground for it."""
     force: bool = False
     """Overwrite files. By default what this model made of the same photos is kept, and only the rest computed."""
     device: str = "auto"
@@ -64,7 +67,7 @@ def predict_verb(argv: Sequence[str]) -> int:
 
 def _predict(arguments: PredictArguments) -> Outcome:
     inputs, out = list(arguments.inputs), Path(arguments.out).expanduser()
-    same: dict[str, Any] = {"refine": arguments.refine, "force": arguments.force, "device": arguments.device}
+    same: dict[str, Any] = {name: getattr(arguments, name) for name in ("refine", "threshold", "force", "device")}
     if arguments.engine == "ray":
         require_extra("ray")
         from fgbg.ship.scale.predict import predict_at_scale

@@ -30,13 +30,11 @@ class Model(Protocol):
 
     Attributes:
         header: The model file's header.
+        threshold: The probability above which a pixel is object: the header's, unless another one was asked for.
     """
 
     header: ModelHeader
-
-    @property
-    def threshold(self) -> float:
-        """The probability above which a pixel is object."""
+    threshold: float
 
     @property
     def one_by_one(self) -> bool:
@@ -53,7 +51,9 @@ class Model(Protocol):
         """Each photo with its probability, in order: the fast way for many."""
 
 
-def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine: str = "") -> Model:
+def load(
+    model: str | Path, *, network: Any = None, device: str = "cpu", refine: str = "", threshold: float | None = None
+) -> Model:
     """Load a run's best model, a `.safetensors` or `.onnx` file, or `pets`, the model that ships with fgbg.
 
     Args:
@@ -62,12 +62,13 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine:
         network: The network to load the weights into, if it was your own; an exported model needs none.
         device: Where to compute: cpu, cuda, cuda:1, mps, auto. An exported model computes on the CPU.
         refine: Steps that its answers go through, separated by commas: of largest, fill, specks, edges.
+        threshold: The probability above which a pixel is object, to the steps too; by default the model's own.
 
     Raises:
-        UserError: There is no model, it cannot be used, or a step is not known.
+        UserError: There is no model, it cannot be used, a step is not known, or the threshold is not between 0 and 1.
     """
-    if steps := parse_steps(refine):
-        return Refined(load(model, network=network, device=device), steps)
+    if (steps := parse_steps(refine)) or threshold is not None:
+        return _adjust(load(model, network=network, device=device), steps, threshold)
     names = part_names(model)
     if len(names) > 1:
         return ModelEnsemble([load(name, network=copy.deepcopy(network), device=device) for name in names])
@@ -84,14 +85,16 @@ def load(model: str | Path, *, network: Any = None, device: str = "cpu", refine:
     return TorchModel(predictor.to(resolve_device(device)), header)
 
 
-def load_for_many(model: str, *, photo_count: int, device: str = "auto", refine: str = "") -> Model:
+def load_for_many(
+    model: str, *, photo_count: int, device: str = "auto", refine: str = "", threshold: float | None = None
+) -> Model:
     """The model, set up to be fastest for that many photos.
 
     Raises:
         UserError: As `load`.
     """
-    if steps := parse_steps(refine):
-        return Refined(load_for_many(model, photo_count=photo_count, device=device), steps)
+    if (steps := parse_steps(refine)) or threshold is not None:
+        return _adjust(load_for_many(model, photo_count=photo_count, device=device), steps, threshold)
     names = part_names(model)
     if len(names) > 1:
         return ModelEnsemble([load_for_many(str(name), photo_count=photo_count, device=device) for name in names])
@@ -104,6 +107,15 @@ def load_for_many(model: str, *, photo_count: int, device: str = "auto", refine:
     from fgbg.engine import Engine
 
     return load(file, device=str(Engine(device, "fp32").device))
+
+
+def _adjust(model: Model, steps: Sequence[str], threshold: float | None) -> Model:
+    """A model that was just loaded, with steps after it and another threshold."""
+    if threshold is not None:
+        if not 0 < threshold < 1:
+            raise UserError(f"--threshold {threshold:g}: must lie between 0 and 1; leave it out for the model's own")
+        model.threshold = threshold
+    return Refined(model, steps) if steps else model
 
 
 def part_names(model: str | Path) -> list[str | Path]:
@@ -184,7 +196,7 @@ def describe_model(name: str, model: Model) -> str:
     header = model.header
     lies = f" (shipped with fgbg; the folder here is ./{PETS})" if name == PETS and Path(PETS).is_dir() else ""
     refined = f", then {', '.join(model.steps)}" if isinstance(model, Refined) else ""
-    return f"model {name}{lies}: {_name_network(header)}, {header.size} px, threshold {header.threshold:g}{refined}"
+    return f"model {name}{lies}: {_name_network(header)}, {header.size} px, threshold {model.threshold:g}{refined}"
 
 
 def _name_network(header: ModelHeader) -> str:

@@ -36,6 +36,7 @@ class OnnxModel:
 
     Attributes:
         header: The model file's header.
+        threshold: The probability above which a pixel is object.
 
     Raises:
         UserError: The file is missing, damaged, for a newer ONNX Runtime, or was not written by fgbg.
@@ -64,11 +65,7 @@ class OnnxModel:
                 ) from None
             raise UserError(f"{path} is damaged or no ONNX file ({first_line(error)}): export or copy it again") from None
         self.header = parse_header(self._session.get_modelmeta().custom_metadata_map.get(HEADER_KEY), path)
-
-    @property
-    def threshold(self) -> float:
-        """The probability above which a pixel is object."""
-        return self.header.threshold
+        self.threshold = self.header.threshold
 
     @property
     def one_by_one(self) -> bool:

@@ -36,7 +36,7 @@ from fgbg.ship.provenance import (
 )
 from fgbg.ship.refine import parse_steps
 from fgbg.storage import PARTIAL, aside_of, make_folder
-from fgbg.words import Kind, plural
+from fgbg.words import AnyKind, Kind, plural
 
 Result = TypeVar("Result")
 
@@ -70,6 +70,7 @@ def predict_inputs(
     *,
     kind: Kind = "mask",
     refine: str = "",
+    threshold: float | None = None,
     force: bool = False,
     device: str = "auto",
     say: Callable[[str], None] = print,
@@ -80,19 +81,20 @@ def predict_inputs(
     is not computed again.
 
     Raises:
-        UserError: There is no model or no photo, the photos with 16 bits use 14 or fewer, or `out` cannot be used or
-            (without `force`) holds other predictions.
+        UserError: There is no model or no photo, the photos with 16 bits use 14 or fewer, `threshold` decides nothing, or
+            `out` cannot be used or (without `force`) holds other predictions.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UserError("fgbg predict is one process: start it without torchrun; --engine ray shares photos among several")
     name, photos = tell_model_from_photos(inputs)
     if strange := [photo for photo in photos if needs_ray(photo)]:
         raise UserError(f"{strange[0]} is no file or folder of photos: --engine ray reads Parquet and addresses")
+    require_use(threshold, kind, refine)
     if kind == "soft":
         require_matting()
     out, skipped = out.expanduser(), Skipped()
     jobs, folder = plan_output([Path(path).expanduser() for path in photos], out, skipped)
-    model, model_hash = load_identified(name, photo_count=len(jobs), device=device, refine=refine)
+    model, model_hash = load_identified(name, photo_count=len(jobs), device=device, refine=refine, threshold=threshold)
     say(describe_model(name, model))
     refuse_few_bits(job.source for job in jobs)
     provenance = Provenance(model_hash, kind, model.threshold, fgbg.__version__, ",".join(parse_steps(refine)))
@@ -114,6 +116,19 @@ def predict_inputs(
         already=len(jobs) - len(todo),
         remarks=(*skipped.describe(), *describe_left_behind(left_behind), *describe_outdated(todo, outcome.failed), *mixed),
     )
+
+
+def require_use(threshold: float | None, kind: AnyKind, refine: str) -> None:
+    """Refuse a threshold where nothing is asked of it.
+
+    Raises:
+        UserError: The picture is of probabilities, and no step looks at what is object.
+    """
+    if threshold is not None and kind == "probability" and not refine:
+        raise UserError(
+            f"--threshold {threshold:g}: --kind probability shows each pixel's own, whatever the threshold: leave one of "
+            "the two out"
+        )
 
 
 def describe_left_behind(files: dict[Path, Path]) -> list[str]:

@@ -47,11 +47,13 @@ def hash_model(name: str) -> str:
     return ",".join(hash_file(find_model_file(part))[:12] for part in part_names(name))
 
 
-def load_identified(name: str, *, photo_count: int, device: str, refine: str) -> tuple[Model, str]:
+def load_identified(
+    name: str, *, photo_count: int, device: str, refine: str, threshold: float | None = None
+) -> tuple[Model, str]:
     """`load_for_many`, with the hash of the very files that were loaded, even if a training replaces them meanwhile."""
     while True:
         before = hash_model(name)
-        model = load_for_many(name, photo_count=photo_count, device=device, refine=refine)
+        model = load_for_many(name, photo_count=photo_count, device=device, refine=refine, threshold=threshold)
         if hash_model(name) == before:
             return model, before
 

@@ -23,15 +23,12 @@ class TorchModel:
     Attributes:
         predictor: The module that computes it.
         header: The model file's header.
+        threshold: The probability above which a pixel is object.
     """
 
     def __init__(self, predictor: Predictor, header: ModelHeader) -> None:
         self.predictor, self.header = predictor, header
-
-    @property
-    def threshold(self) -> float:
-        """The probability above which a pixel is object."""
-        return self.predictor.threshold
+        self.threshold = predictor.threshold
 
     @property
     def one_by_one(self) -> bool:

@@ -15,7 +15,7 @@ from fgbg.model_file import PETS
 from fgbg.ship.jobs import names_picture
 from fgbg.ship.load import describe_model, part_names
 from fgbg.ship.matte import require_matting
-from fgbg.ship.predict import Outcome, describe_left_behind, describe_outdated, tell_model_from_photos
+from fgbg.ship.predict import Outcome, describe_left_behind, describe_outdated, require_use, tell_model_from_photos
 from fgbg.ship.provenance import Provenance, begin_folder, describe_mixture, load_identified
 from fgbg.ship.refine import parse_steps
 from fgbg.ship.scale.attempts import forget_attempts
@@ -33,6 +33,7 @@ def predict_at_scale(
     *,
     kind: AnyKind = "mask",
     refine: str = "",
+    threshold: float | None = None,
     force: bool = False,
     device: str = "auto",
     workers: int = 2,
@@ -46,6 +47,7 @@ def predict_at_scale(
         out: The folder to write to, which all workers see.
         kind: As for `predict_inputs`, or "rle": Parquet rows with the masks' runs.
         refine: Steps after the network, separated by commas.
+        threshold: The probability above which a pixel is object; by default the model's own.
         force: Overwrite files.
         device: auto and cpu compute on the CPU; cuda gives each worker a GPU of its own.
         workers: How many processes compute.
@@ -60,12 +62,13 @@ def predict_at_scale(
         raise UserError(f"--workers {workers}: at least one is needed")
     if names_picture(out):
         raise UserError(f"--out {out} is the file of a single photo, and --engine ray writes to a folder: choose one")
+    require_use(threshold, kind, refine)
     if kind == "soft":
         require_matting()
     out = out.expanduser().absolute()
     plan = plan_rows(photos, out)
     _require_names(plan.rows, kind)
-    model, model_hash = load_identified(name, photo_count=len(plan.rows), device="cpu", refine=refine)
+    model, model_hash = load_identified(name, photo_count=len(plan.rows), device="cpu", refine=refine, threshold=threshold)
     say(describe_model(name, model))
     if plan.store is None:  # elsewhere a look at each file would cost as much as predicting it
         refuse_few_bits(row.source for row in plan.rows)
@@ -83,6 +86,7 @@ def predict_at_scale(
         photo_count=len(plan.rows),
         threads=1 if address else max(1, count_cores() // workers),
         store=plan.store,
+        threshold=threshold,
     )
     problems = _compute_all(order, plan, todo, workers=workers, address=address) if todo else {}
     failed = {Path(row.id) if plan.table else row.source: problems[row.id] for row in todo if problems[row.id]}

@@ -47,6 +47,7 @@ class Order:
     out: Path
     photo_count: int
     threads: int
+    threshold: float | None = None  # the model's own if it is None
     store: Store | None = None  # where the photos lie, if not on disks that every worker sees
     fgbg_version: str = fgbg.__version__
 
@@ -75,7 +76,11 @@ class Worker:
                 f"a worker has fgbg {fgbg.__version__}, not {order.fgbg_version}: install one version everywhere"
             )
         model, model_hash = load_identified(
-            order.model, photo_count=order.photo_count, device=order.device, refine=order.refine
+            order.model,
+            photo_count=order.photo_count,
+            device=order.device,
+            refine=order.refine,
+            threshold=order.threshold,
         )
         if model_hash != order.model_hash:
             raise UserError(
