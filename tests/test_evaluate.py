@@ -481,3 +481,27 @@ def test_progress_is_shown_over_all_samples(engine: Engine) -> None:
 
     score(engine, three(), progress=show)
     assert told == [(3, "scoring test")]
+
+
+def test_areas_are_compared_where_both_are(engine: Engine) -> None:
+    """Twice and half average to the right size; photos without an object, true or predicted, play no part."""
+    two, one, nothing = draw("##..", "....", "....", "...."), draw("#...", "....", "....", "...."), NOTHING
+    pairs = [(two, one), (one, two), (two, nothing), (nothing, one)]
+    samples = make_set(*[(paint(predicted), truth.astype(np.uint8)) for predicted, truth in pairs])
+    evaluation = score(engine, samples)
+    assert evaluation.statement["area_ratio"] == pytest.approx(1)
+    assert evaluation.statement["area_ratio_range"] is None
+    assert "area, predicted over true 1.0000 (geometric mean)\n" in evaluation.describe()
+    many = make_set(*[(paint(two), one.astype(np.uint8))] * 30, *[(paint(one), two.astype(np.uint8))] * 10)
+    told = score(engine, many).statement
+    assert told["area_ratio"] == pytest.approx(2 ** (30 / 40) * 0.5 ** (10 / 40))
+    assert told["area_ratio_range"] == pytest.approx([0.5, 2])
+    low, high = told["intervals"]["area_ratio"]
+    assert 1 < low < told["area_ratio"] < high < 2
+
+
+def test_no_area_is_compared_where_nothing_is_found(engine: Engine) -> None:
+    samples = make_set((paint(NOTHING), (~NOTHING).astype(np.uint8)))
+    evaluation = score(engine, samples)
+    assert evaluation.statement["area_ratio"] is None
+    assert "area" not in evaluation.describe()

@@ -28,6 +28,7 @@ from fgbg.model_file import ModelHeader
 from fgbg.rows import ScoreRow
 from fgbg.words import Border, plural
 
+MOST, FEWEST_FOR_MOST = (0.025, 0.975), 40  # the range of 95 % of photos, from as many on as have one beyond each end
 MANY_EMPTY = 0.1  # share of photos without an object from which on they may make up much of the headline
 
 
@@ -77,6 +78,7 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
     estimate = estimate_mean(np.array([row.dice for row in scored]), groups=groups)
     # Without one of the outlines there is no distance: what stands in for it in a row would swamp the mean.
     outlined = [row for row in rows if row.TP + row.FN and row.TP + row.FP]
+    area_ratios = np.log([(row.TP + row.FP) / (row.TP + row.FN) for row in outlined])  # twice and half average to equal
     counts = Counts(*(np.array([getattr(row, name) for row in rows]) for name in Counts._fields))
     pooled = Counts(*(int(values.sum()) for values in counts))
     without_object = counts.TP + counts.FN == 0
@@ -91,8 +93,11 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
         "mean_boundary_iou": (rows, [row.boundary_iou for row in rows]),
         "mean_surface_distance": (outlined, [row.surface_distance for row in outlined]),
         "mean_hausdorff95": (outlined, [row.hausdorff95 for row in outlined]),
+        "area_ratio": (outlined, area_ratios),
     }
     estimates = _estimate({name: (of, np.asarray(values, np.float64)) for name, (of, values) in measures.items()})
+    if area := estimates.get("area_ratio"):
+        estimates["area_ratio"] = Estimate(*(math.exp(end) if math.isfinite(end) else end for end in area))
     objects, object_estimates = _count_all_objects(rows)
     estimates |= object_estimates
     return {
@@ -110,6 +115,7 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
         **objects,
         "intervals": {name: [*each.to_json().values()][1:] for name, each in estimates.items()},
         "outlines_count": len(outlined),
+        "area_ratio_range": np.exp(np.quantile(area_ratios, MOST)).tolist() if len(outlined) >= FEWEST_FOR_MOST else None,
         "uncertainty_correlation": _correlate([(row.uncertainty, row.dice) for row in scored]),
     }
 
@@ -190,6 +196,15 @@ def _describe_empty_photos(told: dict[str, Any]) -> list[str]:
     return [f"        photos with object {_word(told, 'dice_with_object')}  the other {share:.0%} show none{nothing}"]
 
 
+def _describe_area(told: dict[str, Any]) -> list[str]:
+    """Whether what is found is too large or too small; older statements do not tell."""
+    if told.get("area_ratio") is None:
+        return []
+    most = told["area_ratio_range"]
+    within = f"; {most[0]:.2f} to {most[1]:.2f} for 95 % of photos" if most else ""
+    return [f"  area, predicted over true {_word(told, 'area_ratio')} (geometric mean){within}"]
+
+
 def _describe_objects(told: dict[str, Any]) -> list[str]:
     """How many objects were found; nothing where photos show one object each."""
     if not has_several_objects(told):
@@ -234,6 +249,7 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"        boundary IoU       {_word(told, 'mean_boundary_iou')}",
         f"  precision {precision} · recall {recall} · specificity {specificity}",
         f"  outlines {apart} px apart, HD95 {within} px{of_how_many}",
+        *_describe_area(told),
         *_describe_objects(told),
         f"  {told['both_empty_count']} photos without object and prediction count as {told['empty']}",
     ]

@@ -26,6 +26,7 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
     "Mean specificity": "mean_specificity",
     "Mean surface distance (px)": "mean_surface_distance",
     "Mean Hausdorff 95 % (px)": "mean_hausdorff95",
+    "Predicted area over true": "area_ratio",
     "Share of objects found": "object_recall",
     "Share of predicted objects that are true": "object_precision",
     "F1 of objects": "object_f1",
@@ -53,7 +54,7 @@ STATEMENT = {  # column of the sheet Scores -> key of a run's statement
 MEASURES = {
     title: key
     for title, key in STATEMENT.items()
-    if (title.startswith("Mean ") and key != "mean_dice") or key in OBJECT_SCORES
+    if (title.startswith("Mean ") and key != "mean_dice") or key in (*OBJECT_SCORES, "area_ratio")
 }
 """Those with an interval of their own."""
 ROW_COLUMNS = [field.name for field in dataclasses.fields(ScoreRow) if field.name != "metadata"]

@@ -109,6 +109,8 @@ def list_measures(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> list[F
 
     size = statement.get("size", DASH)
     at_size = fact(f"Dice at {size} px", "dice_at_size", "prediction and truth both at the training size, as the lab has it")
+    within = "; of 95 % of photos {:.2f} to {:.2f}".format(*most) if (most := statement.get("area_ratio_range")) else ""
+    area = fact("Predicted area over true", "area_ratio", f"geometric mean over photos that have both{within}")
     with_object = fact("Dice of photos with an object", "dice_with_object", "without those that show none")
     return [
         fact("Pooled Dice", "pooled_dice", "all pixels of all photos in one count: large objects weigh more"),
@@ -127,6 +129,7 @@ def list_measures(statement: dict[str, Any], rows: Sequence[ScoreRow]) -> list[F
         fact("Precision", "mean_precision", "of what the model calls object, the share that is"),
         fact("Recall", "mean_recall", "of the object, the share that the model finds"),
         fact("Specificity", "mean_specificity", "of the background, the share that the model leaves alone"),
+        *([area] if statement.get("area_ratio") else []),
         *([with_object] if statement.get("empty_truth_count") else []),
         *(_list_object_measures(statement, fact) if has_several_objects(statement) else ()),
     ]
