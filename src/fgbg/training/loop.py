@@ -122,8 +122,17 @@ class Validated(NamedTuple):
         return self.dice_photo if self.own_metric is None else self.own_metric
 
 
-def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
+PACE_STEPS = 4  # the first, in which memory is laid out and kernels are chosen, does not count
+
+
+def train_epoch(learner: Learner, epoch: int, title: str, tell_pace: Callable[[float], None] | None = None) -> Trained:
     """One pass over the training photos (or their patches): for each batch, augment it, take a step, sum up loss and Dice.
+
+    Args:
+        learner: Its weights are changed.
+        epoch: Counted from 1.
+        title: Of the progress bar.
+        tell_pace: Called once, after PACE_STEPS steps, with the seconds that an epoch's steps will take.
 
     Raises:
         UserError: The loss is not a finite number; the weights are as they were before that step.
@@ -134,7 +143,7 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
     torch.manual_seed(int(open_stream(learner.seed, epoch, Purpose.NETWORK).integers(2**63, size=rank + 1)[rank]))
     batches = list(deal_batches(len(learner.store), learner.batch_size, seed=learner.seed, epoch=epoch))
     totals = np.zeros(2)
-    start = time.perf_counter()
+    start = warm = time.perf_counter()
     mine = [learner.engine.share(batch) for batch in batches]
     mixtures = (make_batch(learner, rows, epoch, step) for step, rows in enumerate(mine, start=1))
     with tqdm(mine, desc=title, leave=False, disable=None if learner.engine.is_main else True) as bar:
@@ -145,6 +154,11 @@ def train_epoch(learner: Learner, epoch: int, title: str) -> Trained:
             set_learning_rate(learner.optimizer, learner.rate_in(epoch, step))
             loss, mean_dice = take_step(learner, values, _name_batch(learner, epoch, step, rows))
             totals += loss, mean_dice
+            if step == 1:
+                warm = time.perf_counter()
+            if step == PACE_STEPS and tell_pace:
+                with tqdm.external_write_mode():
+                    tell_pace((time.perf_counter() - warm) / (step - 1) * len(batches))
             bar.set_description(f"{title} | Loss: {loss:.4f} | Dice: {mean_dice:.4f} | Iter: {step}/{len(batches)}", False)
     totals = learner.engine.sum(totals) / learner.engine.processes
     seconds = time.perf_counter() - start

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from torch import nn
@@ -35,6 +36,7 @@ from fgbg.training.track import open_tracker
 from fgbg.training.writer import EpochWriter, write_best
 from fgbg.words import name_some, plural
 
+LONG_SECONDS = 2 * 3600  # of a training, from which on it is told how long it will take
 HARDLY = 0.02  # mean recall or specificity below which a model gives one answer everywhere
 
 
@@ -133,7 +135,8 @@ def _train_epochs(training: Training, writer: EpochWriter) -> Generator[EpochRec
         if config.start_size and isinstance(learner.augment, PairedAugmentation):
             learner.augment.set_size(size_in(epoch, config))
         start = time.perf_counter()
-        trained = train_epoch(learner, epoch, f"Epoch {epoch}/{config.epochs}")
+        tell_pace = partial(_tell_pace, training, epoch) if epoch == training.progress.epoch + 1 else None
+        trained = train_epoch(learner, epoch, f"Epoch {epoch}/{config.epochs}", tell_pace)
         validated = validate(learner)
         if validated.undefined:
             raise UserError(_describe_undefined(training, validated.undefined))
@@ -159,6 +162,19 @@ def _train_epochs(training: Training, writer: EpochWriter) -> Generator[EpochRec
             training.say(_describe_epoch(record, config.epochs))
         learner.engine.wait()
         yield record
+
+
+def _tell_pace(training: Training, epoch: int, epoch_seconds: float) -> None:
+    """Tell how long the epochs from this one on will take, if that is long."""
+    seconds = epoch_seconds * (training.config.epochs + 1 - epoch)
+    if seconds > LONG_SECONDS:
+        hours = seconds / 3600
+        took = f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+        least = "at least" if training.config.start_size else "about"  # photos grow, and so does the time they take
+        training.say(
+            f"note: at this pace the training takes {least} {took}; Ctrl-C keeps whole epochs, and --preset fast or a "
+            "smaller --size and --width make it shorter"
+        )
 
 
 def _restore_best(run: Run, learner: Learner, header: ModelHeader) -> None:
