@@ -122,7 +122,8 @@ class Validated(NamedTuple):
         return self.dice_photo if self.own_metric is None else self.own_metric
 
 
-PACE_STEPS = 4  # the first, in which memory is laid out and kernels are chosen, does not count
+PACE_STEPS, PACE_SECONDS = 4, 20
+"""When the pace is known: after so many steps or seconds. The first step, in which kernels are chosen, does not count."""
 
 
 def train_epoch(learner: Learner, epoch: int, title: str, tell_pace: Callable[[float], None] | None = None) -> Trained:
@@ -132,7 +133,7 @@ def train_epoch(learner: Learner, epoch: int, title: str, tell_pace: Callable[[f
         learner: Its weights are changed.
         epoch: Counted from 1.
         title: Of the progress bar.
-        tell_pace: Called once, after PACE_STEPS steps, with the seconds that an epoch's steps will take.
+        tell_pace: Called once, when the pace is known, with the seconds that an epoch's steps will take.
 
     Raises:
         UserError: The loss is not a finite number; the weights are as they were before that step.
@@ -156,9 +157,10 @@ def train_epoch(learner: Learner, epoch: int, title: str, tell_pace: Callable[[f
             totals += loss, mean_dice
             if step == 1:
                 warm = time.perf_counter()
-            if step == PACE_STEPS and tell_pace:
+            elif tell_pace and ((gone := time.perf_counter() - warm) > PACE_SECONDS or step == PACE_STEPS):
                 with tqdm.external_write_mode():
-                    tell_pace((time.perf_counter() - warm) / (step - 1) * len(batches))
+                    tell_pace(gone / (step - 1) * len(batches))
+                tell_pace = None
             bar.set_description(f"{title} | Loss: {loss:.4f} | Dice: {mean_dice:.4f} | Iter: {step}/{len(batches)}", False)
     totals = learner.engine.sum(totals) / learner.engine.processes
     seconds = time.perf_counter() - start
