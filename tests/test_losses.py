@@ -196,13 +196,18 @@ def test_focal_is_torchvisions_where_all_is_judged(seed: int, gamma: float) -> N
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 2**31), edge=st.sampled_from([6, 40, 200]), weight=st.sampled_from([0.0, 4.0]))
-def test_boundary_is_bce_weighed_by_scipys_neighbourhoods(seed: int, edge: int, weight: float) -> None:
-    logits, target = draw_batch(seed, images=1, edge=edge)
-    if edge > 6:  # blobs, so that some pixels are far from every outline
-        target = target[:, : edge // 20, : edge // 20].repeat_interleave(20, 1).repeat_interleave(20, 2)
-    width = 2 * max(1, round(0.02 * edge)) + 1
-    near = np.logical_and(*(maximum_filter((target[0] == value).numpy(), width, mode="constant") for value in (0, 1)))
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.sampled_from([(6, 6), (40, 40), (200, 200), (200, 60), (60, 200)]),
+    weight=st.sampled_from([0.0, 4.0]),
+)
+def test_boundary_is_bce_weighed_by_scipys_neighbourhoods(seed: int, shape: tuple[int, int], weight: float) -> None:
+    height, width = shape
+    logits, target = (drawn[..., :height, :width] for drawn in draw_batch(seed, images=1, edge=max(shape)))
+    if shape != (6, 6):  # blobs, so that some pixels are far from every outline
+        target = target[:, : height // 20, : width // 20].repeat_interleave(20, 1).repeat_interleave(20, 2)
+    reach = 2 * max(1, round(0.02 * min(shape))) + 1
+    near = np.logical_and(*(maximum_filter((target[0] == value).numpy(), reach, mode="constant") for value in (0, 1)))
     weights = (1 + weight * torch.tensor(near)) * (target[0] != 255)
     pixelwise = F.binary_cross_entropy_with_logits(logits[0, 0], (target[0] == 1).float(), reduction="none")
     expected = (pixelwise * weights).sum() / weights.sum().clamp(min=1)

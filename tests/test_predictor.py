@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import subprocess
 import sys
 from functools import cache
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
+from fgbg.fit import unfit_probability
 from fgbg.models.predictor import CHUNK, Predictor
 from fgbg.words import IMAGENET_DEVIATION, IMAGENET_MEAN, Fit
 from trivial import FirstChannel, draw, make_network, make_noise, paint, red_predictor
@@ -167,6 +169,14 @@ def test_probabilities_are_enlarged_not_predictions() -> None:
     square = torch.tensor([[0.0, 0.4], [0.0, 0.4]])
     enlarged = red_predictor(2).enlarge(square, 2, 4)
     torch.testing.assert_close(enlarged[0], torch.tensor([0.0, 0.1, 0.3, 0.4]))
+
+
+def test_a_certain_answer_is_certain_at_every_size_and_never_more() -> None:
+    """Where it is more than 1, log(1 - p) is not a number."""
+    certain, predictor = torch.ones(31, 31), red_predictor(31)
+    sizes = list(itertools.product(range(8, 120, 7), repeat=2))
+    assert max(unfit_probability(certain, *size, "squash").max() for size in sizes) > 1, "interpolation rounds up"
+    assert max(predictor.enlarge(certain, *size).max() for size in sizes) == 1
 
 
 # Precision

@@ -143,6 +143,19 @@ def test_the_average_by_hand() -> None:
     assert (int(again.n_averaged), int(average.n_averaged)) == (5, 4), "a copy counts by itself"
 
 
+def test_batch_norms_statistics_are_averaged_like_weights() -> None:
+    """Those of the last steps alone do not fit averaged weights."""
+    layer = nn.BatchNorm1d(1, affine=False)
+    average = RunningAverage(layer, decay=0.5)
+    for mean, variance in ((8.0, 1.0), (2.0, 5.0)):
+        layer.running_mean.fill_(mean)
+        layer.running_var.fill_(variance)
+        average.update_parameters(layer)
+    kept = 2 / 11  # (1 + 1) / (10 + 1)
+    assert average.module.running_mean.item() == pytest.approx(kept * 8 + (1 - kept) * 2)
+    assert average.module.running_var.item() == pytest.approx(kept * 1 + (1 - kept) * 5)
+
+
 def test_the_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", ema=0.9, epochs=2)
     best, last = load_file(run.best), torch.load(run.last, weights_only=True)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import fgbg
 from discs import make_samples, small_config
 from fgbg.models.checkpoint import read_header
+from fgbg.record import EpochRecord
 from fgbg.training import loop, writer
 from fgbg.training.own_parts import OwnParts
 from fgbg.training.prepare import prepare_training
@@ -199,6 +200,26 @@ def test_the_best_model_is_written_with_the_state_of_its_epoch(
     run = train_with(scores, tmp_path / "run")
     assert disk.written[:2] == written[:2] and disk.written[-1] == written[-1]
     assert read_header(run.best).epoch == max(record.epoch for record in run.epochs() if record.best)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "best", "is_best", "may"),
+    [
+        ([2], 0, False, True),
+        ([2, 3, 4], 0, False, True),
+        ([2, 3, 4, 5], 0, False, False),  # a kill may cost four epochs, not more
+        ([1], 0, False, False),  # a record of several epochs has a state
+        ([1], 1, True, False),
+        ([2, 3], 3, False, False),  # the best model is written with the state of its epoch …
+        ([2, 3], 3, True, True),  # … which need not be, once there is a better one
+    ],
+)
+def test_an_epoch_takes_the_place_of_what_waits_where_a_kill_then_loses_no_more(
+    waiting: list[int], best: int, is_best: bool, may: bool
+) -> None:
+    records = {epoch: EpochRecord(epoch, 1, 0.5, 1, 0.5, 0.5, 1e-3, 1, 1, epoch == best) for epoch in waiting}
+    following = EpochRecord(waiting[-1] + 1, 1, 0.5, 1, 0.5, 0.6, 1e-3, 1, 1, is_best)
+    assert writer._can_join(writer._Ended(list(records.values()), best=records.get(best)), following) == may
 
 
 def test_ctrl_c_while_an_epoch_is_copied_loses_none_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
