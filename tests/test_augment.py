@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as judge
 from fgbg.data import augment as augment_module
 from fgbg.data import augment_table
 from fgbg.data.augment import PairedAugmentation
-from fgbg.data.augment_ranges import AugmentRanges
+from fgbg.data.augment_ranges import NO_CHANGE, AugmentRanges
 from fgbg.data.augment_table import AugmentTable, draw_table
 
 CPU = torch.device("cpu")
@@ -459,6 +459,17 @@ class TestSwitches:
                 assert alone[part].std() > 0.01
             else:
                 np.testing.assert_allclose(alone[part], values, atol=2e-5, err_msg=part)
+
+    @pytest.mark.parametrize("name", [field.name for field in fields(AugmentRanges)])
+    def test_the_ranges_know_which_of_them_change_a_photo(self, name: str) -> None:
+        value = {"cutmix": 1.0, "mixup": 1.0, "padding": "background"}.get(name, getattr(FULL, name))
+        nothing = replace(NO_CHANGE, enabled=True)
+        ranges = replace(nothing, **{name: value})
+        assert ranges != nothing or name == "enabled", "name a value that switches it on"
+        pixels = waves(4, 16)
+        image, _ = augment(ranges, pixels, blobs(4, 16))
+        assert ranges.changes_photos == (not torch.allclose(image, pixels / 255, atol=1e-3))
+        assert not replace(ranges, enabled=False).changes_photos
 
     def test_off_is_neutral(self) -> None:
         neutral = {"flip", "crop_width", "crop_height", "scale", "brightness", "contrast", "saturation"}

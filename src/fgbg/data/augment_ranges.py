@@ -41,6 +41,14 @@ class AugmentRanges:
     """ignore: nothing outside the photo is judged. background (the lab's): black ground outside the crop."""
 
     @property
+    def changes_photos(self) -> bool:
+        """Whether a photo is changed by itself; `mixes` tells whether by others."""
+        # A crop of the whole photo has no ratio, and only a photo that is moved has an outside.
+        inert = ("enabled", "crop_ratio", "cutmix", "mixup", "padding")
+        off = vars(NO_CHANGE).items()
+        return self.enabled and any(getattr(self, name) != value for name, value in off if name not in inert)
+
+    @property
     def mixes(self) -> bool:
         """Whether photos are mixed with each other."""
         return self.enabled and self.cutmix + self.mixup > 0

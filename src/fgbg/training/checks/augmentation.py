@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fgbg.data.augment import PairedAugmentation
-from fgbg.data.augment_ranges import NO_CHANGE
 from fgbg.training.checks.draws import Draw
 from fgbg.training.checks.finding import Finding, doubted, failed, passed
 from fgbg.words import GROUND, NOT_JUDGED, OBJECT
@@ -202,12 +201,7 @@ def check_range(draws: Sequence[Draw]) -> Finding:
 
 def is_switched_off(augment: object) -> bool:
     """Whether this is the built-in augmentation with nothing to do."""
-    if not isinstance(augment, PairedAugmentation):
-        return False
-    ranges = vars(augment.ranges)
-    # A crop of the whole photo has no ratio; photos are mixed after this augmentation.
-    inert = ("enabled", "padding", "crop_ratio", "cutmix", "mixup")
-    return all(ranges[name] == value for name, value in vars(NO_CHANGE).items() if name not in inert)
+    return isinstance(augment, PairedAugmentation) and not augment.ranges.changes_photos  # photos are mixed after it
 
 
 def _shows_stored(draw: Draw) -> bool:
