@@ -32,7 +32,7 @@ def test_thirds_by_hand() -> None:
     assert slices["high"].ids == tuple(f"photo_{index:02}" for index in range(20, 30))
     assert slices["low"].dice.mean == pytest.approx(np.mean(np.arange(10) / 30))
     assert slices["low"].dice.low < slices["low"].dice.mean < slices["low"].dice.high
-    assert slices["low"].title == TRAITS["object_share"][0]
+    assert slices["low"][:3] == TRAITS[0] == ("object_share", "Object size", "share of the photo that is object")
 
 
 def test_ties_stay_together() -> None:

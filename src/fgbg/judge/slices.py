@@ -15,26 +15,34 @@ THIRDS = ("low", "middle", "high")
 MOST_VALUES = 12  # in a user's column: text with more values names single photos, unless they repeat (`_repeats`)
 FEWEST_IMAGES = 5  # or groups of them: a mean over fewer says nothing
 
-TRAITS = {
-    "object_share": ("Object size", "share of the photo that is object"),
-    "tone_contrast": ("Tone contrast", "distance between the object's colours and those around it; 0 is camouflage"),
-    "irregularity": ("Irregularity", "outline length squared over area; a disc has 1.1"),
-    "convexity": ("Convexity", "area over that of the convex hull"),
-    "roughness": ("Roughness", "share of the outline by which it is longer than its hull's"),
-    "object_count": ("Number of objects", "parts of the true object that do not touch"),
-    "touches_frame": ("Touches the frame", "whether the object reaches the photo's edge"),
-    "brightness": ("Brightness", "mean luma"),
-    "sharpness": ("Sharpness", "variance of the Laplacian; low is blurred"),
-}
-"""Column of ScoreRow -> its title and what it measures."""
+
+class Trait(NamedTuple):
+    """What photos are told apart by."""
+
+    key: str  # of a ScoreRow's columns, or a user's
+    title: str
+    meaning: str  # empty for a user's column
+
+
+TRAITS = (
+    Trait("object_share", "Object size", "share of the photo that is object"),
+    Trait("tone_contrast", "Tone contrast", "distance between the object's colours and those around it; 0 is camouflage"),
+    Trait("irregularity", "Irregularity", "outline length squared over area; a disc has 1.1"),
+    Trait("convexity", "Convexity", "area over that of the convex hull"),
+    Trait("roughness", "Roughness", "share of the outline by which it is longer than its hull's"),
+    Trait("object_count", "Number of objects", "parts of the true object that do not touch"),
+    Trait("touches_frame", "Touches the frame", "whether the object reaches the photo's edge"),
+    Trait("brightness", "Brightness", "mean luma"),
+    Trait("sharpness", "Sharpness", "variance of the Laplacian; low is blurred"),
+)
 
 
 class Slice(NamedTuple):
     """The images that are alike in one trait or column."""
 
-    trait: str  # a key of TRAITS, or a user's column
+    trait: str  # with title and meaning as in a `Trait`
     title: str
-    meaning: str  # empty for a user's column
+    meaning: str
     value: str  # "low", "yes", "Abyssinian", …
     low: float  # smallest and largest value in it; NaN if not numeric
     high: float
@@ -51,31 +59,27 @@ def slice_rows(rows: Sequence[ScoreRow]) -> list[Slice]:
     """
     rows = [row for row in rows if not math.isnan(row.dice)]
     slices: list[_Part] = []
-    for trait, (title, meaning) in TRAITS.items():
-        values = {row.id: getattr(row, trait) for row in rows if not math.isnan(getattr(row, trait))}
-        if trait == "touches_frame":
-            slices += _slice_by_word(
-                rows, trait, title, meaning, {key: "yes" if value else "no" for key, value in values.items()}
-            )
+    for trait in TRAITS:
+        values = {row.id: value for row in rows if not math.isnan(value := getattr(row, trait.key))}
+        if trait.key == "touches_frame":
+            slices += _slice_by_word(rows, trait, {key: "yes" if value else "no" for key, value in values.items()})
         else:
-            slices += _slice_by_number(rows, trait, title, meaning, values)
+            slices += _slice_by_number(rows, trait, values)
     for column in dict.fromkeys(name for row in rows for name in row.metadata):
         told = {row.id: row.metadata.get(column, "").strip() for row in rows}
         words = {key: word for key, word in told.items() if word.lower().lstrip("+-") not in ("", "nan")}
         numbers = _read_numbers(words)
         if numbers and len(set(numbers.values())) > MOST_VALUES:
-            slices += _slice_by_number(rows, column, column, "", numbers)
+            slices += _slice_by_number(rows, Trait(column, column, ""), numbers)
         elif len(set(words.values())) <= MOST_VALUES or _repeats(words):
-            slices += _slice_by_word(rows, column, column, "", words)
+            slices += _slice_by_word(rows, Trait(column, column, ""), words)
     return _estimate_dice(slices)
 
 
 class _Part(NamedTuple):
     """A slice without its score."""
 
-    trait: str
-    title: str
-    meaning: str
+    trait: Trait
     value: str
     low: float
     high: float
@@ -87,31 +91,25 @@ def _estimate_dice(parts: Sequence[_Part]) -> list[Slice]:
     scores = [np.array([row.dice for row in part.members]) for part in parts]
     groups = [find_groups(part.members) for part in parts]
     alone = iter(estimate_means([each for each, group in zip(scores, groups, strict=True) if group is None]))
+    dices = [estimate_mean(each, groups=group) if group else next(alone) for each, group in zip(scores, groups, strict=True)]
     return [
-        Slice(*part[:-1], tuple(row.id for row in part.members), estimate_mean(each, groups=group) if group else next(alone))
-        for part, each, group in zip(parts, scores, groups, strict=True)
+        Slice(*part.trait, part.value, part.low, part.high, tuple(row.id for row in part.members), dice)
+        for part, dice in zip(parts, dices, strict=True)
     ]
 
 
-def _slice_by_number(
-    rows: Sequence[ScoreRow], trait: str, title: str, meaning: str, values: dict[str, float]
-) -> list[_Part]:
+def _slice_by_number(rows: Sequence[ScoreRow], trait: Trait, values: dict[str, float]) -> list[_Part]:
     """Thirds of equal photo count; a trait with fewer than three distinct values makes no slices."""
     if len(set(values.values())) < len(THIRDS):
         return []
     cuts = np.quantile(list(values.values()), [1 / 3, 2 / 3])
     words = {key: THIRDS[int(np.searchsorted(cuts, value))] for key, value in values.items()}
-    slices = {each.value: each for each in _slice_by_word(rows, trait, title, meaning, words, values)}
+    slices = {each.value: each for each in _slice_by_word(rows, trait, words, values)}
     return [slices[third] for third in THIRDS if third in slices]
 
 
 def _slice_by_word(
-    rows: Sequence[ScoreRow],
-    trait: str,
-    title: str,
-    meaning: str,
-    words: dict[str, str],
-    values: dict[str, float] | None = None,
+    rows: Sequence[ScoreRow], trait: Trait, words: dict[str, str], values: dict[str, float] | None = None
 ) -> list[_Part]:
     slices = []
     for word in sorted(set(words.values())):
@@ -120,7 +118,7 @@ def _slice_by_word(
         if len(set(groups) if groups else members) < FEWEST_IMAGES:
             continue
         numbers = [values[row.id] for row in members] if values else [math.nan]
-        slices.append(_Part(trait, title, meaning, word, min(numbers), max(numbers), members))
+        slices.append(_Part(trait, word, min(numbers), max(numbers), members))
     return slices if len(slices) > 1 else []
 
 

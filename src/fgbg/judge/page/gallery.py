@@ -52,7 +52,7 @@ COLUMNS = (
     Column("predicted_count", "Objects predicted", 0, sortable=False),
     Column("width", "Width", 0, " px", sortable=False),
     Column("height", "Height", 0, " px", sortable=False),
-    *(Column(key, title, 0 if key == "object_count" else 3) for key, (title, _) in TRAITS.items()),
+    *(Column(trait.key, trait.title, 0 if trait.key == "object_count" else 3) for trait in TRAITS),
 )
 
 
