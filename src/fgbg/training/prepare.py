@@ -98,10 +98,9 @@ def _prepare(
     config: TrainConfig, own: OwnParts, run: Run, engine: Engine, say: Callable[[str], None], *, resume: bool
 ) -> Training:
     """Understand the data, build the parts, write the first files, pass the self-check."""
-    before = run.config if resume else config
     if resume:
-        require_own_network(run, before, own.model)
-        require_same_settings(before, config)
+        require_own_network(run, run.config, own.model)
+        require_same_settings(run.config, config)
 
     # A resumed run keeps its splits, whatever lists, groups and tables say by now.
     sample_set = understand_data(config, own.samples, locked=(run.locked_splits() or None) if resume else None)
@@ -110,11 +109,7 @@ def _prepare(
     resumed = run.best if resume and run.last.exists() and run.best.exists() else None
     learner = build_learner(config, sample_set, engine, own, resumed=resumed)
     _announce(config, sample_set, learner, say)
-    progress = restore_state(run.last, learner) if resume else Progress()
-    if resume:
-        require_intact_run(run, progress)
-        require_same_parts(run, progress, own.of_training)
-        say(describe_resumption(run, before, config, learner, progress))
+    progress = _restore(run, config, own, learner, say) if resume else Progress()
     progress = replace(progress, own_parts=own.of_training)
     copies: list[Overlap] | None = None
     if engine.is_main:
@@ -126,6 +121,19 @@ def _prepare(
         check_before_training(run, config, learner, sample_set, say, copies=copies, own_loss=own.loss is not None)
     header = _describe_model(config, sample_set, learner.initial)
     return Training(run, config, header, sample_set.of("validation"), learner, progress, say)
+
+
+def _restore(run: Run, config: TrainConfig, own: OwnParts, learner: Learner, say: Callable[[str], None]) -> Progress:
+    """Give the learner the state that the run had reached.
+
+    Raises:
+        UserError: It is damaged, or is not of this run, its record, or these parts.
+    """
+    progress = restore_state(run.last, learner)
+    require_intact_run(run, progress)
+    require_same_parts(run, progress, own.of_training)
+    say(describe_resumption(run, run.config, config, learner, progress))
+    return progress
 
 
 def _announce(config: TrainConfig, samples: SampleSet, learner: Learner, say: Callable[[str], None]) -> None:
