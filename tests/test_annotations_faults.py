@@ -16,7 +16,7 @@ from pycocotools import mask as coco
 
 import fgbg
 from annotated import SQUARE, many, write_coco, write_photo
-from fgbg import storage
+from fgbg import user_cache
 from fgbg.data import outlines
 from fgbg.data.rle import encode_runs, unpack_runs
 from fgbg.data.sources import open_samples
@@ -259,7 +259,7 @@ def test_pycocotools_is_asked_for_where_annotations_are(tmp_path: Path, monkeypa
 def test_drawing_that_was_cut_short_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = many(tmp_path, [("cat", SQUARE)])
     with monkeypatch.context() as patched:
-        patched.setattr(storage.shutil, "rmtree", lambda *_args, **_options: None)  # a killed process clears nothing away
+        patched.setattr(user_cache.shutil, "rmtree", lambda *_args, **_options: None)  # a killed process clears nothing away
         patched.setattr(outlines, "turn_upright", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             open_samples(folder)

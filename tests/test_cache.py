@@ -29,7 +29,8 @@ from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.sources import open_samples
 from fgbg.errors import UserError
 from fgbg.fit import fit_pixels, fit_target
-from fgbg.storage import cache_folder, fill_once, replace_when_whole
+from fgbg.storage import replace_when_whole
+from fgbg.user_cache import cache_folder, fill_once
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from fgbg.judge.page.tables import tabulate_slices
 from fgbg.judge.slices import slice_rows
 from fgbg.judge.statement import describe_statement, summarise
 from fgbg.run import open_run
-from fgbg.storage import cache_folder
+from fgbg.user_cache import cache_folder
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = re.findall(r"^ {4}(fgbg .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)

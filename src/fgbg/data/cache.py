@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.data.samples import SampleSet
 from fgbg.fit import fit_pixels, fit_target, resize_target
-from fgbg.storage import cache_folder, hash_file, make_once
+from fgbg.storage import hash_file
+from fgbg.user_cache import cache_folder, make_once
 from fgbg.words import Fit
 
 FORMAT = 4  # part of every key: increment it when what is stored changes, so that old entries are not found

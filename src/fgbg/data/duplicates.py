@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from fgbg.data.parallel import ShowProgress, map_in_order
 from fgbg.data.registration import align_details, correlate_details, take_details
 from fgbg.data.samples import SampleSet
-from fgbg.storage import cache_folder
+from fgbg.user_cache import cache_folder
 
 FORMAT = 2  # of fingerprints on disk: increment it when they change, so that old ones are not found
 FINE, MIDDLE, COARSE = 64, 32, 16  # cells along a side: of a fingerprint, of the first alignment, of the search

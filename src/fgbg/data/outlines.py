@@ -24,7 +24,8 @@ from fgbg.data.masks import MaskEncoding
 from fgbg.data.parallel import map_in_order
 from fgbg.data.samples import Sample
 from fgbg.errors import UserError, unknown_name
-from fgbg.storage import cache_folder, hash_file, make_once
+from fgbg.storage import hash_file
+from fgbg.user_cache import cache_folder, make_once
 from fgbg.words import GROUND, OBJECT, name_some, plural
 
 FORMAT = 2  # part of every key: increment it when the drawing changes, so that old masks are not found

@@ -11,7 +11,7 @@ from fgbg.data.folders import Fault, read_text, say_unlisted
 from fgbg.data.images import list_images
 from fgbg.data.samples import Sample
 from fgbg.errors import UserError
-from fgbg.storage import cache_folder, fill_once
+from fgbg.user_cache import cache_folder, fill_once
 from fgbg.words import name_some
 
 PET_ARCHIVES = {  # published by the authors of the data set, with the MD5 sums that torchvision has for them

@@ -31,7 +31,7 @@ from fgbg.data.samples import Sample, SampleSet, understand_samples
 from fgbg.data.split import Locked, lock_splits, split_set
 from fgbg.data.split_rules import split_lab, split_official
 from fgbg.errors import UserError, unknown_name
-from fgbg.storage import cache_folder, fill_once
+from fgbg.user_cache import cache_folder, fill_once
 from fgbg.words import ObjectValue, SplitRule, name_some
 
 TERMS = {  # on what terms the photos of the sets that have a name may be used

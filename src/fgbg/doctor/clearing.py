@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from fgbg.storage import cache_folder
+from fgbg.user_cache import cache_folder
 
 
 class Entry(NamedTuple):

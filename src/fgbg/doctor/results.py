@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fgbg.storage import cache_folder
+from fgbg.user_cache import cache_folder
 
 SAVE_EVERY = 500  # results: an interrupted check keeps what it has measured so far
 
