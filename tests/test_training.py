@@ -547,7 +547,7 @@ def test_a_run_on_own_samples_asks_for_data_to_score(tmp_path: Path) -> None:
         evaluate_run(run.folder)
     with pytest.raises(fgbg.UserError, match="have changed since"):
         evaluate_run(run.folder, samples=[replace(sample, image=255 - sample.image) for sample in make_samples(8)])
-    told = evaluate_run(run.folder, samples=make_samples(8), split="validation")
+    told = evaluate_run(run.folder, samples=iter(make_samples(8)), split="validation")
     assert [row.id for row in told.rows] == [photo["id"] for photo in run.split()["validation"]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -34,7 +34,7 @@ def evaluate_run(
     folder: Path,
     data: str = "",
     *,
-    samples: Sequence[Sample] | None = None,
+    samples: Iterable[Sample] | None = None,
     network: nn.Module | None = None,
     split: str = "test",
     border: Border | None = None,
@@ -75,7 +75,7 @@ def evaluate_run(
         data,
         scoring,
         threshold_for=threshold_for,
-        samples=samples,
+        samples=None if samples is None else list(samples),  # a generator can be looked at once only
         network=network,
         object_values=object_values,
         categories=categories,
