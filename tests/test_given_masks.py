@@ -15,11 +15,12 @@ from PIL import Image
 import fgbg
 from discs import small_config, write_discs
 from fgbg.cli import main
+from fgbg.data.given_masks import read_given_masks
 from fgbg.data.samples import SampleSet
 from fgbg.data.sources import open_samples
 from fgbg.errors import UserError
-from fgbg.judge.compare import compare_runs
-from fgbg.judge.given_masks import evaluate_masks, read_given_masks
+from fgbg.judge.compare import compare_runs, describe_comparisons
+from fgbg.judge.evaluate_masks import evaluate_masks
 from fgbg.judge.methods.describe import describe_methods
 from fgbg.judge.names import UNKNOWN_MAKER
 from fgbg.judge.page.render import render_page
@@ -118,9 +119,43 @@ def test_masks_may_all_have_one_ending(photos: SampleSet, tmp_path: Path) -> Non
     masks = give(tmp_path, a_seg=np.full((2, 4), 255), b_seg=np.zeros((2, 4)), c_seg=np.zeros((2, 4)))
     given = read_given_masks(masks, photos)
     assert [int(given.read_levels(index).sum()) for index in range(2)] == [8, 0]
-    give(tmp_path, a_raw=np.zeros((2, 4)), b_raw=np.zeros((2, 4)))
-    with pytest.raises(UserError, match="each photo has several files there, with the endings _raw, _seg"):
+    (masks / "b_seg.png").rename(masks / "b_other.png")
+    with pytest.raises(UserError, match=r"1 of 2 photos have no mask there \(b\)"):
         read_given_masks(masks, photos)
+
+
+def test_photos_beside_the_masks_are_not_scored_for_them(photos: SampleSet, tmp_path: Path) -> None:
+    """As Cellpose writes its masks."""
+    masks = give(
+        tmp_path, a_cp_masks=np.full((2, 4), 255), b_cp_masks=np.zeros((2, 4)), a=np.zeros((2, 4)), b=np.ones((2, 4))
+    )
+    with pytest.raises(UserError, match=r"each photo has several files there \(a.png, a_cp_masks.png\): put those to score"):
+        read_given_masks(masks, photos)
+
+
+def test_numbers_and_deeper_greys_are_no_shades(photos: SampleSet, tmp_path: Path) -> None:
+    masks = give(tmp_path, a=np.eye(2, 4), b=np.zeros((2, 4)))
+    with pytest.raises(UserError, match="the largest value is 1 of 255, so that these are numbers"):
+        read_given_masks(masks, photos, mask_threshold=0.5)
+    Image.fromarray(np.full((2, 4), 257 * 100, np.uint16)).save(masks / "b.png")
+    with pytest.raises(UserError, match="b hold values over 255: save shades of grey with 8 bits"):
+        read_given_masks(masks, photos, mask_threshold=0.5)
+
+
+def test_a_folder_without_masks_says_what_it_holds(photos: SampleSet, tmp_path: Path) -> None:
+    (tmp_path / "given" / "a_seg.npy").touch()
+    with pytest.raises(
+        UserError, match=r"2 of 2 photos have no mask there \(a, b\), which holds .npy: each needs a picture"
+    ):
+        read_given_masks(tmp_path / "given", photos)
+    shutil.copytree(tmp_path / "data" / "masks", tmp_path / "given" / "test")
+    with pytest.raises(UserError, match=r"sub-folders \(test\) are not read: name one of them"):
+        read_given_masks(tmp_path / "given", photos)
+
+
+def test_the_true_masks_are_not_scored_on_themselves(photos: SampleSet, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="these are the true masks themselves"):
+        read_given_masks(tmp_path / "data" / "masks", photos)
 
 
 def test_folders_that_part_the_data_need_no_prefix(tmp_path: Path) -> None:
@@ -163,8 +198,9 @@ def test_given_masks_are_compared_and_reported_like_a_run(home: Path, tmp_path: 
     same, worse, _ = compare_runs(runs)
     assert (same.a, same.b, same.difference.mean) == ("Unet", "answers", 0)
     assert (worse.b, worse.mean_b) == ("empty", 0)
-    assert f"empty: {UNKNOWN_MAKER}" in worse.notes
-    assert not any("seeds of one recipe" in note for each in compare_runs(runs) for note in each.notes)
+    told = describe_comparisons(compare_runs(runs), runs, "test")
+    assert told.count(f"note: empty: {UNKNOWN_MAKER}\n") == 1
+    assert "seeds" not in told
     page = render_page(read_results(runs), "test")
     assert "Nothing was trained here" in page and "its settings are the first run’s" not in page
     methods = describe_methods(read_results(runs), "test").paragraphs
@@ -183,6 +219,28 @@ def test_scores_of_other_masks_are_not_overwritten(photos: SampleSet, tmp_path: 
     other = shutil.copytree(masks, tmp_path / "other")
     with pytest.raises(UserError, match="holds other scores: choose another --out"):
         evaluate_masks(other, data, out=out)
+    with pytest.raises(UserError, match="holds other scores: choose another --out"):
+        evaluate_masks(masks, data, out=out, mask_threshold=0.5)
+    evaluate_masks(str(masks), tmp_path / "given" / ".." / "data", out=str(out))  # the same, spelt in another way
+
+
+def test_given_masks_are_scored_on_all_photos_of_a_cross_validation(tmp_path: Path) -> None:
+    data, out = write_discs(tmp_path, count=12), tmp_path / "cv"
+    masks = tmp_path / "given"
+    masks.mkdir()
+    for path in (data / "masks").iterdir():
+        Image.new("L", (32, 32), 255).save(masks / path.name)
+    folds = ["--folds", "3", "--size", "32", "--width", "4", "--epochs", "1", "--batch-size", "2", "--no-selfcheck"]
+    assert main(["train", str(data), *folds, "--device", "cpu", "--threads", "1", "--out", str(out)]) == 0
+    before, _ = evaluate_masks(masks, run=out, out=tmp_path / "before")
+    assert len(before.rows) == 12
+    assert main(["evaluate", str(out), "--device", "cpu", "--threads", "1"]) == 0
+    after, scores = evaluate_masks(masks, run=out, out=tmp_path / "after")
+    assert after.rows == before.rows
+    assert len(compare_runs([fgbg.open_run(out), scores])[0].pairs) == 12
+    with pytest.raises(UserError, match="after holds scores of masks made elsewhere: name the run or DATA"):
+        evaluate_masks(masks, run=tmp_path / "after", out=tmp_path / "again")
+    assert main(["train", str(data), "--resume", "--out", str(tmp_path / "after")]) == 2
 
 
 def test_the_command_scores_masks(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

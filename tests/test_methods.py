@@ -319,7 +319,7 @@ def test_results_are_the_statements_numbers_and_the_comparisons_verdict(tmp_path
     )
     assert f"Unet has a mean Dice of {statement['mean_dice']:.4f} [" in told.paragraphs["Results"]
     assert (
-        "paired bootstrap over 40 photos, of these two trained models; p < 0.001): Unet is better."
+        "paired bootstrap over 40 photos, of these two sets of predictions; p < 0.001): Unet is better."
         in (told.paragraphs["Results"])
     )
     assert told.scores

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fgbg.judge.distances import boundary_iou as boundary_iou
     from fgbg.judge.distances import surface_distances as surface_distances
     from fgbg.judge.evaluate import evaluate as evaluate
-    from fgbg.judge.given_masks import evaluate_masks as evaluate_masks
+    from fgbg.judge.evaluate_masks import evaluate_masks as evaluate_masks
     from fgbg.judge.metrics import count_pixels as count_pixels
     from fgbg.judge.metrics import dice as dice
     from fgbg.judge.metrics import iou as iou
@@ -65,7 +65,7 @@ _HOMES = {
     "draw_figure": "fgbg.data.figures",
     "draw_figures": "fgbg.data.figures",
     "evaluate": "fgbg.judge.evaluate",
-    "evaluate_masks": "fgbg.judge.given_masks",
+    "evaluate_masks": "fgbg.judge.evaluate_masks",
     "evaluate_run": "fgbg.judge.runs",
     "export": "fgbg.ship.export",
     "iou": "fgbg.judge.metrics",

@@ -125,7 +125,9 @@ class Run:
         """
         own, config = self.own_parts, self.config
         if masks := self.given_masks:
-            return {"model": config.model, "masks": masks, **config.data_options(), "border": config.border}
+            options, usual = config.data_options(), TrainConfig().data_options()
+            chosen = {name: value for name, value in options.items() if value != usual[name]}
+            return {"model": config.model, "masks": masks, "data": config.data, **chosen, "border": config.border}
         settings = flatten(config)
         idle = set(LOSS_SETTINGS) if "loss" in own else set()
         if config.model.startswith("own:"):

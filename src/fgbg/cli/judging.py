@@ -42,7 +42,7 @@ class EvaluateArguments:
     mask_values: tuple[ObjectValue, ...] = ()
     """Which values of --masks are object, or nonzero for all but 0; only needed if they leave it open."""
     mask_threshold: float | None = None
-    """Where --masks are shades of grey: object from this share of white on, such as 0.5."""
+    """Where --masks are shades of grey: object above this share of white, such as 0.5."""
     out: str = ""
     """Folder for the scores of all folds, of --ensemble, --tta or --masks; by default the folds' own, or one beside the
     first run."""
@@ -125,12 +125,12 @@ def _score(arguments: EvaluateArguments) -> tuple[Any, str]:
 
 def _score_masks(arguments: EvaluateArguments) -> tuple[Any, str]:
     """The evaluation of masks made elsewhere, and what to add to its description."""
-    from fgbg.judge.given_masks import evaluate_masks
+    from fgbg.judge.evaluate_masks import evaluate_masks
 
     unfit = {"--ensemble": arguments.ensemble, "--tta": arguments.tta != "none", "--threshold-for": arguments.threshold_for}
     if given := [flag for flag, is_given in unfit.items() if is_given]:
         raise UserError(f"{given[0]} is for models: leave it out with --masks")
-    runs = [name for name in arguments.inputs if is_run(Path(name))]
+    runs = [name for name in arguments.inputs if is_run(Path(name)) or list_folds(Path(name))]
     others = [name for name in arguments.inputs if name not in runs]
     if len(runs) > 1 or len(others) > 1:
         raise UserError("--masks are compared with one set of true masks: name one run, or one DATA")

@@ -157,11 +157,18 @@ def _find_ending(photos: Collection[str], masks: Collection[str]) -> str:
     fitting = [
         ending
         for ending in endings
-        if ending[0] in "_-. "
-        and any(map(str.isalpha, ending))  # a number may count something else
-        and all(stem.endswith(ending) and stem.removesuffix(ending) in photos for stem in masks)
+        if is_ending(ending) and all(stem.endswith(ending) and stem.removesuffix(ending) in photos for stem in masks)
     ]
     return fitting[0] if len(fitting) == 1 else ""
+
+
+def is_ending(text: str) -> bool:
+    """Whether it may stand behind the names of photos in those of their masks.
+
+    >>> is_ending("_mask"), is_ending("_2"), is_ending("s")
+    (True, False, False)
+    """
+    return text[0] in "_-. " and any(map(str.isalpha, text))  # a number may count something else
 
 
 def say_endings(samples: Sequence[Sample]) -> str:

@@ -65,7 +65,9 @@ def describe_comparisons(comparisons: Sequence[Comparison], runs: Sequence[Run],
     """What was compared by which rules, and each comparison, as lines to print."""
     told = runs[0].statement(split)
     rules = f"{name_data(told)}: {told['pairs']:,} pairs · hash {told['fingerprint']}"
-    return "\n\n".join([f"{rules} · border = {told['border']}", *(each.describe() for each in comparisons)])
+    unknown = [f"note: {label}: {UNKNOWN_MAKER}" for label, run in name_runs(runs).items() if run.given_masks]
+    head = "\n".join([f"{rules} · border = {told['border']}", *unknown])
+    return "\n\n".join([head, *(each.describe() for each in comparisons)])
 
 
 class Side(NamedTuple):
@@ -186,7 +188,6 @@ def _compare(match: Match, seed: int) -> Comparison:
         answer = _compare_folds(match, match.folds)
     else:
         answer = _compare_models(match, groups, units, seed)
-    unknown = [f"{side.label}: {UNKNOWN_MAKER}" for side in (match.a, match.b) if any(run.given_masks for run in side.runs)]
     return Comparison(
         question=match.question,
         a=match.a.label,
@@ -200,7 +201,7 @@ def _compare(match: Match, seed: int) -> Comparison:
         runs_b=tuple(run.name for run in match.b.runs),
         sample=answer.sample,
         freedom=answer.test.freedom,
-        notes=(*match.left_out, *few, *unknown, *answer.notes),
+        notes=(*match.left_out, *few, *answer.notes),
         more=answer.more,
     )
 
@@ -209,7 +210,8 @@ def _compare_models(match: Match, groups: list[str] | None, units: str, seed: in
     """On photos like these: the sample is photos."""
     test = check_difference(np.array([pair.b - pair.a for pair in match.pairs]), groups=groups, seed=seed)
     alone = [f"these two models only; run {FEWEST_SEEDS} seeds of each to judge the recipe"]
-    return Answer(test, units, _say_alike(match) or alone)
+    is_trained = not any(run.given_masks for side in (match.a, match.b) for run in side.runs)
+    return Answer(test, units, _say_alike(match) or (alone if is_trained else []))
 
 
 def _compare_folds(match: Match, folds: FoldDifferences) -> Answer:
@@ -237,7 +239,7 @@ def _compare_recipes(match: Match, groups: list[str] | None, units: str) -> Answ
 def _say_alike(match: Match) -> list[str]:
     """A note where two models are one, or two seeds of one recipe."""
     if all(pair.a == pair.b for pair in match.pairs):
-        return ["both have the same score on every photo: they may be one and the same model"]
+        return ["both have the same score on every photo: they may be one and the same"]
     return ["these are seeds of one recipe: what differs between them is chance"] if match.are_seeds else []
 
 

@@ -53,6 +53,7 @@ def make_statement(rows: list[ScoreRow], samples: SampleSet, *, split: str, bord
         "object_values": list(samples.encoding.told_values),
         "split": split,
         "split_rule": "",
+        "has_band": samples.encoding.has_band,
         "border": border,
         "score_space": "photo",
         "tta": "none",

@@ -68,6 +68,8 @@ def prepare_training(
     Raises what `train` raises. Messages go to `say`, from the main process only.
     """
     own = own or OwnParts()
+    if resume and config.out:
+        _require_training(Path(config.out).expanduser())
     require_tracker(config.track)
     engine = Engine(config.device, config.precision, config.threads)
     say = say if engine.is_main else say_nothing
@@ -214,14 +216,22 @@ def _write_beginning(
     run.write_split(samples, config, copies)
 
 
+def _require_training(folder: Path) -> None:
+    """Refuse to resume a folder of scores that are no training's own.
+
+    Raises:
+        UserError: It is one.
+    """
+    if (folder / JOINT).exists():
+        raise UserError(f"{folder} holds scores of other runs or of masks, and no training to go on with: name a run")
+
+
 def _open_folder(config: TrainConfig, resume: bool, engine: Engine) -> Run:
     """The run folder, created by the main process only."""
     if not config.out and (resume or engine.processes > 1):
         raise UserError("--out is needed: which run folder?")
     folder = Path(config.out).expanduser() if config.out else free_name(Path("runs") / config.model.replace(":", "-"))
     if resume:
-        if (folder / JOINT).exists():
-            raise UserError(f"{folder} holds scores of other runs or of masks, and no training to go on with: name a run")
         return open_run(folder)
     run = create_run(folder) if engine.is_main else Run(folder)
     engine.wait()

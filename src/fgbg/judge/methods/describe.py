@@ -62,7 +62,8 @@ def describe_methods(results: Results, split: str) -> Methods:
         told["Lost"] = [f"{plural(gone, 'training')} behind joint scores can no longer be told of: the folder is gone."]
     if statements:
         comparisons, refusal = results.compare(split) if len(statements) > 1 else ([], "")
-        has_band = split not in SPLITS or not recipes or any(recipe.split.get("has_band", True) for recipe in recipes)
+        known = [told_of["has_band"] for told_of in statements.values() if "has_band" in told_of]  # older ones do not tell
+        has_band = any(known) if known else split not in SPLITS or any(each.split.get("has_band", True) for each in recipes)
         told["Given masks"] = tell_given_masks(statements)
         told["Scoring"] = tell_scoring(list(statements.values()), has_band=has_band)
         told["Results"] = [*tell_results(statements, recipes), *tell_comparisons(comparisons, refusal)]

@@ -23,7 +23,7 @@ Statement = Mapping[str, Any]
 
 _VIEWS = {"flip": "each photo and its mirror image", "scale": "three sizes of each photo"}
 _TESTS = {
-    "model": "paired bootstrap over {}, of these two trained models",
+    "model": "paired bootstrap over {}, of these two sets of predictions",
     "recipe": "t-test with crossed random effects of {} (Dorfman et al., 1992; Satterthwaite, 1946)",
     "folds": "corrected resampled t-test over {} (Nadeau and Bengio, 2003)",
 }
@@ -75,7 +75,8 @@ def tell_given_masks(statements: Mapping[str, Statement]) -> Iterator[str]:
         if masks := told.get("masks"):
             yield (
                 f"{label} are masks that were made elsewhere ({masks['encoding']}; SHA-256 of photos and masks "
-                f"{masks['fingerprint']}…): how, and from which photos, is yours to add."
+                f"{masks['fingerprint']}…): how, and from which photos, is yours to add. They were scored by fgbg "
+                f"{masks['scored_by']}."
             )
 
 
@@ -205,7 +206,12 @@ def tell_comparisons(comparisons: Sequence[Comparison], refusal: str) -> Iterato
             f"{adjusted}): {winner or 'which is better cannot be told'}."
         )
         for qualification in filter(None, (each.detectable_in_words, *each.notes)):
-            yield f"{qualification[:1].upper()}{qualification[1:].rstrip('.')}."
+            begins_with_name = qualification.startswith((each.a, each.b))
+            yield f"{qualification if begins_with_name else _capitalise(qualification)}".rstrip(".") + "."
+
+
+def _capitalise(sentence: str) -> str:
+    return f"{sentence[:1].upper()}{sentence[1:]}"
 
 
 def tell_doubts(scored: Mapping[str, tuple[Run, Statement]], split: str) -> Iterator[str]:
