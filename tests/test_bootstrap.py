@@ -141,6 +141,13 @@ def test_the_best_of_many_equals_is_not_taken_for_better() -> None:
     assert alone >= 12
 
 
+def test_a_candidate_that_is_the_same_everywhere_widens_nothing() -> None:
+    """Its resampled means differ in their last digits, which are no error to measure others by."""
+    scores = np.random.default_rng(0).normal(0.01, 0.05, (50, 1))
+    constant = np.hstack([scores, np.full((50, 1), 0.1)])
+    np.testing.assert_allclose(estimate_chosen(constant, 0), estimate_chosen(scores, 0), rtol=1e-12)
+
+
 def test_a_true_gain_is_still_seen() -> None:
     scores = draw_walks(0)
     scores[:, 10:] += 0.2

@@ -248,6 +248,21 @@ def test_ensembles_that_share_a_member_are_no_seeds(tmp_path: Path) -> None:
     assert [told.question for told in compare_runs([*apart, *other])] == ["recipe"]
 
 
+def test_ensembles_of_other_networks_are_no_seeds(tmp_path: Path) -> None:
+    """Their folders hold the settings of the first member alone."""
+    wave = np.sin(np.arange(30)) * 0.1
+    members = {name: make_run(tmp_path / name, 0.8 + wave) for name in ("u0", "u1", "u2", "u3")}
+    members["r0"] = make_run(tmp_path / "r0", 0.8 + wave, model="resnet34_unet")
+    ensembles = []
+    for place, names in enumerate([("u0", "u1"), ("u2", "u3"), ("u0", "r0")]):
+        run = make_run(tmp_path / f"ensemble-{place}", 0.8 + place / 100 + wave, told={"members": list(names)})
+        (run.folder / "members.json").write_text(json.dumps({"members": [f"../{name}" for name in names]}))
+        ensembles.append(run)
+    alike, *others = compare_runs(ensembles[:2]) + compare_runs(ensembles[1:])
+    assert any("seeds of one recipe" in note for note in alike.notes)
+    assert not any("seeds of one recipe" in note for each in others for note in each.notes)
+
+
 def test_seeds_whose_thresholds_were_chosen_for_other_ends_are_no_recipe(tmp_path: Path) -> None:
     runs = make_recipe(tmp_path, "a", [0.80, 0.81, 0.82]) + make_recipe(
         tmp_path, "b", [0.8, 0.9, 0.7], model="resnet34_unet"

@@ -107,6 +107,11 @@ def test_where_many_photos_show_nothing_the_others_are_told_by_themselves(engine
     assert (evaluation.statement["mean_dice"], evaluation.statement["dice_with_object"]) == (13 / 16, 1 / 4)
     assert "photos with object 0.2500 [" in evaluation.describe()
     assert "the other 75% show none; finding nothing anywhere would score 0.7500 above" in evaluation.describe()
+    band = (paint(blank == 1), np.full((4, 4), 3, np.uint8))  # of which nothing is judged
+    pairs = [(pixels, (2 - mask).astype(np.uint8)) for pixels, mask in (found, (paint(blank == 1), blank))]  # as trimaps
+    told = score(engine, make_set(*pairs, band, band), border="ignore").describe()
+    assert "the other 50% show none; finding nothing anywhere would score 0.5000 above" in told
+    assert "2 photos are too few" in told
     few = score(engine, make_set(*[found] * 12, (paint(blank == 1), blank)))
     assert "photos with object" not in few.describe(), "one of 13 does not make the headline"
 

@@ -27,6 +27,8 @@ from fgbg.judge.page.render import render_page
 from fgbg.judge.results import read_results
 from fgbg.judge.runs import evaluate_run
 from fgbg.judge.scoring import Scoring
+from fgbg.judge.statement import summarise
+from fgbg.rows import ScoreRow
 from fgbg.training.checks.folder import check_run
 
 pytestmark = pytest.mark.usefixtures("no_charts")
@@ -259,3 +261,10 @@ def test_the_command_scores_masks(home: Path, tmp_path: Path, capsys: pytest.Cap
         assert told in capsys.readouterr().err
     assert main(["evaluate", str(home / "discs"), "--masks", "x"]) == 2
     assert "--out is needed where no run is named" in capsys.readouterr().err
+
+
+def test_what_is_not_known_is_told_alike_by_several_processes() -> None:
+    """Rows from another process hold a NaN of their own."""
+    row = ScoreRow("a", 1, 1, 1, 0, 0, 0, 1.0, 1.0, 1.0)
+    rows = [replace(row, id=str(place), dice=place / 10, uncertainty=float("nan")) for place in range(5)]
+    assert summarise(rows, 1.0)["uncertainty_correlation"] is None

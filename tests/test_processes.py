@@ -63,6 +63,7 @@ GRADIENT = """
         def forward(self, image):
             return self.layers(image)
 
+    Engine("cpu", "bf16", 1)  # of an earlier run in the same process
     engine = Engine("cpu", "fp32", 1)
     torch.manual_seed(0)
     predictor = Predictor(NoStatistics(), size=32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -134,6 +135,7 @@ def test_a_worker_draws_at_the_threshold_that_is_asked_for(tmp_path: Path) -> No
         ("--workers 4", "--workers goes with --engine ray: add that"),
         ("--address auto", "--address goes with --engine ray: add that"),
         ("--engine ray --workers 0", "--workers 0: at least one is needed"),
+        ("--engine ray --device mps", "--device mps: with --engine ray it is cpu or cuda; auto is cpu"),
         (
             "--engine ray --out cut.png",
             "--out cut.png is the file of a single photo, and --engine ray writes to a folder: choose one",
@@ -187,6 +189,24 @@ def test_inputs_that_hold_nothing_are_named(tmp_path: Path) -> None:
     write_table(photos / "a.parquet", photos)
     with pytest.raises(UserError, match=r"holds both Parquet and photos"):
         plan_rows([str(photos)], out)
+
+
+@pytest.mark.parametrize("earlier", ["png", "parquet"])
+@pytest.mark.parametrize("is_address", [True, False])
+def test_an_earlier_run_among_the_photos_is_not_predicted(earlier: str, is_address: bool, tmp_path: Path) -> None:
+    photos = draw_photos(tmp_path / "photos", 3)
+    out = photos / "masks"
+    name = photos.as_uri() if is_address else str(photos)
+    before = [row.id for row in plan_rows([name], out).rows]
+    out.mkdir()
+    if earlier == "png":
+        shutil.copy(next(photos.glob("*.*")), out / "other.png")
+    else:
+        parquet.write_table(pyarrow.table({"id": ["a"]}), out / "part-0.parquet")
+    assert [row.id for row in plan_rows([name], out).rows] == before
+    if is_address:
+        with pytest.raises(UserError, match="is the folder of the photos: choose another"):
+            plan_rows([name], photos)
 
 
 def test_tables_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -200,9 +200,10 @@ def _start_accelerator(device: torch.device, precision: str) -> Accelerator:
     world = count_processes()
     if world > 1 and device.index is not None:  # which Accelerate would pass over
         raise UserError(f"--device {device}: {world} processes use a GPU each: give --device cuda")
+    # Accelerate keeps its settings for the life of the process; a later run in it may need others. Processes that have found
+    # each other stay together.
+    AcceleratorState._reset_state(reset_partial_state=world == 1)
     if world == 1:
-        # Accelerate keeps its settings for the life of the process; a later run in it may need others.
-        AcceleratorState._reset_state(reset_partial_state=True)
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
     # `cpu=True` must be explicit: torchrun on a CPU would otherwise silently start separate one-process trainings.
     accelerator = Accelerator(

@@ -12,6 +12,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit  # scipy.stats takes a sec
 
 from fgbg.data.streams import Purpose, open_stream
 
+ROUNDING = 1e-12  # differences of scores below it are of their last digits
 RESAMPLES = 10_000
 FEWEST_UNITS = 10  # photos, or groups of photos: an interval from fewer is no evidence
 POWER = 0.8  # the chance that is commonly asked for, of finding a difference that is there
@@ -132,7 +133,8 @@ def estimate_chosen(
     errors = deviations.std(0)
     if math.isinf(_find_interval(np.sort(deviations[:, chosen]), units)[0]):
         return Estimate(mean, -math.inf, math.inf)
-    largest = np.abs(deviations[:, errors > 0] / errors[errors > 0]).max(1, initial=0)
+    varied = errors > ROUNDING  # a constant has no error but that of its last digits
+    largest = np.abs(deviations[:, varied] / errors[varied]).max(1, initial=0)
     widened = _widening(units) * float(stdtrit(units - 1, 0.975) / ndtri(0.975))
     reach = widened * float(np.quantile(largest, 0.95)) * float(errors[chosen])
     return Estimate(mean, mean - reach, mean + reach)

@@ -25,6 +25,7 @@ from fgbg.judge.recipe import find_objective, settings_of_recipe
 from fgbg.judge.trainings import FEWEST_SEEDS, FoldDifferences, TrainingsTest, compare_folds, compare_recipes, pair_folds
 from fgbg.rows import ScoreRow
 from fgbg.run import Run
+from fgbg.storage import is_run
 from fgbg.words import Question, name_some, plural
 
 SIGNIFICANT = 0.05
@@ -43,7 +44,7 @@ def compare_runs(
     Args:
         runs: Two or more; the first of a pair is A. Runs whose settings differ only in the seed are one recipe.
         split: Which scores.
-        question: `auto` asks about recipes where there are two or more with FEWEST_SEEDS runs each, otherwise about models.
+        question: `auto` asks about recipes where there are two or more, with FEWEST_SEEDS runs of each; else about models.
         allow_overlap: Compare even if a model has seen some of the photos; each comparison then carries a note.
         seed: Seed of the bootstrap.
 
@@ -142,10 +143,12 @@ def _choose_question(runs: Sequence[Run], scored: Scores, split: str, question: 
 
 
 def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
-    """What two seeds of one recipe have in common."""
+    """What two seeds of one recipe have in common; of joint scores, what their members do."""
     told = run.statement(split)
+    members = sorted(repr(settings_of_recipe(member)) for member in run.members() if is_run(member.folder))
+    count = len(told.get("members") or ())
     settings = settings_of_recipe(run)
-    return (*settings.items(), run.fingerprint, told.get("tta"), len(told.get("members") or ()), find_objective(run))
+    return (*settings.items(), *members, run.fingerprint, told.get("tta"), count, find_objective(run))
 
 
 def _require_trainings(members: Sequence[Run], split: str) -> None:

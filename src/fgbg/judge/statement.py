@@ -147,7 +147,8 @@ def _count_all_objects(rows: Sequence[ScoreRow]) -> tuple[dict[str, int], dict[s
 
 
 def _correlate(pairs: list[tuple[float, float]]) -> float | None:
-    """Spearman's rank correlation; None if either of the two is constant."""
+    """Spearman's rank correlation of those that are known; None if either of the two is constant."""
+    pairs = [pair for pair in pairs if not any(map(math.isnan, pair))]
     if len({first for first, _ in pairs}) < 2 or len({second for _, second in pairs}) < 2:
         return None
     from scipy.stats import spearmanr  # takes a second to import; reading scores does not need it
@@ -181,7 +182,8 @@ def _describe_folds(folds: list[dict[str, Any]]) -> list[str]:
 
 def _describe_mean(told: dict[str, Any]) -> str:
     """Mean Dice and its interval, or why there is none."""
-    over, units = ("groups of photos", told["groups"]) if told["groups"] else ("photos", told["pairs"])
+    photos = told["pairs"] - told.get("unjudged_count", 0)
+    over, units = ("groups of photos", told["groups"]) if told["groups"] else ("photos", photos)
     if told["mean_dice_low"] is None:
         cure = "" if told.get("folds") else " (fgbg train --folds 5 tests every photo)"
         return f"{told['mean_dice']:.4f}, without an interval: {units} {over} are too few{cure}"
@@ -190,7 +192,7 @@ def _describe_mean(told: dict[str, Any]) -> str:
 
 def _describe_empty_photos(told: dict[str, Any]) -> list[str]:
     """Where many photos show no object: the mean over the others, and what finding nothing at all would score."""
-    share = told["empty_truth_count"] / told["pairs"]
+    share = told["empty_truth_count"] / (told["pairs"] - told.get("unjudged_count", 0))
     if share < MANY_EMPTY or told.get("dice_with_object") is None:
         return []
     nothing = f"; finding nothing anywhere would score {share:.4f} above" if told["empty"] == "1" else ""

@@ -98,7 +98,7 @@ def _train_and_record(training: Training) -> None:
     except RuntimeError as error:
         if not engine.has_lost_another(error):
             raise
-        sentence = f"another process of this training has died; stopped {_describe_stop(run)}"
+        sentence = f"another process of this training has died, and may have said why; stopped {_describe_stop(run)}"
         training.say(f"\n{sentence}")  # at once: the launcher may end this process at any moment
         raise UserError(sentence) from None
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ def plan_rows(inputs: Sequence[str], out: Path) -> Plan:
     Raises:
         UserError: An input does not exist, cannot be reached or holds no photo, or two photos have one name.
     """
-    beyond = [name for name in inputs if needs_ray(name) or _holds_parquet(Path(name).expanduser())]
+    beyond = [name for name in inputs if needs_ray(name) or _holds_parquet(Path(name).expanduser(), out)]
     if not beyond:
         skipped = Skipped()
         jobs = plan_jobs([Path(name).expanduser().absolute() for name in inputs], out, skipped)
@@ -47,7 +48,7 @@ def plan_rows(inputs: Sequence[str], out: Path) -> Plan:
     if len(inputs) > 1:
         raise UserError(f"{beyond[0]} is Parquet or an address, which are predicted alone: name one input a run")
     store = open_store(beyond[0])
-    found = store.list_files()
+    found = _leave_out(store.list_files(), store, out)
     tables = [info for info in found if info.extension.lower() == "parquet"]
     photos = [info for info in found if f".{info.extension.lower()}" in IMAGE_SUFFIXES]
     skipped = Skipped([Path(info.path) for info in found if f".{info.extension.lower()}" in PHOTO_LIKE])
@@ -85,5 +86,20 @@ def _identify(info: fs.FileInfo) -> str:
     return describe_photo(info.base_name, info.size, info.mtime_ns)
 
 
-def _holds_parquet(path: Path) -> bool:
-    return path.is_dir() and next(path.rglob("*.parquet"), None) is not None
+def _holds_parquet(path: Path, out: Path) -> bool:
+    """Whether a folder holds Parquet, other than what was written to `out` in it."""
+    return path.is_dir() and any(out.absolute() not in found.absolute().parents for found in path.rglob("*.parquet"))
+
+
+def _leave_out(found: list[fs.FileInfo], store: Store, out: Path) -> list[fs.FileInfo]:
+    """The files but for those in `out`, which may lie in a folder of photos: they are an earlier run's.
+
+    Raises:
+        UserError: `out` is the folder of the photos.
+    """
+    if not isinstance(store.filesystem, fs.LocalFileSystem):
+        return found
+    inside = os.path.relpath(os.path.realpath(out), os.path.realpath(store.top))
+    if inside == ".":
+        raise UserError(f"--out {out} is the folder of the photos: choose another, so that they stay apart")
+    return [info for info in found if not store.place(info).is_relative_to(inside)]

@@ -62,6 +62,8 @@ def predict_at_scale(
         raise UserError(f"--workers {workers}: at least one is needed")
     if names_picture(out):
         raise UserError(f"--out {out} is the file of a single photo, and --engine ray writes to a folder: choose one")
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise UserError(f"--device {device}: with --engine ray it is cpu or cuda; auto is cpu")
     require_use(threshold, kind, refine)
     if kind == "soft":
         require_matting()
