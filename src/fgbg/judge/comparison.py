@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fgbg.judge.bootstrap import POWER, Estimate
+from fgbg.words import plural
 
 QUESTIONS = {
     "model": "this model or that model, on photos like these",
@@ -106,6 +107,7 @@ class Comparison:
         """As lines to print."""
         width = max(len(self.a), len(self.b))
         method = f"{METHODS[self.question]} {self.sample}"
+        wins = plural(self.wins, "photo")
         adjusted = "" if self.p_holm == self.p else f", p {word_p(self.p_holm)} among all (Holm)"
         changed = [
             f"    {pair.id:{max(len(pair.id) for pair in self.pairs)}}  {pair.a:.3f} → {pair.b:.3f}  {pair.b - pair.a:+.3f}"
@@ -117,7 +119,7 @@ class Comparison:
                 f"  A  {self.a:{width}}  {self.mean_a:.4f}",
                 f"  B  {self.b:{width}}  {self.mean_b:.4f}",
                 f"  B - A {self.difference.signed()}  95 % interval, {method}; p {word_p(self.p)}{adjusted}",
-                f"  B is better on {self.wins} photos, equal on {self.ties} (within {TIE}), worse on {self.losses}",
+                f"  B is better on {wins}, equal on {self.ties} (within {TIE}), worse on {self.losses}",
                 f"{self.winner}",
                 *([f"  {self.detectable_in_words}"] if self.detectable_in_words else []),
                 *(f"  note: {note}" for note in self.notes),
