@@ -100,6 +100,15 @@ def test_the_score_is_what_a_hand_counts(photos: SampleSet, tmp_path: Path, scal
     assert evaluation.statement["pooled_dice"] == 2 * 2 / (2 * 2 + 2 + 6)
 
 
+def test_inverted_masks_are_said_to_look_like_that(photos: SampleSet, tmp_path: Path) -> None:
+    right = np.array([[255, 255, 0, 0]] * 2)
+    data, out = str(tmp_path / "data"), tmp_path / "scores"
+    masks = give(tmp_path, a=right, b=right[:, [0, 2, 2, 2]])
+    assert "exchange their black and white" not in evaluate_masks(masks, data, out=out)[0].describe()
+    give(tmp_path, a=255 - right, b=255 - right)
+    assert "note: these masks fit the ground and not the object" in evaluate_masks(masks, data, out=out)[0].describe()
+
+
 def test_shades_of_grey_are_cut_where_told(photos: SampleSet, tmp_path: Path) -> None:
     ramp = np.array([[0, 127, 128, 200]] * 2)
     masks = give(tmp_path, a=ramp, b=ramp)

@@ -11,6 +11,7 @@ from fgbg.words import name_some, plural
 LAB_NAMES = {"unet": "Unet", "resnet34_unet": "ResNet34_Unet"}
 """The lab's spelling of its models in workbook columns and charts."""
 
+MISFIT = 0.3  # pooled Dice of masks below it that exceed its opposite once exchanged are taken for inverted ones
 UNKNOWN_MAKER = "what made these masks, and whether it has seen these photos, is not known here"
 """Said of masks made elsewhere."""
 
@@ -69,6 +70,17 @@ def name_given_masks(statement: Mapping[str, Any]) -> str:
     """
     masks = statement.get("masks")
     return f"masks made elsewhere: {masks['folder']}, {masks['encoding']}, hash {masks['fingerprint']}" if masks else ""
+
+
+def name_exchange(statement: Mapping[str, Any]) -> str:
+    """That given masks fit if black and white are exchanged, and not as they are; empty if that is not so.
+
+    >>> name_exchange({"masks": {"folder": "x"}, "pooled_dice": 0.05, "pooled_dice_exchanged": 0.9})
+    'these masks fit the ground and not the object: exchange their black and white'
+    """
+    pooled, exchanged = statement.get("pooled_dice", 0), statement.get("pooled_dice_exchanged", 0)
+    fits = bool(statement.get("masks")) and pooled < MISFIT and exchanged > 1 - MISFIT
+    return "these masks fit the ground and not the object: exchange their black and white" if fits else ""
 
 
 def name_copies(statement: Mapping[str, Any]) -> str:

@@ -70,5 +70,7 @@ def count_parts(prediction: NDArray[np.bool_], target: NDArray[Any]) -> ObjectCo
 def has_several_objects(statement: Mapping[str, Any]) -> bool:
     """Whether the photos of a statement mostly show several objects, so that it matters how many were found."""
     count = statement.get("object_count")
+    if not count:
+        return False
     shown = statement["pairs"] - statement.get("unjudged_count", 0) - statement["empty_truth_count"]
-    return bool(count) and count >= SEVERAL * shown
+    return bool(count >= SEVERAL * shown)

@@ -21,7 +21,15 @@ from fgbg.judge.bootstrap import (
     read_mean_dice,
 )
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
-from fgbg.judge.names import UNKNOWN_MAKER, name_copies, name_data, name_epochs, name_given_masks, name_known_groups
+from fgbg.judge.names import (
+    UNKNOWN_MAKER,
+    name_copies,
+    name_data,
+    name_epochs,
+    name_exchange,
+    name_given_masks,
+    name_known_groups,
+)
 from fgbg.judge.objects import OBJECT_SCORES, ObjectCounts, has_several_objects
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
@@ -112,6 +120,7 @@ def summarise(rows: list[ScoreRow], empty: float) -> dict[str, Any]:
         "false_alarm_rate": float((counts.FP > 0)[without_object].mean()) if without_object.any() else None,
         **dict(zip(MEAN_DICE, estimate.to_json().values(), strict=True)),
         "pooled_dice": dice_of(pooled, empty=empty),
+        "pooled_dice_exchanged": dice_of(Counts(pooled.FN, pooled.TN, pooled.TP, pooled.FP), empty=empty),
         **{name: estimates[name].mean if name in estimates else None for name in (*measures, *OBJECT_SCORES)},
         **objects,
         "intervals": {name: [*each.to_json().values()][1:] for name, each in estimates.items()},
@@ -242,7 +251,7 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"border = {told['border']} · {name_given_masks(told) or _describe_model(told)}",
         *([f"  {plural(unjudged, 'photo')} left out: no pixel is judged"] if unjudged else []),
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
-        *(f"  note: {doubt}" for doubt in (name_copies(told), name_known_groups(told)) if doubt),
+        *(f"  note: {doubt}" for doubt in (name_copies(told), name_known_groups(told), name_exchange(told)) if doubt),
         f"  Dice  mean over photos   {_describe_mean(told)}, at their own size",
         *_describe_empty_photos(told),
         f"        all pixels pooled  {told['pooled_dice']:.4f}",

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fgbg.judge.names import UNKNOWN_MAKER, name_copies, name_data, name_epochs, name_given_masks, name_known_groups
+from fgbg.judge.names import (
+    UNKNOWN_MAKER,
+    name_copies,
+    name_data,
+    name_epochs,
+    name_exchange,
+    name_given_masks,
+    name_known_groups,
+)
 from fgbg.judge.objects import has_several_objects
 from fgbg.rows import ScoreRow
 from fgbg.words import plural
@@ -203,6 +211,8 @@ def list_rules(statement: dict[str, Any], stale: str = "") -> list[Fact]:
         rules.insert(1, Fact("Not quite a clean test", copies, "a copy that was resized, mirrored or saved again"))
     if known := name_known_groups(statement):
         rules.insert(1, Fact("Not surely a clean test", known))
+    if exchanged := name_exchange(statement):
+        rules.insert(1, Fact("Perhaps inverted", exchanged))
     if stale:
         rules.insert(1, Fact("Not the model as it is now", stale))
     if get("tta", "none") != "none":
