@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from fgbg.data.samples import SPLITS
 from fgbg.errors import UserError
-from fgbg.rows import ScoreRow
+from fgbg.rows import ScoreRow, read_rows
 from fgbg.run import Run
 from fgbg.words import name_some
 
 _MUST_AGREE = ("split", "border", "empty", "score_space", "object_values")
 
-Scores = dict[Run, dict[str, ScoreRow]]
-"""Run -> photo id -> row, sorted by id."""
+
+class ScoredRun(NamedTuple):
+    """A run's scores of one set of photos."""
+
+    run: Run
+    statement: dict[str, Any]
+    rows: dict[str, ScoreRow]  # by photo, sorted by id
 
 
-def read_comparable(runs: Sequence[Run], split: str) -> Scores:
+def read_comparable(runs: Sequence[Run], split: str) -> list[ScoredRun]:
     """Read every run's scores.
 
     Raises:
@@ -28,16 +34,21 @@ def read_comparable(runs: Sequence[Run], split: str) -> Scores:
     twice = [run.folder for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
     if twice:
         raise UserError(f"{twice[0]} is named twice: compare it with another run")
-    # One order, whatever order they were scored in.
-    scored = {run: dict(sorted((row.id, row) for row in run.scores(split))) for run in runs}
-    for run in runs[1:]:
-        _require_comparable(runs[0], run, split, scored)
+    scored = [_read(run, split) for run in runs]
+    for other in scored[1:]:
+        _require_comparable(scored[0], other, split)
     return scored
 
 
-def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> None:
+def _read(run: Run, split: str) -> ScoredRun:
+    statement = run.statement(split)  # raises unless the rows are intact
+    rows = read_rows(run.scores_path(split))
+    return ScoredRun(run, statement, dict(sorted((row.id, row) for row in rows)))  # whatever order they were scored in
+
+
+def _require_comparable(one: ScoredRun, another: ScoredRun, split: str) -> None:
     """Refuse scores that were not measured on the same photos and masks by the same rules."""
-    mine, theirs = scored[first], scored[other]
+    (first, told, mine), (other, theirs_told, theirs) = one, another
     if mine.keys() != theirs.keys():
         splits = [run.config.split for run in (first, other)]
         cure = "evaluate both on the same data"
@@ -48,7 +59,6 @@ def _require_comparable(first: Run, other: Run, split: str, scored: Scores) -> N
             f"{first.folder} and {other.folder} were scored on different photos ({len(alone)} only in the first, "
             f"{len(alone_there)} only in the second: {name_some(alone or alone_there, 3)}): {cure}"
         )
-    told, theirs_told = first.statement(split), other.statement(split)
     if told["fingerprint"] != theirs_told["fingerprint"]:
         raise UserError(
             f"{first.folder} and {other.folder} were scored on photos or masks of the same names but other content "

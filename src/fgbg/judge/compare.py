@@ -18,7 +18,7 @@ import numpy as np
 
 from fgbg.errors import UserError
 from fgbg.judge.bootstrap import FEWEST_UNITS, PairedTest, adjust_holm, check_difference, find_detectable, find_groups
-from fgbg.judge.comparable import Scores, read_comparable
+from fgbg.judge.comparable import ScoredRun, read_comparable
 from fgbg.judge.comparison import Comparison, Pair
 from fgbg.judge.names import LAB_NAMES, UNKNOWN_MAKER, name_data, name_runs
 from fgbg.judge.recipe import find_objective, settings_of_recipe
@@ -52,10 +52,10 @@ def compare_runs(
         UserError: Fewer than two runs, one of them twice, scores that cannot be compared, or too few seeds for the question.
     """
     scored = read_comparable(runs, split)
-    doubts = [f"{run.name}: {told}" for run in runs if (told := run.statement(split).get("overlap"))]
+    doubts = [f"{run.name}: {told}" for run, statement, _ in scored if (told := statement.get("overlap"))]
     if doubts and not allow_overlap:
         raise UserError(f"{name_some(doubts, 2)}: no clean test, and no fair comparison; go on with --allow-overlap")
-    comparisons = [_compare(match, seed) for match in _choose_question(runs, scored, split, question)]
+    comparisons = [_compare(match, seed) for match in _choose_question(scored, split, question)]
     adjusted = adjust_holm([each.p for each in comparisons])
     judged = [_judge(each, p, len(comparisons)) for each, p in zip(comparisons, adjusted, strict=True)]
     stale = [f"{run.name}: {told}" for run in runs if (told := run.find_stale(split))]
@@ -75,8 +75,17 @@ class Side(NamedTuple):
     """A or B: a model, or the models of a recipe."""
 
     label: str
-    runs: list[Run]
-    rows: list[dict[str, ScoreRow]]  # of each run, by photo
+    scored: list[ScoredRun]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The run of each model."""
+        return [each.run for each in self.scored]
+
+    @property
+    def rows(self) -> list[dict[str, ScoreRow]]:
+        """Of each model, by photo."""
+        return [each.rows for each in self.scored]
 
 
 class Match(NamedTuple):
@@ -100,38 +109,39 @@ class Answer(NamedTuple):
     more: str = "photos"
 
 
-def _choose_question(runs: Sequence[Run], scored: Scores, split: str, question: Question) -> list[Match]:
+def _choose_question(scored: Sequence[ScoredRun], split: str, question: Question) -> list[Match]:
     """Which question is asked, and of whom: of any two recipes, or any two models (of several recipes, not of one).
 
     Raises:
         UserError: The question that is wanted cannot be asked of these runs.
     """
-    recipes: dict[tuple[Any, ...], list[Run]] = {}
-    for run in runs:
-        recipes.setdefault(_find_recipe(run, split), []).append(run)
+    recipes: dict[tuple[Any, ...], list[ScoredRun]] = {}
+    for each in scored:
+        recipes.setdefault(_find_recipe(each.run, split), []).append(each)
     are_seeded = len(recipes) > 1 and min(map(len, recipes.values())) >= FEWEST_SEEDS
-    folds = {run: told for run in runs if (told := run.statement(split).get("folds"))}
-    if question == "recipe" and not are_seeded and len(folds) < len(runs):
-        counts = ", ".join(f"{members[0].name}: {len(members)}" for members in recipes.values())
+    folds = {run: told for run, statement, _ in scored if (told := statement.get("folds"))}
+    if question == "recipe" and not are_seeded and len(folds) < len(scored):
+        counts = ", ".join(f"{members[0].run.name}: {len(members)}" for members in recipes.values())
         raise UserError(
             f"--question recipe needs two recipes or more with {FEWEST_SEEDS} seeded runs each; "
             f"here are {len(recipes)} ({counts}): train more seeds, or ask about the models"
         )
     if question != "model" and are_seeded:
         for members in recipes.values():
-            _require_trainings(members, split)
+            _require_trainings(members)
         named = zip(_name_recipes(list(recipes.values())), recipes.values(), strict=True)
-        sides = [Side(label, members, [scored[run] for run in members]) for label, members in named]
+        sides = [Side(label, members) for label, members in named]
         return [Match("recipe", a, b, *_pair_up(a.rows, b.rows)) for a, b in combinations(sides, 2)]
-    recipe_of = {run: place for place, members in enumerate(recipes.values()) for run in members}
+    recipe_of = {each.run: place for place, members in enumerate(recipes.values()) for each in members}
     matches = []
-    for a, b in combinations([Side(label, [run], [scored[run]]) for label, run in name_runs(runs).items()], 2):
+    labels = name_runs(each.run for each in scored)
+    for a, b in combinations([Side(label, [each]) for label, each in zip(labels, scored, strict=True)], 2):
         (first,), (second,) = a.runs, b.runs
         if len(recipes) > 1 and recipe_of[first] == recipe_of[second]:
             continue
         pairs, left_out = _pair_up(a.rows, b.rows)
         can_be_paired = question != "model" and first in folds and second in folds
-        paired = pair_folds(scored[first], scored[second], pairs, folds[first]) if can_be_paired else None
+        paired = pair_folds(a.rows[0], b.rows[0], pairs, folds[first]) if can_be_paired else None
         if question == "recipe" and not paired:
             raise UserError(
                 f"{first.folder} and {second.folder} cannot be compared fold by fold: they cut the photos into other folds, "
@@ -151,14 +161,14 @@ def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
     return (*settings.items(), *members, run.fingerprint, told.get("tta"), count, find_objective(run))
 
 
-def _require_trainings(members: Sequence[Run], split: str) -> None:
+def _require_trainings(members: Sequence[ScoredRun]) -> None:
     """Refuse runs of one recipe that share a training: their scores are not independent, and would look too certain.
 
     Raises:
         UserError: Two of them had the same seed, or are ensembles with a member in common.
     """
     cure = "leave one out, or ask about the models (--question model)"
-    trainings = {run: _find_trainings(run, split) for run in members}
+    trainings = {each.run: _find_trainings(each) for each in members}
     for (first, some), (second, others) in combinations(trainings.items(), 2):
         if not some and not others and first.config.seed == second.config.seed:
             raise UserError(
@@ -172,11 +182,11 @@ def _require_trainings(members: Sequence[Run], split: str) -> None:
             )
 
 
-def _find_trainings(run: Run, split: str) -> set[str]:
+def _find_trainings(scored: ScoredRun) -> set[str]:
     """The runs whose models an ensemble averaged; none for a run of its own."""
-    told = run.statement(split)
+    told = scored.statement
     members = told.get("member_models", ()) if told.get("members") else ()
-    return {str((run.folder / member["run"]).resolve()) for member in members}
+    return {str((scored.run.folder / member["run"]).resolve()) for member in members}
 
 
 def _compare(match: Match, seed: int) -> Comparison:
@@ -279,9 +289,9 @@ def _judge(comparison: Comparison, p_holm: float, comparisons: int) -> Compariso
     return dataclasses.replace(comparison, verdict=verdict, p_holm=p_holm, detectable=detectable)
 
 
-def _name_recipes(recipes: list[list[Run]]) -> list[str]:
+def _name_recipes(recipes: list[list[ScoredRun]]) -> list[str]:
     """Each recipe's model name, with the settings that differ between recipes of the same model."""
-    settings = [settings_of_recipe(members[0]) for members in recipes]
+    settings = [settings_of_recipe(members[0].run) for members in recipes]
     labels = []
     for mine in settings:
         name = LAB_NAMES.get(str(mine["model"]), str(mine["model"]))
@@ -289,5 +299,5 @@ def _name_recipes(recipes: list[list[Run]]) -> list[str]:
         told = [key for key in mine if any(other.get(key) != mine[key] for other in rivals)]
         labels.append(", ".join([name, *(f"{key} {mine[key]}" for key in told)]))
     if len(set(labels)) < len(labels):  # same settings, but other data or views: the first run tells them apart
-        labels = [f"{label} ({members[0].name})" for label, members in zip(labels, recipes, strict=True)]
+        labels = [f"{label} ({members[0].run.name})" for label, members in zip(labels, recipes, strict=True)]
     return labels
