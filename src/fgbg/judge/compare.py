@@ -55,7 +55,7 @@ def compare_runs(
     doubts = [f"{run.name}: {told}" for run, statement, _ in scored if (told := statement.get("overlap"))]
     if doubts and not allow_overlap:
         raise UserError(f"{name_some(doubts, 2)}: no clean test, and no fair comparison; go on with --allow-overlap")
-    comparisons = [_compare(match, seed) for match in _choose_question(scored, split, question)]
+    comparisons = [_compare(match, seed) for match in _choose_question(scored, question)]
     adjusted = adjust_holm([each.p for each in comparisons])
     judged = [_judge(each, p, len(comparisons)) for each, p in zip(comparisons, adjusted, strict=True)]
     stale = [f"{run.name}: {told}" for run in runs if (told := run.find_stale(split))]
@@ -109,7 +109,7 @@ class Answer(NamedTuple):
     more: str = "photos"
 
 
-def _choose_question(scored: Sequence[ScoredRun], split: str, question: Question) -> list[Match]:
+def _choose_question(scored: Sequence[ScoredRun], question: Question) -> list[Match]:
     """Which question is asked, and of whom: of any two recipes, or any two models (of several recipes, not of one).
 
     Raises:
@@ -117,7 +117,7 @@ def _choose_question(scored: Sequence[ScoredRun], split: str, question: Question
     """
     recipes: dict[tuple[Any, ...], list[ScoredRun]] = {}
     for each in scored:
-        recipes.setdefault(_find_recipe(each.run, split), []).append(each)
+        recipes.setdefault(_find_recipe(each), []).append(each)
     are_seeded = len(recipes) > 1 and min(map(len, recipes.values())) >= FEWEST_SEEDS
     folds = {run: told for run, statement, _ in scored if (told := statement.get("folds"))}
     if question == "recipe" and not are_seeded and len(folds) < len(scored):
@@ -152,9 +152,9 @@ def _choose_question(scored: Sequence[ScoredRun], split: str, question: Question
     return matches
 
 
-def _find_recipe(run: Run, split: str) -> tuple[Any, ...]:
+def _find_recipe(scored: ScoredRun) -> tuple[Any, ...]:
     """What two seeds of one recipe have in common; of joint scores, what their members do."""
-    told = run.statement(split)
+    run, told = scored.run, scored.statement
     members = sorted(repr(settings_of_recipe(member)) for member in run.members() if is_run(member.folder))
     count = len(told.get("members") or ())
     settings = settings_of_recipe(run)
