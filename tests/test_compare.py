@@ -533,6 +533,23 @@ def test_how_photos_suit_single_seeds_is_counted_once() -> None:
     assert 8 <= false <= 34  # of 20 expected; counted twice, 2 are found
 
 
+@pytest.mark.parametrize("scores", [[[1.0, -1], [0, 2]], [[1.0, 0], [-1, 2]]])
+def test_a_variance_is_never_less_than_that_of_the_seeds_or_of_the_photos(scores: list[list[float]]) -> None:
+    """Seeds' means, or photos' means, are 0 and 1: 1/4. How photos suit the seeds, ±1, would take 1 off, and leave -3/4."""
+    told = compare_recipes(np.array(scores), np.full((2, 2), 3.0))
+    assert told.difference.mean == 2.5
+    assert told.difference.high - 2.5 == pytest.approx(stats.t.ppf(0.975, 1) * 0.5)
+    assert told.p == pytest.approx(2 * stats.t.sf(2.5 / 0.5, 1))
+
+
+def test_how_groups_suit_single_seeds_is_taken_off_by_groups() -> None:
+    """Seeds' means are 2 and 6, and so are the groups': 4 each. How groups suit the seeds, ±1, is 1; by photos, a third."""
+    a = np.repeat([[1.0, 3], [3, 9]], 2, axis=1)
+    told = compare_recipes(a, np.zeros((2, 4)), groups=["p", "p", "q", "q"])
+    assert told.freedom == pytest.approx((4 + 4) ** 2 / (4**2 / 1 + 4**2 / 1))
+    assert told.difference.high + 4 == pytest.approx(stats.t.ppf(0.975, 2) * np.sqrt(4 + 4 - 1))
+
+
 def test_a_single_photo_or_group_gives_no_interval() -> None:
     told = compare_recipes(np.array([[0.5], [0.6], [0.7]]), np.array([[0.8], [0.9], [0.7]]))
     assert (told.difference.low, told.difference.high, told.p) == (-math.inf, math.inf, 1)
