@@ -253,6 +253,17 @@ def test_two_cross_validations_by_hand(tmp_path: Path) -> None:
     assert compare_runs([a, b], question="recipe") == [told]
 
 
+def test_folds_of_different_sizes_share_their_mean_correction(tmp_path: Path) -> None:
+    """Folds of 2, 4 and 6 photos, 9 trained: 2/9, 4/9 and 6/9 are 4/9 on average."""
+    sizes, gains = [2, 4, 6], [0.01, 0.02, 0.06]
+    a = make_folds(tmp_path / "a", [[0.5] * size for size in sizes])
+    b = make_folds(tmp_path / "b", [[0.5 + gain] * size for size, gain in zip(sizes, gains, strict=True)], width=8)
+    (told,) = compare_runs([a, b])
+    error = math.sqrt(0.0007 * (1 / 3 + 4 / 9))
+    assert told.difference.mean == pytest.approx((2 * 0.01 + 4 * 0.02 + 6 * 0.06) / 12), "of all photos"
+    assert told.difference.high - told.difference.mean == pytest.approx(student.ppf(0.975, 2) * error)
+
+
 def test_folds_that_are_cut_differently_are_compared_by_photos(tmp_path: Path) -> None:
     a = make_folds(tmp_path / "a", [[0.5] * 4] * 3)
     b = make_folds(tmp_path / "b", [[0.6] * 4] * 3, model="resnet34_unet")

@@ -126,6 +126,14 @@ def test_the_interval_of_a_ratio_covers_the_true_one() -> None:
     assert 180 <= covered <= 200  # 190 expected; 99.9 % of binomial draws lie in between
 
 
+def test_copies_of_a_photo_in_one_group_tell_no_more_of_objects_than_the_photo() -> None:
+    rows = make_rows(*[(place % 5 + 1, place % 3, place % 4 + 2) for place in range(12)])
+    copies = [dataclasses.replace(row, id=f"{row.id}.{copy}", group=f"{int(row.id):02}") for row in rows for copy in "abc"]
+    alone, grouped = (summarise(each, 1.0)["intervals"] for each in (rows, copies))
+    for name in ("object_recall", "object_precision", "object_f1"):
+        assert grouped[name] == pytest.approx(alone[name], rel=1e-9)
+
+
 def test_photos_without_a_whole_tell_nothing_of_a_ratio() -> None:
     parts, wholes = np.array([1.0, 3, 2, 4]), np.array([2.0, 4, 3, 4])
     padded = estimate_ratio(np.r_[parts, 0, 0], np.r_[wholes, 0, 0])

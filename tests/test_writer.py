@@ -240,6 +240,17 @@ def test_ctrl_c_while_an_epoch_is_copied_loses_none_before_it(tmp_path: Path, mo
     assert torch.load(run.last, weights_only=True)["epoch"] == 2
 
 
+def test_after_a_write_that_failed_nothing_later_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epoch 2 waits when epoch 1, the best, fails: a state after epoch 2 would lack the model that its record calls best."""
+    disk = SlowDisk(monkeypatch, trained=2)
+    disk.fails_in = 1
+    with pytest.raises(OSError, match=r"Input/output error: .*last\.pt"):
+        train_with(SCORES[:3], tmp_path / "run")
+    run = fgbg.Run(tmp_path / "run")
+    assert disk.written == [1] and not run.last.exists()
+    assert [record.epoch for record in run.epochs()] == [1]
+
+
 @pytest.mark.long
 def test_of_epochs_that_did_not_reach_the_disk_together_none_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
