@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import fgbg
@@ -197,6 +198,16 @@ def test_two_processes_train_one_run(both: Both, tmp_path: Path) -> None:
     one = fgbg.train(small_config(tmp_path / "one", epochs=2), samples=make_samples())
     # The same images in the same batches; batch norm's statistics are each process's own, so the curves are only near.
     assert run.epochs()[0].train_loss == pytest.approx(one.epochs()[0].train_loss, abs=0.1)
+
+
+@pytest.mark.long
+def test_two_processes_validate_the_model_that_is_written(both: Both) -> None:
+    """Each has seen other images, so that its own norms' statistics are other ones: the main process's count for all."""
+    run, config = fgbg.open_run(both.out / "two"), small_config(both.out)
+    learner = build_learner(config, understand_data(config, make_samples()), Engine("cpu", "fp32", 1))
+    learner.judged.network.load_state_dict(load_file(run.best))
+    written = next(record for record in reversed(run.epochs()) if record.best)
+    assert loop.validate(learner).loss == pytest.approx(written.val_loss, rel=1e-6)  # with their own, 2e-5 apart
 
 
 @pytest.mark.long
