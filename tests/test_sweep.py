@@ -108,7 +108,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, prepared: training.Training) -> Call
             say("20 pairs")
             yield replace(prepared, run=made, config=config, progress=Progress(len(made.epochs())), say=say)
 
-        def train(_learner: object, epoch: int, _title: str) -> Trained:
+        def train(_learner: object, epoch: int, *_: object) -> Trained:
             now["epoch"] = epoch
             return Trained(0.0, 0.0, 1.0, 0.1)
 
