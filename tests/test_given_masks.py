@@ -179,6 +179,19 @@ def test_folders_that_part_the_data_need_no_prefix(tmp_path: Path) -> None:
     assert read_given_masks(give(tmp_path, a=np.ones((2, 4))), samples).read_levels(0).sum() == 8
 
 
+def test_one_mask_is_not_taken_for_two_photos(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for kind, values in {"images": np.zeros((2, 4, 3), np.uint8), "masks": np.eye(2, 4, dtype=np.uint8)}.items():
+            (tmp_path / "data" / part / kind).mkdir(parents=True)
+            Image.fromarray(values + (part == "train")).save(tmp_path / "data" / part / kind / "a.png")
+    (tmp_path / "given").mkdir()
+    samples = open_samples(tmp_path / "data", cuts=False, object_values=(1,))
+    with pytest.raises(UserError, match=r"a.png may be of train_a, test_a: name the masks so"):
+        read_given_masks(give(tmp_path, a=np.ones((2, 4))), samples)
+    give(tmp_path, train_a=np.ones((2, 4)), test_a=np.zeros((2, 4)))
+    assert [int(read_given_masks(tmp_path / "given", samples).read_levels(place).sum()) for place in (0, 1)] == [8, 0]
+
+
 def test_what_cannot_be_scored_is_refused(photos: SampleSet, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such folder"):
         read_given_masks(tmp_path / "nowhere", photos)

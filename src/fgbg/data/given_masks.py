@@ -18,6 +18,7 @@ from fgbg.errors import UserError
 from fgbg.words import ObjectValue, name_some
 
 LIGHTEST = 200  # grey that masks in shades of it reach somewhere; where none does, numbers are likelier than shades
+USUAL_ENDINGS = 8  # so many, the commonest, are tried: what all photos have in common is among them
 
 
 def read_given_masks(
@@ -113,12 +114,13 @@ def _pair(folder: Path, samples: Sequence[Sample]) -> list[Path]:
     def pair(ending: str) -> list[list[Path]]:
         return [next((files[name + ending] for name in known if name + ending in files), []) for known in names]
 
-    endings = Counter(stem[cut:] for stem in files for cut in range(1, len(stem) + 1) if stem[:cut] in photos)
-    usual = [ending for ending, count in endings.items() if count >= len(samples) and (not ending or is_ending(ending))]
+    rests = (stem[cut:] for stem in files for cut in range(1, len(stem) + 1) if stem[:cut] in photos)
+    usual = [
+        ending for ending, _ in Counter(rest for rest in rests if not rest or is_ending(rest)).most_common(USUAL_ENDINGS)
+    ]
     complete = [paired for ending in sorted(usual) if all(paired := pair(ending))]
     if not complete:
-        nearest = pair(max(endings, key=lambda ending: endings[ending], default=""))
-        raise UserError(f"--masks {folder}: {_say_missing(folder, samples, nearest)}")
+        raise UserError(f"--masks {folder}: {_say_missing(folder, samples, pair(usual[0] if usual else ''))}")
     if len(complete) > 1:
         both = [paired[0][0].name for paired in complete]
         raise UserError(
@@ -128,7 +130,12 @@ def _pair(folder: Path, samples: Sequence[Sample]) -> list[Path]:
     (paired,) = complete
     if twice := next((found for found in paired if len(found) > 1), None):
         raise UserError(f"--masks {folder}: {name_some([path.name for path in twice])} are of one photo: keep one of them")
-    return [path for (path,) in paired]
+    paths = [path for (path,) in paired]
+    path, count = Counter(paths).most_common(1)[0]
+    if count > 1:
+        ids = [sample.id for sample, own in zip(samples, paths, strict=True) if own == path]
+        raise UserError(f"--masks {folder}: {path.name} may be of {name_some(ids)}: name the masks so")
+    return paths
 
 
 def _say_missing(folder: Path, samples: Sequence[Sample], paired: Sequence[Sequence[Path]]) -> str:

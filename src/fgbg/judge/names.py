@@ -72,6 +72,11 @@ def name_given_masks(statement: Mapping[str, Any]) -> str:
     return f"masks made elsewhere: {masks['folder']}, {masks['encoding']}, hash {masks['fingerprint']}" if masks else ""
 
 
+def name_doubts(statement: Mapping[str, Any]) -> list[str]:
+    """Why scores may not be what they seem, a sentence each."""
+    return list(filter(None, (name(statement) for name in (name_copies, name_known_groups, name_exchange))))
+
+
 def name_exchange(statement: Mapping[str, Any]) -> str:
     """That given masks fit if black and white are exchanged, and not as they are; empty if that is not so.
 

@@ -21,15 +21,7 @@ from fgbg.judge.bootstrap import (
     read_mean_dice,
 )
 from fgbg.judge.metrics import Counts, dice_of, precision_of, recall_of, specificity_of
-from fgbg.judge.names import (
-    UNKNOWN_MAKER,
-    name_copies,
-    name_data,
-    name_epochs,
-    name_exchange,
-    name_given_masks,
-    name_known_groups,
-)
+from fgbg.judge.names import UNKNOWN_MAKER, name_data, name_doubts, name_epochs, name_given_masks
 from fgbg.judge.objects import OBJECT_SCORES, ObjectCounts, has_several_objects
 from fgbg.judge.score import Scorer
 from fgbg.model_file import ModelHeader
@@ -251,7 +243,7 @@ def describe_statement(told: dict[str, Any]) -> str:
         f"border = {told['border']} · {name_given_masks(told) or _describe_model(told)}",
         *([f"  {plural(unjudged, 'photo')} left out: no pixel is judged"] if unjudged else []),
         *([f"  NOT A CLEAN TEST: {told['overlap']}"] if told.get("overlap") else []),
-        *(f"  note: {doubt}" for doubt in (name_copies(told), name_known_groups(told), name_exchange(told)) if doubt),
+        *(f"  note: {doubt}" for doubt in name_doubts(told)),
         f"  Dice  mean over photos   {_describe_mean(told)}, at their own size",
         *_describe_empty_photos(told),
         f"        all pixels pooled  {told['pooled_dice']:.4f}",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fgbg.judge.book import Book, write_cell
 from fgbg.judge.failures import FAILURES
-from fgbg.judge.names import name_copies, name_epochs, name_known_groups
+from fgbg.judge.names import name_doubts, name_epochs
 from fgbg.judge.objects import OBJECT_SCORES
 from fgbg.judge.results import Results, Scored
 from fgbg.rows import ScoreRow
@@ -82,7 +82,7 @@ def _list_doubts(scored: Scored) -> list[str]:
     """Why the scores may flatter the model, or are of another one than it is now."""
     told = scored.statement
     overlap = f"not a clean test: {told['overlap']}" if told.get("overlap") else ""
-    return list(filter(None, [overlap, name_copies(told), name_known_groups(told), scored.run.find_stale(scored.split)]))
+    return list(filter(None, [overlap, *name_doubts(told), scored.run.find_stale(scored.split)]))
 
 
 def write_slices(book: Book, scored: Sequence[Scored]) -> None:

@@ -12,7 +12,7 @@ from fgbg.judge.comparison import Comparison, word_p
 from fgbg.judge.markdown import Cell, Table
 from fgbg.judge.methods.data import BORDERS
 from fgbg.judge.methods.recipes import Recipe
-from fgbg.judge.names import name_copies, name_data, name_epochs, name_exchange, name_known_groups
+from fgbg.judge.names import name_data, name_doubts, name_epochs
 from fgbg.judge.objects import OBJECT_SCORES, has_several_objects
 from fgbg.judge.page.wording import DASH, word
 from fgbg.judge.recipe import find_objective
@@ -221,5 +221,5 @@ def tell_doubts(scored: Mapping[str, tuple[Run, Statement]], split: str) -> Iter
     for label, (run, told) in scored.items():
         if told.get("overlap"):
             yield f"{label}: this is no clean test, since {told['overlap']}."
-        for doubt in filter(None, (name_copies(told), name_known_groups(told), name_exchange(told), run.find_stale(split))):
+        for doubt in filter(None, (*name_doubts(told), run.find_stale(split))):
             yield f"{label}: {doubt}."
